@@ -1,0 +1,142 @@
+"""Settings: frozen, validated when built, units in the names, each limit with its reason.
+
+What lives here: what a cluster and a shard can be told. What does not: reading the environment
+(`raycache.actors.environment` does that, in one place) and the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+POLICIES: Final = ("lru", "lfu", "plain-lfu", "fifo", "ttl", "random", "noeviction")
+
+# A shard needs room for its tables and a few entries before an eviction policy means anything.
+MIN_SHARD_MEMORY_BYTES: Final = 1 * MIB
+
+_UNITS: Final = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": KIB, "m": 1000**2, "mb": 1000**2, "mib": MIB,
+                 "g": 1000**3, "gb": 1000**3, "gib": GIB, "t": 1000**4, "tb": 1000**4, "tib": 1024 * GIB}
+_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+def parse_bytes(size: int | str) -> int:
+    """Return `size` in bytes: an int as it is, or text such as "512MiB", "2GiB", "1.5 GB".
+
+    Raises:
+        ValueError: the text is no size, or not positive.
+    """
+    if isinstance(size, int):
+        number, unit = float(size), 1
+    else:
+        match = _SIZE.fullmatch(size)
+        if match is None or match[2].lower() not in _UNITS:
+            raise ValueError(f'{size!r} is not a size; write a number of bytes or text such as "512MiB" or "2GiB"')
+        number, unit = float(match[1]), _UNITS[match[2].lower()]
+    result = int(number * unit)
+    if result <= 0:
+        raise ValueError(f"a size must be positive, not {size!r}")
+    return result
+
+
+def format_bytes(count: int) -> str:
+    """Return `count` bytes as people write it, such as "512.0 MiB"."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection or one command may ask of a shard. Each refuses; none changes anything."""
+
+    max_key_bytes: int = 64 * KIB
+    """Longer keys are nearly always a bug, and every copy of the key is paid for again in tables and replies."""
+    max_value_bytes: int = 512 * MIB
+    """What Redis takes (`proto-max-bulk-len`)."""
+    max_arguments: int = 64 * KIB
+    """Redis takes 1,048,576; freeing that many objects alone stops a Python loop for tens of milliseconds."""
+    max_inline_bytes: int = 64 * KIB
+    """What Redis takes (`PROTO_INLINE_MAX_SIZE`)."""
+    max_connections: int = 10_000
+    """Redis' `maxclients`; each costs a socket and some 10 KiB."""
+    output_high_water_bytes: int = 1 * MIB
+    """Unread replies at which a connection's commands wait: so one connection holds this plus one reply, no more."""
+    slow_client_timeout_s: float = 10.0
+    """How long a client may leave its replies unread before it is dropped, and counted."""
+    half_sent_timeout_s: float = 60.0
+    """How long a command may stay half-sent before its connection is closed, and counted."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What `raycache.start` was asked for; every shard and the router carry the same copy.
+
+    `policy` is a name from `POLICIES` or, from Python, any `cachetools.Cache` class.
+    """
+
+    name: str
+    shards: int = 3
+    memory_per_shard_bytes: int = 256 * MIB
+    """The budget of one shard: keys, values and every table that serves them. The bare process comes on top."""
+    policy: str | type[Any] = "lru"
+    max_entries_per_shard: int | None = None
+    port: int = 0
+    """Shard `i` listens on `port + i`; 0 lets the system choose."""
+    gateway_port: int = 0
+    """Every machine's gateway listens here; 0 lets the system choose."""
+    bind: str = "auto"
+    """"auto": loopback while Ray has one node, else the node's own address. Or an address to listen on."""
+    cpus_per_shard: float = 0.0
+    """What a shard reserves of Ray's CPU labels; where that does not fit the shard starts anyway, and `status` says so."""
+    vnodes_per_shard: int = 128
+    max_load: float = 1.0 / 32
+    """Bounded load: no shard owns more than (1 + max_load) of its fair share of slots."""
+    copies: int = 1
+    split_transactions: bool = True
+    """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name!r} is no cluster name: letters, digits, '_', '-' and '.', at most 63, starting with one of the first two"
+            )
+        if not 1 <= self.shards <= 1000:
+            raise ValueError(f"shards must be 1 to 1,000, not {self.shards}")
+        if self.memory_per_shard_bytes < MIN_SHARD_MEMORY_BYTES:
+            raise ValueError(
+                f"memory of {format_bytes(self.memory_per_shard_bytes)} a shard is too small: "
+                f"at least {format_bytes(MIN_SHARD_MEMORY_BYTES)} each, so {format_bytes(MIN_SHARD_MEMORY_BYTES * self.shards)} for {self.shards}"
+            )
+        if isinstance(self.policy, str):
+            if self.policy not in POLICIES:
+                raise ValueError(f"no policy {self.policy!r}; choose one of {', '.join(POLICIES)}, or pass a cachetools.Cache class")
+        elif not (isinstance(self.policy, type) and hasattr(self.policy, "popitem")):
+            raise ValueError(f"policy must be a name ({', '.join(POLICIES)}) or a cachetools.Cache class, not {self.policy!r}")
+        if self.max_entries_per_shard is not None and self.max_entries_per_shard < 1:
+            raise ValueError(f"max_entries must be at least 1 a shard, not {self.max_entries_per_shard}")
+        for name, port, span in (("port", self.port, self.shards), ("gateway_port", self.gateway_port, 1)):
+            if port and not 1 <= port <= 65536 - span:
+                raise ValueError(f"{name} must be 0 or leave room for {span} below 65,536, not {port}")
+        if self.copies != 1:
+            raise ValueError(f"copies={self.copies} is not there yet: this version keeps one copy of each slot")
+        if not 0 < self.max_load <= 1:
+            raise ValueError(f"max_load must be above 0 and at most 1, not {self.max_load}")
+        if self.vnodes_per_shard < 1:
+            raise ValueError(f"vnodes_per_shard must be at least 1, not {self.vnodes_per_shard}")
+        if self.cpus_per_shard < 0:
+            raise ValueError(f"cpus_per_shard must not be negative, not {self.cpus_per_shard}")

@@ -1,0 +1,151 @@
+"""Every error raycache raises, and its form on the wire.
+
+    RayCacheError
+    ├── CallerError                the caller must change something; the same call fails again
+    │   ├── UnsupportedTypeError   (TypeError)   the value's type cannot be stored
+    │   ├── KeyTooLargeError       (ValueError)
+    │   ├── ValueTooLargeError     (ValueError)
+    │   ├── WrongTypeError         (TypeError)   the key holds another kind of value
+    │   ├── NotANumberError        (ValueError)  incr/decr on something else, or out of range
+    │   ├── CrossSlotError         (ValueError)  the keys of one atomic command live on different shards
+    │   ├── AuthenticationError    (PermissionError)
+    │   ├── ClusterNotFoundError   (LookupError)
+    │   └── CommandError           any other refusal by the server
+    ├── RetryableError             nobody's fault; the same call may succeed later
+    │   ├── ShardUnavailableError  (ConnectionError)
+    │   ├── DeadlineExceededError  (TimeoutError)
+    │   ├── ClusterLoadingError    no shard owns the slot yet
+    │   └── OutOfMemoryError       the shard is full and may not evict
+    └── InternalError              we must act: a bug here
+        └── ProtocolError          the peer broke the framing
+
+Each class knows its RESP prefix (`prefix`) and whether repeating the call is safe even for a
+write (`retry_safe`: the command surely did not run). What lives elsewhere: the texts of Redis'
+own replies, which are part of each command.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RayCacheError(Exception):
+    """Root of every error this package raises on purpose."""
+
+    prefix: ClassVar[str] = "ERR"
+    retry_safe: ClassVar[bool] = False
+
+
+class CallerError(RayCacheError):
+    """The caller must change something: the same call fails again."""
+
+
+class UnsupportedTypeError(CallerError, TypeError):
+    """A Python value of this type cannot be stored; the text names the type and the way out."""
+
+
+class KeyTooLargeError(CallerError, ValueError):
+    """A key is empty or longer than the limit (65,536 bytes by default)."""
+
+
+class ValueTooLargeError(CallerError, ValueError):
+    """A value is larger than the limit (512 MiB by default) or than a whole shard."""
+
+
+class WrongTypeError(CallerError, TypeError):
+    """The key holds a value of another kind."""
+
+    prefix = "WRONGTYPE"
+
+
+class NotANumberError(CallerError, ValueError):
+    """`incr` or `decr` met a value that is no 64-bit integer, or would leave that range."""
+
+
+class CrossSlotError(CallerError, ValueError):
+    """The keys of one atomic command live on different shards."""
+
+    prefix = "CROSSSLOT"
+
+
+class AuthenticationError(CallerError, PermissionError):
+    """The secret is missing or wrong."""
+
+    prefix = "WRONGPASS"
+
+
+class ClusterNotFoundError(CallerError, LookupError):
+    """No cluster of this name runs; the text lists those that do."""
+
+
+class CommandError(CallerError):
+    """The server refused a command; the text is the server's own."""
+
+
+class RetryableError(RayCacheError):
+    """Nobody's fault: the same call may succeed later."""
+
+
+class ShardUnavailableError(RetryableError, ConnectionError):
+    """A shard could not be reached before the deadline."""
+
+    prefix = "CLUSTERDOWN"
+
+
+class DeadlineExceededError(RetryableError, TimeoutError):
+    """The reply did not come in time; a write may or may not have happened."""
+
+
+class ClusterLoadingError(RetryableError):
+    """The cluster does not serve this slot yet."""
+
+    prefix = "CLUSTERDOWN"
+    retry_safe = True
+
+
+class OutOfMemoryError(RetryableError):
+    """The shard is full and its policy may not evict (`noeviction`)."""
+
+    prefix = "OOM"
+    retry_safe = True
+
+
+class InternalError(RayCacheError):
+    """A bug in raycache; please report it."""
+
+
+class ProtocolError(InternalError):
+    """The peer broke the framing; the connection is closed."""
+
+
+_BY_PREFIX: dict[str, type[RayCacheError]] = {
+    "WRONGTYPE": WrongTypeError,
+    "CROSSSLOT": CrossSlotError,
+    "WRONGPASS": AuthenticationError,
+    "NOAUTH": AuthenticationError,
+    "NOPERM": AuthenticationError,
+    "OOM": OutOfMemoryError,
+    "CLUSTERDOWN": ClusterLoadingError,
+    "LOADING": ClusterLoadingError,
+    "TRYAGAIN": ClusterLoadingError,
+}
+
+
+def from_reply(text: str) -> RayCacheError:
+    """Return the error that a RESP error reply stands for.
+
+    Args:
+        text: the reply without its leading `-`, such as "WRONGTYPE Operation against ...".
+    """
+    prefix = text.partition(" ")[0]
+    kind = _BY_PREFIX.get(prefix)
+    if kind is None:
+        if "not an integer" in text or "would overflow" in text or "not a valid float" in text:
+            kind = NotANumberError
+        elif "key is too large" in text or "key may not be empty" in text:
+            kind = KeyTooLargeError
+        elif "exceeds maximum allowed size" in text or "larger than the shard" in text:
+            kind = ValueTooLargeError
+        else:
+            kind = CommandError
+    return kind(text)
