@@ -1,0 +1,101 @@
+"""raycache: a distributed in-memory cache that lives inside a Ray cluster and speaks Redis.
+
+The public names, and nothing else; see README.md for the way in. Ray itself is imported when it is
+first needed, so that importing this package, or connecting without Ray, stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from raycache.errors import (
+    AuthenticationError,
+    CallerError,
+    ClusterLoadingError,
+    ClusterNotFoundError,
+    CommandError,
+    CrossSlotError,
+    DeadlineExceededError,
+    InternalError,
+    KeyTooLargeError,
+    NotANumberError,
+    OutOfMemoryError,
+    ProtocolError,
+    RayCacheError,
+    RetryableError,
+    ShardUnavailableError,
+    UnsupportedTypeError,
+    ValueTooLargeError,
+    WrongTypeError,
+)
+from raycache.status import ClusterStatus, ShardStatus
+
+if TYPE_CHECKING:
+    from raycache.actors.launch import clusters, connect, connect_async, scale, start, status, stop, topology
+    from raycache.client.aio import AsyncCache
+    from raycache.client.info import ConnectionInfo
+    from raycache.client.sync import Cache
+    from raycache.config import ClusterConfig, Limits
+    from raycache.ring.topology import Topology
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    **dict.fromkeys(("clusters", "connect", "connect_async", "scale", "start", "status", "stop", "topology"), "raycache.actors.launch"),
+    "AsyncCache": "raycache.client.aio",
+    "Cache": "raycache.client.sync",
+    "ConnectionInfo": "raycache.client.info",
+    "ClusterConfig": "raycache.config",
+    "Limits": "raycache.config",
+    "Topology": "raycache.ring.topology",
+}
+
+__all__ = [
+    "AsyncCache",
+    "AuthenticationError",
+    "Cache",
+    "CallerError",
+    "ClusterConfig",
+    "ClusterLoadingError",
+    "ClusterNotFoundError",
+    "ClusterStatus",
+    "CommandError",
+    "ConnectionInfo",
+    "CrossSlotError",
+    "DeadlineExceededError",
+    "InternalError",
+    "KeyTooLargeError",
+    "Limits",
+    "NotANumberError",
+    "OutOfMemoryError",
+    "ProtocolError",
+    "RayCacheError",
+    "RetryableError",
+    "ShardStatus",
+    "ShardUnavailableError",
+    "Topology",
+    "UnsupportedTypeError",
+    "ValueTooLargeError",
+    "WrongTypeError",
+    "__version__",
+    "clusters",
+    "connect",
+    "connect_async",
+    "scale",
+    "start",
+    "status",
+    "stop",
+    "topology",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Ray or sockets when it is first asked for."""
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'raycache' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value

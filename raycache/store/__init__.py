@@ -1,0 +1,22 @@
+"""The store of one shard: entries, expiry, eviction. Pure: no Ray, no sockets, no clock.
+
+`store.py` joins the parts: `entry.py` the record, `wheel.py` active expiry, `weight.py` what an
+entry is charged, `policies/` who leaves when room is needed, `stats.py` what is counted.
+"""
+
+from raycache.store.entry import Entry, RemovalCause, RemovalListener
+from raycache.store.errors import StoreFullError
+from raycache.store.policies import EvictionPolicy, make_policy
+from raycache.store.stats import StoreStats
+from raycache.store.store import Store
+
+__all__ = [
+    "Entry",
+    "EvictionPolicy",
+    "RemovalCause",
+    "RemovalListener",
+    "Store",
+    "StoreFullError",
+    "StoreStats",
+    "make_policy",
+]

@@ -1,0 +1,1 @@
+"""What every benchmark shares: statistics, rounds, servers, machine facts, progress, report."""

@@ -1,0 +1,82 @@
+"""What the numbers were measured on: hardware, versions, commit, and how idle the machine was.
+
+What lives here: facts read from the system, once per run, and `busy_cores`. Linux only (/proc).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("raycache", "ray", "uvloop", "hiredis", "redis", "numpy", "msgpack")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe() -> dict[str, Any]:
+    """Return hardware, kernel, versions, commit and load average as plain JSON values."""
+    return {
+        "cpu": _field("/proc/cpuinfo", "model name"),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": _field("/proc/meminfo", "MemTotal"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES} | {"redis-server": _redis_version()},
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "raycache", "benchmarks")),
+        "load_average": list(os.getloadavg()),
+    }
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """Return `describe()` as the few lines printed above a run."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    changed = " with uncommitted changes" if facts["uncommitted_changes"] else ""
+    load = " ".join(f"{value:.2f}" for value in facts["load_average"])
+    return [
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, Linux {facts['kernel']}, load average {load}",
+        f"Python {facts['python']}; {versions}; commit {facts['commit']}{changed}",
+    ]
+
+
+def busy_cores(sample_s: float = 0.5) -> float:
+    """Return how many cores are at work just now, over `sample_s` seconds: what a load average learns a minute late."""
+    before = _ticks()
+    time.sleep(sample_s)
+    after = _ticks()
+    total = sum(after) - sum(before)
+    idle = sum(after[3:5]) - sum(before[3:5])
+    return (1 - idle / total) * (os.cpu_count() or 1) if total else 0.0
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory (VmRSS) of process `pid`."""
+    return int(_field(f"/proc/{pid}/status", "VmRSS").split()[0]) * 1024
+
+
+def _ticks() -> list[int]:
+    """Clock ticks of all cores: user, nice, system, idle, iowait, irq, softirq, steal."""
+    return [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+
+
+def _field(path: str, name: str) -> str:
+    found = re.search(rf"^{name}\s*:\s*(.*)$", Path(path).read_text(), re.MULTILINE)
+    return found[1].strip() if found else "unknown"
+
+
+def _redis_version() -> str:
+    output = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v=(\S+)", output)
+    return found[1] if found else "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """Output of one git command; empty where this is no clone."""
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False
+    ).stdout.strip()

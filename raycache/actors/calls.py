@@ -1,0 +1,149 @@
+"""Every `.remote()` of raycache, typed by hand: Ray's handles accept anything.
+
+What lives here: creating, finding and calling our actors. `find_*` block for a look-up in Ray's GCS
+(about a millisecond, for ever while the GCS is gone), so a loop calls them in a thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NewType
+
+import ray
+
+from raycache.actors.names import NAMESPACE, gateway_name, router_name, shard_name
+
+if TYPE_CHECKING:
+    from raycache.actors.shard import Door
+    from raycache.config import ClusterConfig
+
+RouterHandle = NewType("RouterHandle", object)
+ShardHandle = NewType("ShardHandle", object)
+GatewayHandle = NewType("GatewayHandle", object)
+
+# Ray's default of 1,000 concurrent calls to an async actor means that 1,000 waiting ones hang all others.
+MAX_CONCURRENCY: Final = 10_000
+
+
+def _options(name: str, cpus: float, **more: Any) -> dict[str, Any]:
+    return {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, "num_cpus": cpus,
+            "max_concurrency": MAX_CONCURRENCY, "get_if_exists": True, **more}
+
+
+def create_router(config: ClusterConfig, door: Door) -> RouterHandle:
+    """Create the router actor, or return the one that is there."""
+    from raycache.actors.router import RouterActor
+
+    actor: Any = ray.remote(RouterActor).options(**_options(router_name(config.name), 0))
+    return RouterHandle(actor.remote(config, door))
+
+
+def create_shard(config: ClusterConfig, shard_id: str, index: int, door: Door, *, node_id: str,
+                 peer_node_ids: tuple[str, ...], cpus: float) -> ShardHandle:
+    """Create a shard actor on `node_id`; if that node is lost, away from its peers; else anywhere.
+
+    Node labels, not node affinity: an actor with hard affinity to a node that died never runs again,
+    and soft affinity is ignored for actors that reserve no CPU.
+    """
+    from raycache.actors.shard import ShardActor
+
+    away = [{"label_selector": {"ray.io/node-id": f"!in({','.join(peer_node_ids)})"}}] if peer_node_ids else []
+    actor: Any = ray.remote(ShardActor).options(
+        **_options(shard_name(config.name, shard_id), cpus), label_selector={"ray.io/node-id": node_id},
+        fallback_strategy=[*away, {"label_selector": {}}],
+    )
+    return ShardHandle(actor.remote(config, shard_id, index, door))
+
+
+def create_gateway(config: ClusterConfig, node_id: str, door: Door) -> GatewayHandle:
+    """Create the gateway actor of a node. It belongs to that node and waits for it."""
+    from raycache.actors.gateway import GatewayActor
+
+    actor: Any = ray.remote(GatewayActor).options(
+        **_options(gateway_name(config.name, node_id), 0), label_selector={"ray.io/node-id": node_id},
+    )
+    return GatewayHandle(actor.remote(config, door))
+
+
+def find_router(cluster: str) -> RouterHandle:
+    """Return the cluster's router.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return RouterHandle(ray.get_actor(router_name(cluster), namespace=NAMESPACE))
+
+
+def find_shard(cluster: str, shard_id: str) -> ShardHandle:
+    """Return a shard's actor. Raises ValueError if there is none."""
+    return ShardHandle(ray.get_actor(shard_name(cluster, shard_id), namespace=NAMESPACE))
+
+
+def find_gateway(cluster: str, node_id: str) -> GatewayHandle:
+    """Return the gateway actor of a node. Raises ValueError if there is none."""
+    return GatewayHandle(ray.get_actor(gateway_name(cluster, node_id), namespace=NAMESPACE))
+
+
+def actor_names() -> list[str]:
+    """Return the names of all actors in our namespace that are not dead."""
+    return [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True) if actor["namespace"] == NAMESPACE]
+
+
+def kill(handle: object) -> None:
+    """End an actor for good, by handle."""
+    ray.kill(handle, no_restart=True)
+
+
+def kill_by_name(name: str) -> bool:
+    """End an actor for good, by name; return whether it was there."""
+    try:
+        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+    except ValueError:
+        return False
+    return True
+
+
+async def register_shard(router: RouterHandle, report: dict[str, Any]) -> bytes | None:
+    """Tell the router of a shard; return the topology it has, if any."""
+    answer: bytes | None = await router.register_shard.remote(report)  # type: ignore[attr-defined]
+    return answer
+
+
+async def register_gateway(router: RouterHandle, report: dict[str, Any]) -> bytes | None:
+    """Tell the router of a gateway; return the topology it has, if any."""
+    answer: bytes | None = await router.register_gateway.remote(report)  # type: ignore[attr-defined]
+    return answer
+
+
+async def router_topology(router: RouterHandle, known_epoch: int) -> bytes | None:
+    """Return the router's topology if it is newer than `known_epoch`."""
+    answer: bytes | None = await router.topology.remote(known_epoch)  # type: ignore[attr-defined]
+    return answer
+
+
+async def report(handle: ShardHandle | GatewayHandle) -> dict[str, Any]:
+    """Return a shard's or gateway's report."""
+    answer: dict[str, Any] = await handle.report.remote()  # type: ignore[union-attr]
+    return answer
+
+
+async def set_topology(handle: ShardHandle | GatewayHandle, data: bytes) -> int:
+    """Give a shard or gateway a topology; return the epoch it holds afterwards."""
+    answer: int = await handle.set_topology.remote(data)  # type: ignore[union-attr]
+    return answer
+
+
+def describe(router: RouterHandle, timeout_s: float) -> dict[str, Any]:
+    """Return the router's description of the cluster. Blocks; raises Ray's errors."""
+    answer: dict[str, Any] = ray.get(router.describe.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+    return answer
+
+
+def scale(router: RouterHandle, shards: int, timeout_s: float) -> None:
+    """Set how many shards there should be. Blocks; raises Ray's errors."""
+    ray.get(router.scale.remote(shards), timeout=timeout_s)  # type: ignore[attr-defined]
+
+
+def execute(shard: ShardHandle, commands: list[list[bytes]], timeout_s: float) -> list[bytes]:
+    """Run commands on a shard through Ray. Blocks; raises Ray's errors."""
+    answer: list[bytes] = ray.get(shard.execute.remote(commands), timeout=timeout_s)  # type: ignore[attr-defined]
+    return answer

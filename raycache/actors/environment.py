@@ -1,0 +1,188 @@
+"""Starting Ray right: the one place that reads and writes the environment.
+
+What lives here: the settings that Ray's processes must inherit for a cache to keep its promises,
+starting Ray with them, attaching to a Ray that somebody else started, and saying what such a Ray
+lacks. What does not: our actors (`launch`).
+
+Why each setting (measured with Ray 2.60, see docs/ray.md):
+
+* `RAY_worker_niceness=0`: Ray runs workers at nice 15. With two busy processes beside it a shard at
+  nice 15 fell from 17,700 to 1,400 round trips a second; at nice 0 it did not fall at all.
+* `RAY_gcs_rpc_server_reconnect_timeout_s=600`: without it, every raylet and driver ends itself 60 s
+  after Ray's GCS goes away, and takes the shards with it.
+* `RAY_start_python_gc_manager_thread=0`: Ray's thread may run `gc.collect()` in a worker at any time;
+  on a shard with a million entries that is a pause.
+* `RAY_AUTH_MODE`: `ray.init()` turns token authentication on by itself, `ray.init(address=...)` does
+  not and then fails after 20 s, so the mode is said explicitly in every process: "token" where there
+  is a token, as `ray start --head` decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any, Final
+
+import ray
+
+from raycache.errors import RayCacheError
+
+log = logging.getLogger(__name__)
+
+SETTINGS: Final = {
+    "RAY_worker_niceness": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    "RAY_start_python_gc_manager_thread": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+_CONSEQUENCES: Final = {
+    "RAY_worker_niceness": "busy neighbours will slow the shards down many times",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "the shards end 60 s after Ray's GCS is lost",
+    "RAY_start_python_gc_manager_thread": "Ray may run a full garbage collection in a shard",
+}
+
+
+def has_token() -> bool:
+    """Whether this process can find a Ray authentication token."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+    return pathlib.Path(path).expanduser().is_file()
+
+
+def ray_token() -> str | None:
+    """Return Ray's token if token authentication is on in this process, else None.
+
+    It gives whoever has it the right to run code, so it never leaves this process: only values
+    derived from it do. Reads Ray's own loader (private API) and falls back to the documented places.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return None
+    try:
+        from ray._raylet import AuthenticationTokenLoader
+
+        loader: Any = AuthenticationTokenLoader.instance()
+        return str(loader.get_raw_token()) if loader.has_token() else None
+    except (ImportError, AttributeError):
+        if token := os.environ.get("RAY_AUTH_TOKEN"):
+            return token
+        path = pathlib.Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+        return path.read_text().strip() if path.is_file() else None
+
+
+def prepare() -> None:
+    """Set what Ray's processes must inherit; what the user has set stays."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    _reload_settings()
+
+
+def _reload_settings() -> None:
+    """Make Ray read the environment again: it read it when it was imported, perhaps long ago.
+
+    Private API; without it the settings hold only where this module was imported before `ray`.
+    """
+    try:
+        from ray._raylet import Config
+
+        Config.initialize("")
+    except (ImportError, AttributeError):
+        log.warning("this Ray cannot re-read its settings; import raycache before ray")
+
+
+def missing_settings(environment: dict[str, str], niceness: int) -> list[str]:
+    """Return a sentence for each setting that a shard's process lacks.
+
+    Args:
+        environment: the shard's own environment, as it reported it.
+        niceness: its scheduling priority; 0 is normal, 15 what Ray gives by default.
+    """
+    lacking = [name for name in _CONSEQUENCES if name in SETTINGS and environment.get(name) is None]
+    if niceness <= 0 and "RAY_worker_niceness" in lacking:
+        lacking.remove("RAY_worker_niceness")
+    return [f"Ray was started without {name}={SETTINGS[name]}: {_CONSEQUENCES[name]}" for name in lacking]
+
+
+def running_address() -> str | None:
+    """Return the address of the Ray that runs on this machine (or that RAY_ADDRESS names), or None."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    from ray._private import services
+
+    try:
+        found = services.canonicalize_bootstrap_address("auto")
+    except Exception:
+        return None
+    return str(found) if found else None
+
+
+def ensure_initialized(*, start: bool = True) -> None:
+    """Connect this process to Ray: to the one it is connected to, to one that runs, or to a new local one.
+
+    Raises:
+        RayCacheError: `start` is false and no Ray runs.
+    """
+    if ray.is_initialized():
+        return
+    prepare()
+    address = running_address()
+    if address is not None:
+        attach(address)
+    elif start:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        raise RayCacheError("no Ray runs here; start a cluster first with `raycache up NAME`, or set RAY_ADDRESS")
+
+
+def attach(address: str) -> None:
+    """Connect this process to the Ray at `address`, with the authentication mode said explicitly."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if has_token() else "disabled")
+    _reload_settings()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RayCacheError(
+            f"cannot reach the Ray at {address}: {reason} (is RAY_AUTH_MODE the same there? is it still running?)"
+        ) from error
+
+
+def ensure_ray_running(*, start: bool) -> str:
+    """Attach to a Ray that outlives this process, starting one with `ray start --head` if need be.
+
+    Returns:
+        The address of the Ray.
+    Raises:
+        RayCacheError: none runs and `start` is false, or it did not start.
+    """
+    prepare()
+    address = running_address()
+    if address is None:
+        if not start:
+            raise RayCacheError("no Ray runs here; start a cluster first with `raycache up NAME`, or set RAY_ADDRESS")
+        _start_head()
+        address = running_address()
+        if address is None:
+            raise RayCacheError("Ray was started but cannot be found; try `ray status`")
+    if not ray.is_initialized():
+        attach(address)
+    return address
+
+
+def _start_head() -> None:
+    """Run `ray start --head` with the right environment; with token authentication, as `ray.init()` does."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    binary = pathlib.Path(sys.executable).with_name("ray")
+    if os.environ["RAY_AUTH_MODE"] == "token" and not has_token():
+        _run([str(binary), "get-auth-token", "--generate"])
+    _run([str(binary), "start", "--head", "--include-dashboard=false", "--disable-usage-stats"])
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
+        raise RayCacheError(f"`{' '.join(command[1:3])}` failed: {lines[-1]}")

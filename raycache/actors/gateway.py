@@ -1,0 +1,97 @@
+"""The gateway actor: Ray's view of one machine's `GatewayServer`.
+
+What lives here: being started by Ray, registering at the router, keeping the topology fresh. What does
+not: serving (`raycache.gateway.server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from typing import Any
+
+from ray.runtime_context import get_runtime_context
+
+from raycache.actors import calls
+from raycache.actors.background import spawn
+from raycache.actors.shard import RETRY_S, Door
+from raycache.config import ClusterConfig
+from raycache.gateway.server import GatewayServer
+from raycache.ring.topology import Topology
+from raycache.shard.server import listening_socket
+
+log = logging.getLogger(__name__)
+
+
+class GatewayActor:
+    """One machine's door for clients that know no cluster."""
+
+    def __init__(self, config: ClusterConfig, door: Door) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        self._config = config
+        self._door = door
+        self._host = door.public_address()
+        self._port = config.gateway_port
+        self._warnings: list[str] = []
+        self._node_id = get_runtime_context().get_node_id()
+        self._topology = Topology.empty(config.name)
+        self._server = GatewayServer(
+            get_topology=lambda: self._topology, refresh=self._refresh, secret=door.secret, require_auth=door.require_auth,
+            limits=config.limits, split_transactions=config.split_transactions,
+        )
+        self._boot_task = spawn(self._boot(), "boot")
+
+    async def _boot(self) -> None:
+        sock = self._bind()
+        self._port = sock.getsockname()[1]
+        await self._server.start(sock)
+        wait_s = RETRY_S
+        while True:
+            try:
+                router = await asyncio.to_thread(calls.find_router, self._config.name)
+                data = await calls.register_gateway(router, await self.report())
+            except Exception as error:
+                log.info("the router did not hear this gateway: %s", error)
+                await asyncio.sleep(wait_s * random.random())
+                wait_s = min(2 * wait_s, 10 * RETRY_S)
+                continue
+            if data is not None:
+                await self.set_topology(data)
+            return
+
+    def _bind(self) -> socket.socket:
+        """Listen on the gateway port, or, where another has it (several Ray nodes on one machine), on any."""
+        address = self._door.listen_address()
+        try:
+            return listening_socket(address, self._port)
+        except OSError as error:
+            if not self._port:
+                raise
+            sock = listening_socket(address, 0)
+            self._warnings.append(
+                f"gateway port {self._port} is taken on {self._host} ({error.strerror}); this gateway listens on {sock.getsockname()[1]}"
+            )
+            return sock
+
+    async def _refresh(self) -> Topology | None:
+        """Ask the router for a newer topology."""
+        router = await asyncio.to_thread(calls.find_router, self._config.name)
+        data = await calls.router_topology(router, self._topology.epoch)
+        if data is not None:
+            await self.set_topology(data)
+        return self._topology
+
+    async def report(self) -> dict[str, Any]:
+        """Return what the router needs to know of this gateway."""
+        return {"host": self._host, "port": self._port, "node_id": self._node_id, "pid": os.getpid(),
+                "warnings": self._warnings}
+
+    async def set_topology(self, data: bytes) -> int:
+        """Take in a topology if it is newer; return the epoch held afterwards."""
+        topology = Topology.from_bytes(data)
+        if topology.epoch > self._topology.epoch:
+            self._topology = topology
+        return self._topology.epoch

@@ -1,0 +1,326 @@
+"""Starting, finding, describing and stopping clusters: what `raycache.start` and its kin do.
+
+What lives here: the user's side, on the driver or in a task. It blocks, so coroutines call it in a
+thread (`connect_async` does). What does not: the cluster's own side (`router`, `shard`, `gateway`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import threading
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+import ray
+
+from raycache.actors import calls
+from raycache.actors.environment import ensure_initialized, ray_token
+from raycache.actors.names import cluster_of, router_name
+from raycache.actors.shard import Door
+from raycache.client.aio import AsyncCache
+from raycache.client.info import ConnectionInfo
+from raycache.client.sync import Cache
+from raycache.config import ClusterConfig, Limits, parse_bytes
+from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
+from raycache.ring.topology import Topology
+from raycache.status import ClusterStatus, ShardStatus
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = "127.0.0.1"
+DEFAULT_MEMORY: Final = "768MiB"
+_POLL_S: Final = 0.05
+_CALL_TIMEOUT_S: Final = 10.0
+
+_found: dict[str, ConnectionInfo] = {}
+_found_lock = threading.Lock()
+
+
+def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, policy: str | type[Any] = "lru",
+          max_entries: int | None = None, port: int = 0, gateway_port: int = 0, bind: str = "auto",
+          cpus_per_shard: float = 0.0, split_transactions: bool = True, limits: Limits | None = None,
+          timeout_s: float = 60.0) -> ClusterStatus:
+    """Start a cluster and return once everything serves; attach to it if it runs already.
+
+    Connects this process to Ray first: to a Ray that runs, else to a new local one, which ends with
+    this process (`raycache up` starts one that stays).
+
+    Args:
+        name: of the cluster: letters, digits, "_", "-" and ".".
+        shards: how many, 1 to 1,000.
+        memory: for all shards together, in bytes or as text such as "2GiB"; at least 1 MiB a shard. Each
+            keeps its share when the cluster is scaled. Keys, values and all tables count; a bare
+            process of about 100 MiB a shard comes on top.
+        policy: what a full shard evicts: "lru", "lfu" (ages), "plain-lfu", "fifo", "ttl" (soonest to expire first),
+            "random", "noeviction" (refuses writes instead), or a `cachetools.Cache` class.
+        max_entries: for all shards together; None: only memory counts.
+        port: shard `i` listens on `port + i`; 0: free ports.
+        gateway_port: where each machine's gateway listens; 0: a free port.
+        bind: "auto": loopback while Ray has a single node, else each node's own address; or an address to listen on.
+            Beyond loopback, every door demands AUTH.
+        cpus_per_shard: of Ray's CPUs to reserve; a shard starts without where that does not fit, and `status` says so.
+        split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
+            shard, or refuses it.
+        limits: on keys, values and connections.
+        timeout_s: how long to wait, in seconds.
+
+    Raises:
+        ValueError: a setting makes no sense; the text says which and why.
+        RayCacheError: it did not start; what was started has been stopped again.
+    """
+    if not 1 <= shards <= 1000:
+        raise ValueError(f"shards must be 1 to 1,000, not {shards}")
+    config = ClusterConfig(
+        name=name, shards=shards, memory_per_shard_bytes=parse_bytes(memory) // shards, policy=policy,
+        max_entries_per_shard=None if max_entries is None else _per_shard(max_entries, shards), port=port,
+        gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, split_transactions=split_transactions,
+        limits=limits or Limits(),
+    )
+    ensure_initialized()
+    existed = router_name(name) in calls.actor_names()
+    calls.create_router(config, _door(config))
+    try:
+        status = _wait_until_serving(name, timeout_s, config, existed=existed)
+    except RayCacheError:
+        if not existed:
+            stop(name)
+        raise
+    if existed and (status.memory_per_shard_bytes, len(status.shards)) != (config.memory_per_shard_bytes, shards):
+        log.warning("cluster %s runs already, with other settings: %d shards of %d bytes", name, len(status.shards),
+                    status.memory_per_shard_bytes)
+    return status
+
+
+def stop(name: str) -> None:
+    """Stop a cluster and forget all it holds. Ray goes on.
+
+    Raises:
+        ClusterNotFoundError: no such cluster runs.
+    """
+    ensure_initialized(start=False)
+    _forget(name)
+    mine = sorted(actor for actor in calls.actor_names() if cluster_of(actor) == name)
+    if not mine:
+        raise _not_found(name)
+    # The router first: it would start the shards again.
+    router = router_name(name)
+    for actor in [router, *(actor for actor in mine if actor != router)]:
+        calls.kill_by_name(actor)
+    deadline_s = time.monotonic() + _CALL_TIMEOUT_S
+    # A router that was at work may have created one more while it was being ended.
+    while left := [actor for actor in calls.actor_names() if cluster_of(actor) == name]:
+        for actor in left:
+            calls.kill_by_name(actor)
+        if time.monotonic() > deadline_s:
+            raise RayCacheError(f"cluster {name} does not stop: {', '.join(left)} still there")
+        time.sleep(_POLL_S)
+
+
+def clusters() -> list[str]:
+    """Return the names of the clusters that run in this Ray, sorted."""
+    ensure_initialized(start=False)
+    return sorted({cluster for actor in calls.actor_names() if (cluster := cluster_of(actor)) is not None})
+
+
+def status(name: str) -> ClusterStatus:
+    """Return a cluster's state and each shard's counters.
+
+    Raises:
+        ClusterNotFoundError: no such cluster runs.
+        ShardUnavailableError: its router does not answer.
+    """
+    return _status_of(name, _describe(name))
+
+
+def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
+    """Set how many shards a cluster has and return once they serve.
+
+    In this version entries do not move with their slots: what lies on a slot that moves is a miss.
+
+    Raises:
+        ValueError: `shards` is out of range.
+        ClusterNotFoundError: no such cluster runs.
+        RayCacheError: it did not get there in `timeout_s` seconds.
+    """
+    if not 1 <= shards <= 1000:
+        raise ValueError(f"shards must be 1 to 1,000, not {shards}")
+    ensure_initialized(start=False)
+    calls.scale(_router(name), shards, _CALL_TIMEOUT_S)
+    return _wait_until_serving(name, timeout_s, None, existed=True, shards=shards)
+
+
+def topology(name: str) -> Topology:
+    """Return who serves which slot.
+
+    Raises:
+        ClusterNotFoundError: no such cluster runs.
+    """
+    return Topology.from_bytes(_describe(name)["topology"])
+
+
+def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0) -> Cache:
+    """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
+
+    The cluster is looked up in Ray once per process. With `address` ("host:port" of any shard) and, where
+    doors demand it, `secret`, no Ray is needed at all.
+
+    Args:
+        timeout_s: how long any operation may take, in seconds.
+    Raises:
+        ClusterNotFoundError: no such cluster runs; the text lists those that do.
+    """
+    info, refresh = _connection(name, address, secret)
+    return Cache(info, timeout_s=timeout_s, refresh_info=refresh, reduce=_reducer(connect, name, address, secret, timeout_s))
+
+
+async def connect_async(name: str, *, address: str | None = None, secret: str | None = None,
+                        timeout_s: float = 5.0) -> AsyncCache:
+    """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
+    info, refresh = await asyncio.to_thread(_connection, name, address, secret)
+    return AsyncCache(info, timeout_s=timeout_s, refresh_info=refresh)
+
+
+def _reducer(function: Any, name: str, address: str | None, secret: str | None, timeout_s: float) -> Any:
+    return lambda: (_reconnect, (name, address, secret, timeout_s))
+
+
+def _reconnect(name: str, address: str | None, secret: str | None, timeout_s: float) -> Cache:
+    """Unpickle a handle: connect anew, in whatever process this is."""
+    return connect(name, address=address, secret=secret, timeout_s=timeout_s)
+
+
+def _connection(name: str, address: str | None, secret: str | None) -> tuple[ConnectionInfo, Any]:
+    if address is not None:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f'{address!r} is no address; write it as "host:port"')
+        return ConnectionInfo(cluster=name, seeds=((host, int(port)),), secret=secret, topology=None), None
+    with _found_lock:
+        info = _found.get(name)
+    if info is None:
+        info = _look_up(name)
+    return info, lambda: _look_up(name)
+
+
+def _look_up(name: str) -> ConnectionInfo:
+    """Ask Ray for the cluster, and remember the answer for this process."""
+    ensure_initialized(start=False)
+    described = _describe(name)
+    data = described["topology"]
+    seeds = tuple((shard.host, shard.port) for shard in Topology.from_bytes(data).shards)
+    info = ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data)
+    with _found_lock:
+        _found[name] = info
+    return info
+
+
+def _forget(name: str) -> None:
+    with _found_lock:
+        _found.pop(name, None)
+
+
+def _router(name: str) -> calls.RouterHandle:
+    try:
+        return calls.find_router(name)
+    except ValueError:
+        raise _not_found(name) from None
+
+
+def _not_found(name: str) -> ClusterNotFoundError:
+    running = clusters()
+    known = f"these run: {', '.join(running)}" if running else "none runs"
+    return ClusterNotFoundError(f"no cluster {name!r} in this Ray ({known}); start it with raycache.start({name!r}) or `raycache up {name}`")
+
+
+def _describe(name: str) -> dict[str, Any]:
+    ensure_initialized(start=False)
+    router = _router(name)
+    deadline_s = time.monotonic() + _CALL_TIMEOUT_S
+    while True:
+        try:
+            return calls.describe(router, _CALL_TIMEOUT_S)
+        except ray.exceptions.ActorDiedError:
+            raise _not_found(name) from None
+        except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError) as error:
+            # The router is being restarted; that takes Ray half a second.
+            if time.monotonic() > deadline_s:
+                raise ShardUnavailableError(f"the router of cluster {name} does not answer: {error}") from error
+            time.sleep(_POLL_S)
+
+
+def _wait_until_serving(name: str, timeout_s: float, config: ClusterConfig | None, *, existed: bool,
+                        shards: int | None = None) -> ClusterStatus:
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        described = _describe(name)
+        if failures := described["failures"]:
+            if not existed:
+                raise RayCacheError("; ".join(failures))
+        elif described["settled"] and (shards is None or described["desired"] == shards):
+            status = _status_of(name, described)
+            if status.serving and (shards is None or len(status.shards) == shards):
+                if config is not None and not existed:
+                    _check_gateway_port(config, status)
+                return status
+        if time.monotonic() > deadline_s:
+            detail = "; ".join([*failures, *described["warnings"]]) or "no reason is known; see the logs of Ray's workers"
+            raise RayCacheError(f"cluster {name} does not serve after {timeout_s:.0f} s: {detail}")
+        time.sleep(_POLL_S)
+
+
+def _check_gateway_port(config: ClusterConfig, status: ClusterStatus) -> None:
+    """Refuse a start whose only gateway had to go elsewhere because another program has its port."""
+    port = config.gateway_port
+    if port and not any(address.endswith(f":{port}") for address in status.gateways):
+        raise RayCacheError(f"gateway port {port} is taken by another program; choose another with gateway_port= or --gateway-port")
+
+
+def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
+    table = Topology.from_bytes(described["topology"])
+    shares = table.shares()
+    records = []
+    for info in table.shards:
+        stats = described["stats"].get(info.id) or {}
+        record = ShardStatus(id=info.id, state=info.state, machine=info.machine, address=f"{info.host}:{info.port}",
+                             slots=shares.get(info.id, 0), restarts=described["restarts"].get(info.id, 0))
+        known = {field: stats[field] for field in _COUNTERS if field in stats}
+        records.append(replace(record, **known))
+    return ClusterStatus(
+        name=name, epoch=table.epoch, policy=described["policy"], memory_per_shard_bytes=described["memory_per_shard_bytes"],
+        shards=tuple(records), gateways=tuple(f"{gateway.host}:{gateway.port}" for gateway in table.gateways),
+        warnings=tuple(described["warnings"]), requires_auth=described["requires_auth"], secret=described["secret"],
+    )
+
+
+_COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s", "connections",
+                    "evicted", "expired", "uptime_s")
+
+
+def _door(config: ClusterConfig) -> Door:
+    bind = config.bind
+    if bind == "auto":
+        bind = LOOPBACK if sum(node["Alive"] for node in ray.nodes()) <= 1 else "node"
+    loopback = bind == "localhost" or bind == "::1" or bind.startswith("127.")
+    return Door(bind=LOOPBACK if bind == "localhost" else bind, secret=_secret(config.name), require_auth=not loopback)
+
+
+def _secret(cluster: str) -> str:
+    """Return a secret: derived from Ray's token where there is one, so that it never changes; else random.
+
+    Whoever learns it can use the cache and nothing else: the token cannot be computed from it.
+    """
+    token = ray_token()
+    if token is None:
+        return secrets.token_urlsafe(32)
+    return hmac.new(token.encode(), b"raycache/1:" + cluster.encode(), hashlib.sha256).hexdigest()
+
+
+def _per_shard(total: int, shards: int) -> int:
+    if total < shards:
+        raise ValueError(f"max_entries must allow each of {shards} shards at least one, not {total} in all")
+    return total // shards

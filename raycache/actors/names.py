@@ -1,0 +1,33 @@
+"""How actors and clusters are called inside Ray. One namespace holds all clusters of a Ray cluster.
+
+A name is `raycache:<cluster>:<role>[:<id>]`; cluster names hold no colon, so names are unambiguous.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAMESPACE: Final = "raycache"
+_PREFIX: Final = "raycache:"
+
+
+def router_name(cluster: str) -> str:
+    """Return the name of the cluster's router actor."""
+    return f"{_PREFIX}{cluster}:router"
+
+
+def shard_name(cluster: str, shard_id: str) -> str:
+    """Return the name of a shard's actor."""
+    return f"{_PREFIX}{cluster}:shard:{shard_id}"
+
+
+def gateway_name(cluster: str, node_id: str) -> str:
+    """Return the name of the gateway actor on a Ray node."""
+    return f"{_PREFIX}{cluster}:gateway:{node_id}"
+
+
+def cluster_of(actor_name: str) -> str | None:
+    """Return the cluster that an actor's name belongs to, or None if it is none of ours."""
+    if not actor_name.startswith(_PREFIX):
+        return None
+    return actor_name[len(_PREFIX) :].partition(":")[0]

@@ -1,0 +1,151 @@
+"""The shard actor: Ray's view of one `ShardServer`.
+
+What lives here: being started and restarted by Ray, registering at the router, control methods.
+What does not: serving (`raycache.shard.server`), which never waits for anything in this module.
+
+Ray runs `__init__` of an async actor on the actor's own event loop, after every restart too. So the
+shard binds its port there and then serves by itself; nobody has to call it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+from ray.runtime_context import get_runtime_context
+
+from raycache.actors import calls
+from raycache.actors.background import die, keep_collector_away, spawn
+from raycache.actors.environment import missing_settings
+from raycache.config import ClusterConfig
+from raycache.ring.topology import Topology
+from raycache.shard.build import build_server
+from raycache.shard.server import listening_socket
+
+log = logging.getLogger(__name__)
+
+RETRY_S: Final = 0.2
+"""First wait before registering or binding again; doubles up to ten times this, with full jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where doors listen and what they demand."""
+
+    bind: str
+    """"127.0.0.1", "node" (the Ray node's own address), or an address to listen on."""
+    secret: str
+    require_auth: bool
+
+    def listen_address(self) -> str:
+        """Return the address to bind on this machine."""
+        return ray.util.get_node_ip_address() if self.bind == "node" else self.bind
+
+    def public_address(self) -> str:
+        """Return the address to tell others."""
+        return ray.util.get_node_ip_address() if self.bind in ("node", "0.0.0.0") else self.bind
+
+
+class ShardActor:
+    """One shard. Every method is for control; data goes through the socket."""
+
+    def __init__(self, config: ClusterConfig, shard_id: str, index: int, door: Door) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        self._config = config
+        self._shard_id = shard_id
+        self._door = door
+        self._port = config.port + index if config.port else 0
+        self._host = door.public_address()
+        self._node_id = get_runtime_context().get_node_id()
+        self._server = build_server(config, shard_id, secret=door.secret, require_auth=door.require_auth)
+        self._server.on_failure = die
+        # Until the router has said what is ours, nothing is: a restarted shard must not answer misses
+        # for slots that have been given away meanwhile.
+        self._server.core.set_topology(Topology.empty(config.name))
+        self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(), "collector")]
+
+    async def _boot(self) -> None:
+        sock = await self._bind()
+        self._port = sock.getsockname()[1]
+        await self._server.start(sock)
+        await self._register("")
+
+    async def _bind(self) -> socket.socket:
+        wait_s = RETRY_S
+        while True:
+            try:
+                return listening_socket(self._door.listen_address(), self._port)
+            except OSError as error:
+                await self._register(f"shard {self._shard_id} cannot listen on {self._host}:{self._port}: {error.strerror}")
+            await asyncio.sleep(wait_s * random.random())
+            wait_s = min(2 * wait_s, 10 * RETRY_S)
+
+    async def _register(self, failure: str) -> None:
+        """Tell the router that this shard is up, or why it is not, until it hears; take its topology."""
+        wait_s = RETRY_S
+        while True:
+            try:
+                router = await asyncio.to_thread(calls.find_router, self._config.name)
+                data = await calls.register_shard(router, {**await self.report(), "failure": failure})
+            except Exception as error:
+                log.info("the router did not hear shard %s: %s", self._shard_id, error)
+                await asyncio.sleep(wait_s * random.random())
+                wait_s = min(2 * wait_s, 10 * RETRY_S)
+                continue
+            if data is not None:
+                await self.set_topology(data)
+            return
+
+    async def report(self) -> dict[str, Any]:
+        """Return what the router needs to know of this shard."""
+        topology = self._server.core.topology
+        return {
+            "shard_id": self._shard_id, "host": self._host, "port": self._port, "node_id": self._node_id,
+            "incarnation": self._server.core.started_ms, "pid": os.getpid(),
+            "topology": topology.to_bytes() if topology is not None and topology.epoch else None,
+            "warnings": missing_settings(dict(os.environ), os.nice(0)),
+        }
+
+    async def set_topology(self, data: bytes) -> int:
+        """Take in a topology if it is newer; return the epoch held afterwards."""
+        self._server.core.set_topology(Topology.from_bytes(data))
+        topology = self._server.core.topology
+        return topology.epoch if topology is not None else 0
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the shard's counters, as RC.STATS gives them."""
+        return self._server.core.stats()
+
+    async def execute(self, commands: list[list[bytes]]) -> list[bytes]:
+        """Run commands and return their encoded replies: the way in for drivers that cannot reach the socket."""
+        core = self._server.core
+        session = core.open_session("ray:0")
+        session.authenticated = True
+        session.refresh()
+        replies = []
+        try:
+            for argv in commands:
+                core.now_ms = self._server.clock.unix_ms()
+                reply = core.execute(session, argv)
+                if not isinstance(reply, bytes):
+                    reply = await _finish(reply)
+                replies.append(reply)
+        finally:
+            core.close_session(session)
+        return replies
+
+
+async def _finish(long: Any) -> bytes:
+    """Run a long command step by step, giving the loop a turn between two steps."""
+    while True:
+        try:
+            next(long)
+        except StopIteration as stop:
+            return bytes(stop.value)
+        await asyncio.sleep(0)

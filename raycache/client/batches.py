@@ -1,0 +1,159 @@
+"""Operations on many keys: one command per shard and round, and the puzzle of their replies.
+
+What lives here: the state of one such operation: which keys are done, what to send next. What does not: sending.
+Both handles drive it in the same way: `rounds`, send all of a round, `accept` each reply, and start again with what
+failed. One object per operation, used by one thread or task.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from raycache.client import frames
+from raycache.client.arguments import TimeToLive, ttl_ms
+from raycache.client.requests import MISSING
+from raycache.client.routes import NOBODY, Routes
+from raycache.codec import decode_payloads, encode
+from raycache.errors import ProtocolError
+
+# A command may have 65,536 arguments (config.Limits), three of them for each key that is written; and a shard works
+# in steps of 512 keys, so a longer command gains nothing.
+MAX_KEYS: Final = 8192
+# One write is one buffer on both sides; above this, fewer round trips save nothing.
+MAX_BYTES: Final = 4 * 1024 * 1024
+
+
+class Part:
+    """The share of one shard in one round: which positions, and the command."""
+
+    __slots__ = ("frame", "positions", "shard")
+
+    def __init__(self, shard: int, positions: list[int], frame: bytes) -> None:
+        self.shard = shard
+        self.positions = positions
+        self.frame = frame
+
+
+class Batch(ABC):
+    """One operation on `keys`; `pending` are the positions not yet answered."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self.keys = keys
+        self.pending = list(range(len(keys)))
+
+    def rounds(self, routes: Routes) -> tuple[list[int], Iterator[list[Part]]]:
+        """Return the pending positions that nobody serves, and rounds of at most one part per shard, shards ascending.
+
+        One command per shard and round, because a shard stops reading from a client that leaves replies unread.
+        """
+        if len(self.pending) == len(self.keys):
+            groups = routes.group(self.keys)
+        else:
+            chosen = routes.group([self.keys[position] for position in self.pending])
+            groups = [(shard, [self.pending[each] for each in positions]) for shard, positions in chosen]
+        orphans = groups.pop(0)[1] if groups and groups[0][0] == NOBODY else []
+        self.pending = []
+        return orphans, self._rounds(groups)
+
+    def _rounds(self, groups: list[tuple[int, list[int]]]) -> Iterator[list[Part]]:
+        while groups:
+            parts, rest = [], []
+            for shard, positions in groups:
+                count = self.fitting(positions)
+                parts.append(Part(shard, positions[:count], self.frame(positions[:count])))
+                if count < len(positions):
+                    rest.append((shard, positions[count:]))
+            yield parts
+            groups = rest
+
+    def fitting(self, positions: list[int]) -> int:
+        """Return how many of `positions`, at least one, go into one command."""
+        return MAX_KEYS
+
+    @abstractmethod
+    def frame(self, positions: list[int]) -> bytes:
+        """Return the command for `positions`."""
+
+    @abstractmethod
+    def accept(self, part: Part, reply: Any) -> None:
+        """Take the reply to `part`, which is no error.
+
+        Raises:
+            ProtocolError: it is no reply to that command.
+        """
+
+    def failed(self, positions: Sequence[int]) -> None:
+        """Take `positions` back: their command failed."""
+        self.pending.extend(positions)
+
+    def _keys(self, positions: list[int]) -> list[bytes]:
+        keys = self.keys
+        return [keys[position] for position in positions]
+
+
+class GetMany(Batch):
+    """RC.MGET; `values` are in the order of the keys, MISSING for a miss."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        super().__init__(keys)
+        self.values: list[Any] = [MISSING] * len(keys)
+
+    def frame(self, positions: list[int]) -> bytes:
+        return frames.get_many(self._keys(positions))
+
+    def accept(self, part: Part, reply: Any) -> None:
+        if type(reply) is not list or len(reply) != len(part.positions):
+            raise ProtocolError(f"a shard answered RC.MGET of {len(part.positions)} keys with {reply!r:.100}")
+        values = self.values
+        for position, value in zip(part.positions, decode_payloads(reply, MISSING), strict=True):
+            values[position] = value
+
+
+class SetMany(Batch):
+    """RC.MSET of values that are encoded when this is built, so that an unsupported one writes nothing.
+
+    Raises:
+        UnsupportedTypeError, ValueError: see `raycache.codec.encode` and `ttl_ms`.
+    """
+
+    def __init__(self, keys: list[bytes], values: Sequence[object], ttl: TimeToLive) -> None:
+        super().__init__(keys)
+        self._values = [encode(value) for value in values]
+        self._px = b"%d" % ttl_ms(ttl)
+
+    def fitting(self, positions: list[int]) -> int:
+        size = 0
+        for count, position in enumerate(positions[:MAX_KEYS]):
+            size += len(self._values[position][1])
+            if size > MAX_BYTES and count:
+                return count
+        return MAX_KEYS
+
+    def frame(self, positions: list[int]) -> bytes:
+        parts = [b"RC.MSET", self._px]
+        for position in positions:
+            kind, data = self._values[position]
+            parts += (b"%d" % kind, self.keys[position], data)
+        return frames.command(*parts)
+
+    def accept(self, part: Part, reply: Any) -> None:
+        if reply != b"OK":
+            raise ProtocolError(f"a shard answered RC.MSET with {reply!r:.100}")
+
+
+class DeleteMany(Batch):
+    """DEL; `deleted` counts the keys that were there. A key given twice is deleted once."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        super().__init__(list(dict.fromkeys(keys)))
+        self.deleted = 0
+
+    def frame(self, positions: list[int]) -> bytes:
+        return frames.command(b"DEL", *self._keys(positions))
+
+    def accept(self, part: Part, reply: Any) -> None:
+        if type(reply) is not int or not 0 <= reply <= len(part.positions):
+            raise ProtocolError(f"a shard answered DEL of {len(part.positions)} keys with {reply!r:.100}")
+        self.deleted += reply

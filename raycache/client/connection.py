@@ -1,0 +1,185 @@
+"""One blocking connection to one shard: frames out, replies in, always by a deadline.
+
+What lives here: the socket of the sync handle. What does not: which connection to use (`pool.py`), trying again
+(`dispatcher.py`). Used by one thread at a time.
+
+The socket blocks, and the kernel ends the wait (SO_RCVTIMEO, SO_SNDTIMEO): Python's own `settimeout` costs one more
+system call per receive. The kernel counts each wait anew, so the limit is set again when an operation needs several
+and less than 95 % of it is left: a deadline is kept within 5 %. Python restarts a wait that a signal interrupts; only
+a main thread that gets signals more often than `timeout_s`, without end, could so wait longer.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from time import monotonic
+from typing import Any, Final
+
+import hiredis
+
+from raycache.client import requests
+from raycache.client.info import Address
+from raycache.client.requests import Request
+from raycache.client.retry import Lost, no_reply, reply_failure
+from raycache.errors import CommandError, ProtocolError
+
+_TIMEVAL: Final = struct.Struct("@ll")
+_FIRST_BYTES: Final = 64 * 1024
+_MORE_BYTES: Final = 512 * 1024
+# The smallest wait that is not 0, which would mean for ever.
+_SHORTEST_S: Final = 0.001
+
+
+class Connection:
+    """An open, authenticated connection. Any exception from it but a reply's means: close it."""
+
+    __slots__ = ("_armed_s", "_high_s", "_low_s", "_reader", "_socket", "address")
+
+    def __init__(self, address: Address, sock: socket.socket) -> None:
+        self.address = address
+        self._socket = sock
+        self._reader = hiredis.Reader()
+        self._reader.setmaxbuf(1024 * 1024)  # keeps the buffer between large replies
+        self._low_s = self._high_s = 0.0
+        sock.settimeout(None)
+
+    @classmethod
+    def open(cls, address: Address, secret: str | None, deadline_s: float, connect_timeout_s: float) -> Connection:
+        """Connect, and authenticate if there is a secret.
+
+        Raises:
+            Lost: it cannot be reached in time.
+            AuthenticationError: it refuses the secret.
+        """
+        limit_s = max(_SHORTEST_S, min(connect_timeout_s, deadline_s - monotonic()))
+        try:
+            sock = socket.create_connection(address, timeout=limit_s)
+        except OSError as error:
+            raise Lost(f"cannot connect to {address[0]}:{address[1]}: {error}", sent=False) from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection = cls(address, sock)
+        if secret is not None:
+            connection._authenticate(secret, deadline_s)
+        return connection
+
+    def _authenticate(self, secret: str, deadline_s: float) -> None:
+        request = requests.authenticate(secret)
+        try:
+            reply = self.exchange(request, deadline_s)
+            if isinstance(reply, hiredis.ReplyError):
+                raise reply_failure(str(reply))
+            request.decode(reply)
+        except CommandError as error:
+            if "no password" not in str(error) and "any password" not in str(error):
+                raise
+        except BaseException:
+            self.close()
+            raise
+
+    def exchange(self, request: Request[Any], deadline_s: float) -> Any:
+        """Send a request and return its reply (a list where it has several; the first error if there is one).
+
+        Raises:
+            Lost, DeadlineExceededError, ProtocolError: see `send` and `receive`.
+        """
+        self.send(request.frame, deadline_s)
+        return self.receive(request.replies, deadline_s)
+
+    def send(self, frame: bytes, deadline_s: float) -> None:
+        """Hand `frame` to the kernel.
+
+        Raises:
+            Lost: it could not be, so no command in it has run.
+            RayCacheError: the shard said why, before it closed.
+        """
+        left_s = deadline_s - monotonic()
+        if not self._low_s <= left_s <= self._high_s:
+            self._arm(left_s)
+        try:
+            sent = self._socket.send(frame)
+            if sent < len(frame):
+                self._send_rest(memoryview(frame)[sent:], deadline_s)
+        except BlockingIOError as error:
+            raise Lost(f"{self._name} does not read what is sent to it", sent=False) from error
+        except OSError as error:
+            self._raise_last_words()
+            raise Lost(f"{self._name}: {error}", sent=False) from error
+
+    def _send_rest(self, rest: memoryview, deadline_s: float) -> None:
+        while rest:
+            self._arm(deadline_s - monotonic())
+            rest = rest[self._socket.send(rest) :]
+
+    def _raise_last_words(self) -> None:
+        """Raise the error that the shard sent before it closed on us, if there is one (a value too large, say)."""
+        try:
+            self._reader.feed(self._socket.recv(_FIRST_BYTES, socket.MSG_DONTWAIT))
+            reply = self._reader.gets()
+        except (OSError, hiredis.ProtocolError):
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply_failure(str(reply))
+
+    def receive(self, replies: int, deadline_s: float) -> Any:
+        """Return the reply, or the list of `replies`; where one of them is an error, that.
+
+        Raises:
+            Lost: the connection broke; the command may have run.
+            DeadlineExceededError: no complete reply in time.
+            ProtocolError: no RESP, or more of it than was asked for.
+        """
+        reader = self._reader
+        try:
+            data = self._socket.recv(_FIRST_BYTES)
+            reader.feed(data)
+            reply = reader.gets()
+            while reply is False:
+                if not data:
+                    raise Lost(f"{self._name} closed the connection", sent=True)
+                data = self._receive_more(deadline_s)
+                reader.feed(data)
+                reply = reader.gets()
+        except BlockingIOError as error:
+            raise no_reply(self.address) from error
+        except OSError as error:
+            raise Lost(f"{self._name}: {error}", sent=True) from error
+        except hiredis.ProtocolError as error:
+            raise ProtocolError(f"{self._name} sent something that is no RESP: {error}") from error
+        if replies > 1:
+            return self._receive_others(reply, replies, deadline_s)
+        if reader.has_data():
+            # A surplus reply would be taken for the next command's: another key's value.
+            raise ProtocolError(f"{self._name} sent more than one reply to one command")
+        return reply
+
+    def _receive_others(self, first: Any, replies: int, deadline_s: float) -> Any:
+        """Return the list of `replies`, of which `first` is there; the first error if there is one."""
+        taken = [first]
+        while len(taken) < replies:
+            reply = self._take_or_wait(deadline_s)
+            taken.append(reply)
+        if self._reader.has_data():
+            raise ProtocolError(f"{self._name} sent more than {replies} replies to {replies} commands")
+        errors = [reply for reply in taken if isinstance(reply, hiredis.ReplyError)]
+        return errors[0] if errors else taken
+
+    def _receive_more(self, deadline_s: float) -> bytes:
+        left_s = deadline_s - monotonic()
+        if not self._low_s <= left_s <= self._high_s:
+            self._arm(left_s)
+        return self._socket.recv(_MORE_BYTES)
+
+    def _arm(self, left_s: float) -> None:
+        """Have the kernel end each wait after `left_s`.
+
+        Raises:
+            BlockingIOError: nothing is left, as the kernel would say.
+        """
+        if left_s <= 0:
+            raise BlockingIOError
+        timeval = _TIMEVAL.pack(*divmod(int(max(left_s, _SHORTEST_S) * 1_000_000), 1_000_000))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        self._low_s, self._high_s = left_s * 0.95, left_s

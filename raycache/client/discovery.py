@@ -1,0 +1,85 @@
+"""Finding a newer topology: whom to ask, in which order, and when to stop.
+
+What lives here: the decisions, for both handles, without I/O. Asking is theirs; so is single-flight. Pure, any thread.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from typing import Final
+
+from raycache.client.info import Address, ConnectionInfo
+from raycache.client.retry import Failure, Lost, Moved
+from raycache.client.routes import Routes, newer
+from raycache.errors import AuthenticationError, CallerError, RayCacheError
+
+# A shard that answers at all answers in well under a millisecond; and a hung one must not eat the whole deadline.
+ASK_TIMEOUT_S: Final = 1.0
+# Any one live shard is enough, and the router pushes a new topology to all at once.
+MAX_ASKED: Final = 6
+
+Answer = bytes | Exception | None
+"""A topology, what went wrong, or nothing newer."""
+
+
+def candidates(
+    routes: Routes | None, info: ConnectionInfo, failure: Exception, live: set[Address], rng: random.Random
+) -> list[Address]:
+    """Return whom to ask: where MOVED pointed, then shards that are connected, the others, the seeds.
+
+    Shuffled within each group, so that many clients do not ask the same shard.
+    """
+    known = [] if routes is None else rng.sample(routes.addresses, len(routes.addresses))
+    hint = failure.target if isinstance(failure, Moved) else None
+    first = [hint] if hint is not None else []
+    connected = [address for address in known if address in live]
+    seeds = rng.sample(info.seeds, len(info.seeds))
+    return list(dict.fromkeys([*first, *connected, *known, *seeds]))[:MAX_ASKED]
+
+
+def search(routes: Routes | None, addresses: list[Address]) -> Generator[Address, Answer, Routes | None]:
+    """Yield each address to ask, take its answer, return the first newer routes, or None if nobody has any.
+
+    Raises:
+        Failure, RayCacheError: nobody answered at all; the last error, or a refused secret if there was one.
+    """
+    answered = False
+    error: Exception = Lost("no address is known to ask", sent=False)
+    for address in addresses:
+        answer = yield address
+        if isinstance(answer, Exception):
+            error = error if isinstance(error, AuthenticationError) else answer
+            continue
+        answered = True
+        try:
+            found = newer(routes, answer)
+        except ValueError as rubbish:
+            error, answered = Lost(f"{address[0]}:{address[1]}: {rubbish}", sent=False), False
+            continue
+        if found is not None:
+            return found
+    if not answered:
+        raise error
+    return None
+
+
+def adopt(routes: Routes | None, old: ConnectionInfo, new: ConnectionInfo) -> Routes | None:
+    """Return the routes that Ray's answer brings, None if they are not newer.
+
+    Another secret means that the cluster was started anew under its name: its epochs began anew, too.
+    """
+    try:
+        return newer(routes if new.secret == old.secret else None, new.topology)
+    except ValueError:
+        return None
+
+
+def worth_raising(error: BaseException) -> bool:
+    """Whether what `refresh_info` raised is for the caller (such as: no such cluster); else it is one more failure."""
+    return isinstance(error, CallerError) or not isinstance(error, Exception)
+
+
+def as_failure(error: BaseException) -> Exception:
+    """Return the failure that stands for an error of `refresh_info`."""
+    return error if isinstance(error, Failure | RayCacheError) else Lost(f"asking Ray failed: {error!r}", sent=False)

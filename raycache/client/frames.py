@@ -1,0 +1,36 @@
+"""Commands as bytes: arrays of bulk strings, built by hand.
+
+What lives here: the outermost form of what a handle sends. Which command for which call is in `requests.py` and
+`batches.py`. Pure functions, any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+# Bulk headers of usual lengths, ready: indexing costs a third of formatting, and a batch has one for each key.
+_HEADERS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(1024))
+
+
+def command(*parts: bytes) -> bytes:
+    """Return one command."""
+    return b"*%d" % len(parts) + bulks(parts) + b"\r\n"
+
+
+def bulks(parts: Sequence[bytes]) -> bytes:
+    """Return `parts` as bulk strings, each *led* by its line end, so that pieces join. Cost: about 0.1 us a part."""
+    try:
+        return b"".join([_HEADERS[len(part)] + part for part in parts])
+    except IndexError:
+        return b"".join([b"\r\n$%d\r\n%b" % (len(part), part) for part in parts])
+
+
+def get(key: bytes) -> bytes:
+    """Return RC.GET: the one frame that is built for nearly every operation."""
+    return b"*2\r\n$6\r\nRC.GET\r\n$%d\r\n%b\r\n" % (len(key), key)
+
+
+def get_many(keys: Sequence[bytes]) -> bytes:
+    """Return RC.MGET of at least one key."""
+    return b"*%d\r\n$7\r\nRC.MGET%b\r\n" % (len(keys) + 1, bulks(keys))

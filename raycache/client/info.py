@@ -1,0 +1,37 @@
+"""What a handle knows before it connects, and what it hands back beside plain values.
+
+What lives here: small frozen values. What does not: finding a cluster by name (`raycache.actors.launch`).
+Immutable, any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Address = tuple[str, int]
+"""Host and port of a cluster port."""
+Key = str | bytes
+"""A key: bytes as they are, or text, which is its UTF-8 (undecodable bytes as surrogate escapes). Never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """What is needed to reach a cluster. It pickles, secret and all: treat the bytes as you treat the secret."""
+
+    cluster: str
+    seeds: tuple[Address, ...]
+    """Cluster ports of some shards; one that answers is enough."""
+    secret: str | None = field(default=None, repr=False)
+    """What AUTH must show; None where the doors demand nothing."""
+    topology: bytes | None = field(default=None, repr=False)
+    """The newest known topology (`Topology.to_bytes`), or None: then the seeds are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A value with the version that `compare_and_set` takes. Any write to the key makes the version stale."""
+
+    value: Any
+    version: int
+    """Above 0; `compare_and_set` reads 0 as "the key must be absent"."""

@@ -1,0 +1,192 @@
+"""One command per call: its bytes, whether it may be repeated, and how its reply reads.
+
+What lives here: single-key operations and those that ask one shard, for both handles. What does not: several keys at
+once (`batches.py`), routing (`routes.py`), sending. Pure, any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from raycache.client import frames
+from raycache.client.arguments import TimeToLive, integer, ttl_ms
+from raycache.client.info import Versioned
+from raycache.client.stats import ShardStats
+from raycache.codec import decode_payload, encode
+from raycache.errors import ProtocolError
+
+T = TypeVar("T")
+
+MISSING: Final = object()
+"""What a read answers for an absent key: a stored None is not a miss."""
+
+
+class Request(Generic[T]):
+    """One command, or a few in one frame. `decode` gets the reply, or the list of replies where there are several."""
+
+    __slots__ = ("decode", "frame", "repeatable", "replies")
+
+    def __init__(self, frame: bytes, decode: Callable[[Any], T], *, repeatable: bool = True, replies: int = 1) -> None:
+        self.frame = frame
+        self.decode = decode
+        self.repeatable = repeatable
+        self.replies = replies
+
+
+def _unexpected(reply: object) -> NoReturn:
+    raise ProtocolError(f"a shard answered with something unexpected: {reply!r:.100}")
+
+
+def _payload(reply: Any) -> Any:
+    if reply is None:
+        return MISSING
+    if type(reply) is not bytes or not reply:
+        _unexpected(reply)
+    return decode_payload(reply)
+
+
+def _count(reply: Any) -> int:
+    if type(reply) is not int:
+        _unexpected(reply)
+    return reply
+
+
+def _flag(reply: Any) -> bool:
+    return _count(reply) > 0
+
+
+def _stored(reply: Any) -> bool:
+    """+OK, or null where a condition did not hold."""
+    if reply is not None and reply != b"OK":
+        _unexpected(reply)
+    return reply is not None
+
+
+def _done(reply: Any) -> None:
+    if reply != b"OK":
+        _unexpected(reply)
+
+
+def _versioned(reply: Any) -> Versioned | None:
+    if reply is None:
+        return None
+    if type(reply) is not list or len(reply) != 2:
+        _unexpected(reply)
+    return Versioned(_payload(reply[1]), _count(reply[0]))
+
+
+def _seconds_left(reply: Any) -> float | None:
+    left_ms = _count(reply)
+    return None if left_ms == -2 else math.inf if left_ms == -1 else left_ms / 1000
+
+
+def _scanned(reply: Any) -> tuple[int, list[bytes]]:
+    try:
+        cursor, keys = reply
+        return int(cursor), list(keys)
+    except (TypeError, ValueError):
+        _unexpected(reply)
+
+
+def _cleared(replies: list[Any]) -> int:
+    executed = replies[-1]
+    if type(executed) is not list or len(executed) != 2:
+        _unexpected(executed)
+    return _count(executed[0])
+
+
+def get(key: bytes) -> Request[Any]:
+    """Return a read; it answers MISSING for an absent key."""
+    return Request(frames.get(key), _payload)
+
+
+def get_with_version(key: bytes) -> Request[Versioned | None]:
+    """Return a read with the key's version."""
+    return Request(frames.command(b"RC.GETV", key), _versioned)
+
+
+def store(key: bytes, value: object, ttl: TimeToLive) -> Request[None]:
+    """Return an unconditional write.
+
+    Raises:
+        UnsupportedTypeError, ValueError: see `raycache.codec.encode` and `ttl_ms`.
+    """
+    kind, data = encode(value)
+    return Request(frames.command(b"RC.SET", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl)), _done)
+
+
+def store_if(condition: bytes, key: bytes, value: object, ttl: TimeToLive) -> Request[bool]:
+    """Return a write under the condition NX (absent) or XX (present); errors as `store`."""
+    kind, data = encode(value)
+    frame = frames.command(b"RC.SET", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl), condition)
+    return Request(frame, _stored, repeatable=condition == b"XX")
+
+
+def compare_and_set(key: bytes, value: object, version: int, ttl: TimeToLive) -> Request[bool]:
+    """Return a write that happens only at `version`, 0 = absent; errors as `store`, and NotANumberError."""
+    kind, data = encode(value)
+    integer("version", version, minimum=0)
+    frame = frames.command(b"RC.CAS", key, b"%d" % version, b"%d" % kind, data, b"%d" % ttl_ms(ttl))
+    return Request(frame, _flag, repeatable=False)
+
+
+def increment(key: bytes, delta: int, ttl: TimeToLive) -> Request[int]:
+    """Return an addition; `ttl` counts where it creates the key.
+
+    Raises:
+        NotANumberError: `delta` is no 64-bit int.
+    """
+    frame = frames.command(b"RC.INCRBY", key, b"%d" % integer("delta", delta), b"%d" % ttl_ms(ttl))
+    return Request(frame, _count, repeatable=False)
+
+
+def delete(key: bytes) -> Request[bool]:
+    """Return a removal."""
+    return Request(frames.command(b"DEL", key), _flag)
+
+
+def exists(key: bytes) -> Request[bool]:
+    """Return a test for presence; it does not count as a use."""
+    return Request(frames.command(b"EXISTS", key), _flag)
+
+
+def touch(key: bytes, ttl: TimeToLive) -> Request[bool]:
+    """Return a change of the time to live; it answers whether the key was there."""
+    if ttl is None:
+        # PERSIST alone answers 0 for a key that never expired anyway.
+        frame = frames.command(b"PERSIST", key) + frames.command(b"EXISTS", key)
+        return Request(frame, lambda replies: _flag(replies[1]), replies=2)
+    return Request(frames.command(b"PEXPIRE", key, b"%d" % ttl_ms(ttl)), _flag)
+
+
+def time_left(key: bytes) -> Request[float | None]:
+    """Return a question for the time to live."""
+    return Request(frames.command(b"PTTL", key), _seconds_left)
+
+
+def scan(cursor: int, prefix: bytes, count: int) -> Request[tuple[int, list[bytes]]]:
+    """Return one step over one shard's keys."""
+    return Request(frames.command(b"RC.SCAN", b"%d" % cursor, prefix, b"%d" % count), _scanned)
+
+
+def clear() -> Request[int]:
+    """Return the removal of all keys of one shard, with their number. One transaction, so that the number is right."""
+    steps = (b"MULTI", b"DBSIZE", b"FLUSHALL", b"EXEC")
+    return Request(b"".join(frames.command(step) for step in steps), _cleared, replies=len(steps))
+
+
+def stats() -> Request[ShardStats]:
+    """Return a question for one shard's counters."""
+    return Request(frames.command(b"RC.STATS"), ShardStats.from_bytes)
+
+
+def topology(known_epoch: int) -> Request[bytes | None]:
+    """Return a question for a topology newer than `known_epoch`."""
+    return Request(frames.command(b"RC.TOPOLOGY", b"%d" % known_epoch), lambda reply: reply)
+
+
+def authenticate(secret: str) -> Request[None]:
+    """Return AUTH."""
+    return Request(frames.command(b"AUTH", secret.encode()), _done)

@@ -1,0 +1,134 @@
+"""When an operation is tried again, after how long, and what its caller is told in the end.
+
+What lives here: the private kinds of failure that the connections report, full-jitter backoff, and the decision
+after each failed attempt: pure, so one object serves the sync and the async handle. What does not: waiting, and
+asking for a new topology. One object per operation, used by one thread or task.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from raycache.errors import (
+    AuthenticationError,
+    ClusterLoadingError,
+    DeadlineExceededError,
+    RayCacheError,
+    ShardUnavailableError,
+    from_reply,
+)
+
+# First steps as long as a few round trips; the last as long as a shard's restart leaves room for in one deadline.
+FIRST_DELAY_S: Final = 0.02
+LONGEST_DELAY_S: Final = 0.5
+
+
+class Failure(Exception):
+    """An attempt failed in a way that a new topology or some time may cure. Never reaches a caller."""
+
+    sent: bool = False
+    """Whether the command may have run."""
+
+
+class Moved(Failure):
+    """The shard does not serve the slot: the topology in use is old, or the shard's is."""
+
+    @property
+    def target(self) -> tuple[str, int] | None:
+        """Where the shard pointed: the best one to ask for the new topology."""
+        host, _, port = str(self).rpartition(" ")[2].rpartition(":")
+        return (host, int(port)) if host and port.isdigit() else None
+
+
+class NoOwner(Failure):
+    """The topology in use, if any, names nobody for the slot."""
+
+
+class Lost(Failure):
+    """No connection, or it broke. `sent`: all of the command may have reached the shard."""
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+RETRIED: Final = (Failure, ClusterLoadingError, AuthenticationError)
+"""What `Attempts.after` takes; everything else goes straight to the caller."""
+
+
+def reply_failure(text: str) -> Exception:
+    """Return what an error reply stands for: Moved, or one of raycache's errors."""
+    return Moved(text) if text.startswith("MOVED ") else from_reply(text)
+
+
+def full_jitter_s(failures: int, rng: random.Random) -> float:
+    """Return a delay after the n-th failure in a row, n from 1.
+
+    Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015: uniform from 0 to the bound
+    spreads a crowd better than a delay with some jitter on top.
+    """
+    return rng.uniform(0.0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 16)))
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What to do before the next attempt: sleep, then refresh the topology."""
+
+    delay_s: float
+
+
+class Attempts:
+    """The failed attempts of one operation so far.
+
+    Args:
+        deadline_s: on the caller's monotonic clock.
+        repeatable: running the command twice does what running it once does.
+    """
+
+    def __init__(self, deadline_s: float, *, repeatable: bool, rng: random.Random) -> None:
+        self.deadline_s = deadline_s
+        self._repeatable = repeatable
+        self._rng = rng
+        self._failures = 0
+        self._refused = False
+
+    def after(self, failure: Exception, now_s: float) -> Wait:
+        """Return what comes before the next attempt.
+
+        Raises:
+            RayCacheError: there is none; this is what the caller gets.
+        """
+        self._failures += 1
+        if isinstance(failure, Failure) and failure.sent and not self._repeatable:
+            raise ShardUnavailableError(f"{failure}; the operation may or may not have happened") from failure
+        if isinstance(failure, AuthenticationError):
+            # Once, because a cluster that was started anew under its name has a new secret.
+            if self._refused:
+                raise failure
+            self._refused = True
+        # The first MOVED is the ordinary way to learn of a new topology: nothing to wait for.
+        at_once = self._failures == 1 and isinstance(failure, Moved)
+        delay_s = 0.0 if at_once else full_jitter_s(self._failures, self._rng)
+        if now_s + delay_s >= self.deadline_s:
+            if isinstance(failure, RayCacheError):
+                raise failure
+            raise self.final(failure) from failure
+        return Wait(delay_s)
+
+    def final(self, failure: Exception) -> RayCacheError:
+        """Return the caller's error when the deadline has passed after `failure`."""
+        if isinstance(failure, RayCacheError):
+            return failure
+        tries = f"{self._failures} attempt{'s' if self._failures != 1 else ''}"
+        if isinstance(failure, Moved | NoOwner):
+            return ClusterLoadingError(f"no shard served the key before the deadline ({tries}): {failure}")
+        return ShardUnavailableError(f"gave up at the deadline ({tries}): {failure}")
+
+
+def no_reply(address: tuple[str, int], timeout_s: float) -> DeadlineExceededError:
+    """Return the error for a shard that is connected and silent."""
+    return DeadlineExceededError(
+        f"no reply from {address[0]}:{address[1]} within {timeout_s:g} s; a write may or may not have happened"
+    )

@@ -1,0 +1,22 @@
+"""The kind byte: how the Python handle wrote a value down.
+
+What lives here: the numbers, which are part of the stored format and never change meaning. How each
+is written is in `values.py`, `frames.py` and `arrays.py`. Shared by no loop or thread: constants only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+RAW: Final = 0
+"""The bytes themselves: Python `bytes`, and whatever a Redis or HTTP client wrote."""
+MSGPACK: Final = 1
+"""A msgpack frame with the extension types of `frames.py`."""
+INTEGER: Final = 2
+"""An int of 64 bits as decimal text, so that INCR works on it from every door."""
+TEXT: Final = 3
+"""A str as UTF-8, so that every door reads it as text."""
+ARRAY: Final = 4
+"""A numpy array: see `arrays.py`."""
+PICKLE: Final = 5
+"""Reserved: pickle behind an HMAC. Not written, and refused when read."""

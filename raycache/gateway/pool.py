@@ -1,0 +1,211 @@
+"""The gateway's connections to the shards: few, shared, opened when needed, reopened with jitter.
+
+What lives here: lanes (one shared connection each), connections lent to clients that WATCH, and the
+check for silent shards. What does not: the connection itself (`upstream`), retrying (`executor`). It
+belongs to the gateway's loop.
+
+A shard has at most four lanes: RESP2 and RESP3 (so replies can be passed on as they are), each once
+for plain commands and once for long ones, because a connection answers in order and nobody should
+wait behind another client's KEYS. Commands of one client for one shard keep their order on a lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from raycache.errors import ShardUnavailableError
+from raycache.gateway.settings import GatewaySettings
+from raycache.gateway.upstream import Call, UpstreamConnection, open_connection
+from raycache.ring.topology import ShardInfo
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+
+class Lane:
+    """One shared connection to one shard. While it is being opened, calls wait; if that fails, they are lost unsent."""
+
+    def __init__(self, pool: Pool, protocol: int) -> None:
+        self._pool = pool
+        self._protocol = protocol
+        self._shard: ShardInfo | None = None
+        self._connection: UpstreamConnection | None = None
+        self._waiting: deque[Call] = deque()
+        self._is_opening = False
+        self._retry_at_s = 0.0
+        self._failures = 0
+        self._reason = ""
+        self.failing_since_s: float | None = None
+
+    def send(self, call: Call, shard: ShardInfo) -> None:
+        """Send `call` to `shard`, which is this lane's at its newest address."""
+        connection = self._connection
+        if shard is not self._shard:
+            connection = self._follow(shard)
+        if connection is not None and not connection.is_lost:
+            connection.send(call)
+        elif self._is_opening or self._pool.now_s() >= self._retry_at_s:
+            self._waiting.append(call)
+            self._open()
+        else:
+            call.lost(self._reason, False)
+
+    def _follow(self, shard: ShardInfo) -> UpstreamConnection | None:
+        """Take note of a new topology; a new address or process wants a new connection, and a fresh start."""
+        old, self._shard = self._shard, shard
+        if old is not None and (old.host, old.port, old.incarnation) != (shard.host, shard.port, shard.incarnation):
+            if self._connection is not None:
+                self._pool.retire(self._connection)
+                self._connection = None
+            self._retry_at_s, self._failures, self.failing_since_s = 0.0, 0, None
+        return self._connection
+
+    def _open(self) -> None:
+        if not self._is_opening:
+            self._is_opening = True
+            self._pool.spawn(self._open_now())
+
+    async def _open_now(self) -> None:
+        shard = self._shard
+        assert shard is not None
+        try:
+            connection = await self._pool.open(shard, self._protocol)
+        except ShardUnavailableError as error:
+            self._is_opening = False
+            self._failed(shard, str(error))
+            return
+        self._is_opening = False
+        self._connection, self._failures, self.failing_since_s = connection, 0, None
+        waiting, self._waiting = self._waiting, deque()
+        assert self._shard is not None
+        for call in waiting:
+            self.send(call, self._shard)
+
+    def _failed(self, shard: ShardInfo, reason: str) -> None:
+        now_s = self._pool.now_s()
+        self._reason = f"{shard.id} ({shard.host}:{shard.port}): {reason}"
+        if self.failing_since_s is None:
+            self.failing_since_s = now_s
+            log.warning("cannot reach shard %s", self._reason)
+        pause_s = min(_FIRST_PAUSE_S * 2**self._failures, _LONGEST_PAUSE_S)
+        self._failures = min(self._failures + 1, 10)
+        self._retry_at_s = now_s + pause_s * self._pool.rng.uniform(0.5, 1.0)
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            call.lost(self._reason, False)
+
+    def close(self) -> None:
+        """Give up the connection; what is under way or waiting is lost."""
+        if self._connection is not None:
+            self._connection.abort("the shard left the cluster")
+            self._connection = None
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            call.lost("the shard left the cluster", False)
+
+
+class Pool:
+    """All connections of one gateway to the shards."""
+
+    def __init__(self, secret: str | None, settings: GatewaySettings, rng: random.Random) -> None:
+        self.rng = rng
+        self._secret = secret
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._lanes: dict[tuple[str, int, bool], Lane] = {}
+        self._connections: set[UpstreamConnection] = set()
+        self._retired: set[UpstreamConnection] = set()
+        self._idle: dict[tuple[str, int, int], list[UpstreamConnection]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.now_s = self._loop.time
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections to shards."""
+        return len(self._connections)
+
+    def lane(self, shard_id: str, protocol: int, is_long: bool) -> Lane:
+        """Return the lane for plain or for long commands, made when first asked for."""
+        lane = self._lanes.get((shard_id, protocol, is_long))
+        if lane is None:
+            lane = self._lanes[shard_id, protocol, is_long] = Lane(self, protocol)
+        return lane
+
+    def keep(self, shard_ids: set[str]) -> None:
+        """Close the lanes of shards that are no longer there."""
+        for key in [key for key in self._lanes if key[0] not in shard_ids]:
+            self._lanes.pop(key).close()
+
+    async def open(self, shard: ShardInfo, protocol: int) -> UpstreamConnection:
+        """Return a new connection, watched over by `check`.
+
+        Raises:
+            ShardUnavailableError: it cannot be had.
+        """
+        connection = await open_connection(shard.host, shard.port, protocol, self._secret, self._settings.connect_timeout_s)
+        self._connections.add(connection)
+        return connection
+
+    async def borrow(self, shard: ShardInfo, protocol: int) -> UpstreamConnection:
+        """Return a connection for one client alone; `give_back` or `retire` it.
+
+        Raises:
+            ShardUnavailableError: it cannot be had.
+        """
+        idle = self._idle.get((shard.host, shard.port, protocol), [])
+        while idle:
+            if not (connection := idle.pop()).is_lost:
+                return connection
+        return await self.open(shard, protocol)
+
+    def give_back(self, connection: UpstreamConnection, shard: ShardInfo, protocol: int) -> None:
+        """Keep a borrowed connection, on which nothing is watched any more, for the next."""
+        idle = self._idle.setdefault((shard.host, shard.port, protocol), [])
+        if connection.is_lost or not connection.is_idle or len(idle) >= self._settings.idle_watch_connections:
+            self.retire(connection)
+        else:
+            idle.append(connection)
+
+    def retire(self, connection: UpstreamConnection) -> None:
+        """Close `connection` as soon as it owes nothing."""
+        self._retired.add(connection)
+        if connection.is_idle:
+            connection.abort()
+
+    def check(self) -> None:
+        """Look at every connection: forget the lost, close the retired, give up the silent. Call a few times a second."""
+        now_s = self.now_s()
+        for connection in list(self._connections):
+            connection.check(now_s, self._settings.upstream_silence_s)
+            if connection in self._retired and connection.is_idle:
+                connection.abort()
+            if connection.is_lost:
+                self._connections.discard(connection)
+                self._retired.discard(connection)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside the rest; if it fails, say so."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the gateway failed", exc_info=error)
+
+    async def close(self) -> None:
+        """Close everything."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.abort()
+        self._connections.clear()

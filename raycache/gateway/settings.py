@@ -1,0 +1,41 @@
+"""The gateway's own limits and times, each with its reason. Limits of clients are `raycache.config.Limits`.
+
+What lives here: numbers. Frozen, checked when built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from raycache.config import MIB
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What one gateway may use and how long it waits."""
+
+    max_commands_per_client: int = 1024
+    """Commands of one client under way at once; more are left in the socket. Deeper pipelines gain nothing measurable."""
+    max_bytes_per_client: int = 16 * MIB
+    """Budget for one client's replies under way, and as much for its requests (see `window`)."""
+    retry_for_s: float = 5.0
+    """How long a command may wait for a shard that is dead or moving before -CLUSTERDOWN. Ray restarts an actor in 1-2 s."""
+    upstream_silence_s: float = 5.0
+    """A shard that owes replies and sends no byte for so long is treated as dead: its connection is closed."""
+    connect_timeout_s: float = 1.0
+    """Within one data centre a connection takes under 1 ms; a second allows for one lost SYN."""
+    refresh_timeout_s: float = 2.0
+    """How long one question for the topology may take; commands that need no new one do not wait for it."""
+    retry_interval_s: float = 0.05
+    """Pause between two rounds of refreshing and retrying, at first; it grows to ten times that, with jitter."""
+    long_arguments: int = 512
+    """From so many arguments on a shard cuts a command into steps, and others must not wait behind it on one connection."""
+    long_request_bytes: int = 1 * MIB
+    """The same for requests that take long to send."""
+    idle_watch_connections: int = 8
+    """Connections kept per shard and protocol for the next WATCH; more are closed."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(f"{field.name} must be positive, not {getattr(self, field.name)!r}")

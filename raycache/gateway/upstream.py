@@ -1,0 +1,207 @@
+"""One connection from the gateway to a shard: requests of many clients in, replies back in order.
+
+What lives here: writing, matching replies to requests, opening and authenticating. What does not:
+which shard (`plan`), which connection (`pool`), what happens after a failure (`executor`). It belongs
+to the gateway's loop.
+
+Requests of one turn of the loop are written together, whichever clients they come from: under load
+that is one system call for many commands. A request of several commands (a transaction) is written
+in one piece, so nothing of another client can come between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Final, Protocol
+
+from raycache.errors import ProtocolError, ShardUnavailableError
+from raycache.gateway.request import encoded
+from raycache.resp.reply import Frame, ReplySplitter, is_error
+
+_PUSH: Final = 0x3E
+
+
+class Call(Protocol):
+    """A request under way, as the connection sees it."""
+
+    @property
+    def expects(self) -> int:
+        """How many replies the request brings."""
+
+    def encode(self) -> bytes:
+        """Return the request's bytes."""
+
+    def answered(self, frames: list[Frame]) -> None:
+        """All its replies have come."""
+
+    def lost(self, reason: str, was_sent: bool) -> None:
+        """The connection broke before they came. `was_sent`: the shard may have run it."""
+
+
+class FutureCall:
+    """A call that a coroutine waits for."""
+
+    __slots__ = ("expects", "payload", "replies")
+
+    def __init__(self, payload: bytes, expects: int = 1) -> None:
+        self.payload = payload
+        self.expects = expects
+        self.replies: asyncio.Future[list[Frame]] = asyncio.get_running_loop().create_future()
+
+    def encode(self) -> bytes:
+        return self.payload
+
+    def answered(self, frames: list[Frame]) -> None:
+        if not self.replies.done():
+            self.replies.set_result(frames)
+
+    def lost(self, reason: str, was_sent: bool) -> None:
+        if not self.replies.done():
+            self.replies.set_exception(ShardUnavailableError(reason))
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A pipelined connection. Open one with `open_connection`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._splitter = ReplySplitter()
+        self._unsent: list[Call] = []
+        self._waiting: deque[Call] = deque()
+        self._frames: list[Frame] = []
+        self._is_flush_due = False
+        self._transport: asyncio.Transport | None = None
+        self._reason = "the connection was closed"
+        self._progress_s = 0.0
+        self.is_lost = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no reply is owed."""
+        return not self._waiting and not self._unsent
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def send(self, call: Call) -> None:
+        """Write `call` at the end of this turn of the loop. On a broken connection it is lost at once, unsent."""
+        if self.is_lost:
+            call.lost(self._reason, False)
+            return
+        self._unsent.append(call)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if not self._unsent or self._transport is None:
+            return
+        if not self._waiting:
+            self._progress_s = self._loop.time()
+        calls, self._unsent = self._unsent, []
+        self._waiting.extend(calls)
+        self._transport.write(b"".join([call.encode() for call in calls]))
+
+    def data_received(self, data: bytes) -> None:
+        self._progress_s = self._loop.time()
+        splitter, waiting = self._splitter, self._waiting
+        splitter.feed(data)
+        try:
+            while (frame := splitter.next()) is not None:
+                if frame[0] == _PUSH:
+                    continue
+                if not waiting:
+                    raise ProtocolError("a reply nobody asked for")
+                self._take(frame)
+        except ProtocolError as error:
+            self.abort(f"broken replies: {error}")
+
+    def _take(self, frame: Frame) -> None:
+        call = self._waiting[0]
+        if call.expects == 1:
+            self._waiting.popleft()
+            call.answered([frame])
+            return
+        self._frames.append(frame)
+        if len(self._frames) == call.expects:
+            frames, self._frames = self._frames, []
+            self._waiting.popleft()
+            call.answered(frames)
+
+    def check(self, now_s: float, silence_s: float) -> None:
+        """Give the shard up if it owes replies and has sent nothing for `silence_s`."""
+        if self._waiting and now_s - self._progress_s > silence_s:
+            self.abort(f"no answer in {silence_s:g} s")
+
+    def abort(self, reason: str = "the connection was closed") -> None:
+        """Close at once; what is under way is lost, with `reason`."""
+        self._reason = reason
+        if self._transport is not None:
+            self._transport.abort()
+        self._lose_all()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.is_lost:
+            self._reason = str(exc) or type(exc).__name__
+        self._lose_all()
+
+    def _lose_all(self) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        waiting, unsent = list(self._waiting), self._unsent
+        self._waiting.clear()
+        self._unsent = []
+        for call in waiting:
+            call.lost(self._reason, True)
+        for call in unsent:
+            call.lost(self._reason, False)
+
+
+async def ask(connection: UpstreamConnection, payload: bytes, expects: int = 1) -> list[Frame]:
+    """Send `payload` and return its replies.
+
+    Raises:
+        ShardUnavailableError: the connection broke first.
+    """
+    call = FutureCall(payload, expects)
+    connection.send(call)
+    return await call.replies
+
+
+async def open_connection(host: str, port: int, protocol: int, secret: str | None, timeout_s: float) -> UpstreamConnection:
+    """Return a connection that speaks `protocol` and is authenticated.
+
+    Raises:
+        ShardUnavailableError: nobody answers there within `timeout_s`, or the secret is refused.
+    """
+    loop = asyncio.get_running_loop()
+    greeting = [b"HELLO", b"%d" % protocol]
+    if secret is not None:
+        greeting += [b"AUTH", b"default", secret.encode()]
+    connection: UpstreamConnection | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, connection = await loop.create_connection(lambda: UpstreamConnection(loop), host, port)
+            (reply,) = await ask(connection, encoded([*greeting, b"SETNAME", b"raycache-gateway"]))
+    except (OSError, TimeoutError, ShardUnavailableError) as error:
+        _close(connection)
+        text = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+        raise ShardUnavailableError(text) from None
+    except BaseException:
+        _close(connection)
+        raise
+    if is_error(reply):
+        _close(connection)
+        raise ShardUnavailableError(f"it refused the gateway: {reply[1:-2].decode(errors='replace')}")
+    return connection
+
+
+def _close(connection: UpstreamConnection | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.abort()

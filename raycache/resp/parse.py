@@ -1,0 +1,239 @@
+"""Requests: bytes in, commands out. `hiredis` does the parsing; this module keeps it within limits.
+
+What lives here: framing of what clients send (arrays of bulk strings, inline commands) and the
+limits on depth, arguments and sizes. What does not: replies (`encode`, `reply`), sockets, commands.
+One parser belongs to one connection and to the loop that reads it.
+
+Why the limits need care: `hiredis` allocates what a header announces, so `*2000000000` would cost
+16 GB before the second argument arrives, and arrays may nest without end. Such headers must be
+caught before it sees them, without scanning each command in Python. Three facts make that cheap:
+
+* translating all digits to `0` and searching for `*00` finds each *possible* header of ten arguments
+  or more with three calls into C per chunk, however many commands it holds;
+* after feeding everything before such a place and taking out what is complete, `has_data()` is
+  false exactly if a header must follow there: the bytes of a bulk string stay unconsumed until the
+  whole string has come. So a value that merely looks like a header is told apart for certain;
+* feeding an empty array there gives an empty command at the top level, and nothing inside another
+  array: so nesting, which no command has, is told apart as well. Arrays of fewer than ten are
+  checked likewise once a command has grown past 64 KiB; until then they can waste 2 MiB at most.
+
+A chunk that ends inside a possible header is held back from that place on, so that a header
+cannot slip through cut in two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any, Final
+
+import hiredis
+
+from raycache.config import Limits
+from raycache.errors import ProtocolError
+
+_DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
+_CUT_HEADER: Final = re.compile(rb"[*$][0-9]*\r?\Z")
+_LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, and slack
+_LARGE_BYTES: Final = 64 * 1024
+_NEED_DATA: Final = object()
+
+
+class RequestParser:
+    """Incremental parser of one connection's requests.
+
+    `ready` holds the complete commands, oldest first; each is a non-empty list of `bytes`. After
+    malformed input `error` is set, further input is ignored, and the commands before it stand.
+    """
+
+    __slots__ = ("_held", "_limits", "_max_command_bytes", "_pending", "_reader", "_size_probe", "_suspects",
+                 "_suspects_when_large", "error", "ready")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._reader = hiredis.Reader(notEnoughData=_NEED_DATA)
+        size_digits = len(str(limits.max_value_bytes))
+        self._size_probe = b"$" + b"0" * size_digits
+        self._suspects = re.compile(rb"\*[0-9]{2,}|\$[0-9]{%d,}" % size_digits)
+        self._suspects_when_large = re.compile(rb"\*[0-9]+|\$[0-9]{%d,}" % size_digits)
+        # One command may carry several values, but never more unread bytes than Redis' own
+        # client-query-buffer-limit (1 GiB) keeps, scaled to the value limit.
+        self._max_command_bytes = 2 * limits.max_value_bytes + limits.max_inline_bytes
+        self._held = b""
+        self._pending = 0
+        self.ready: deque[list[bytes]] = deque()
+        self.error: ProtocolError | None = None
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether part of a command has come and the rest has not."""
+        return bool(self._pending or self._held or self._reader.has_data())
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes received since the last complete command."""
+        return self._pending
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the socket gave; complete commands are in `ready` afterwards."""
+        if self.error is not None:
+            return
+        self._pending += len(data)
+        if self._held:
+            data, self._held = self._held + data, b""
+        try:
+            if data and data[0] != 0x2A and not self._reader.has_data():
+                data = self._take_inline(data)
+            if data:
+                self._take_frames(data)
+            if self._pending > self._max_command_bytes:
+                raise ProtocolError("Protocol error: command larger than the limit")
+        except ProtocolError as error:
+            self.error = error
+
+    def next(self) -> list[bytes] | None:
+        """Return the oldest complete command, or None when more bytes are needed.
+
+        Raises:
+            ProtocolError: the input is malformed or over a limit; the commands before it came out first.
+        """
+        if self.ready:
+            return self.ready.popleft()
+        if self.error is not None:
+            raise self.error
+        return None
+
+    def _take_frames(self, data: bytes) -> None:
+        if not data.endswith(b"\n"):
+            cut = _CUT_HEADER.search(data, max(0, len(data) - _LONGEST_HEADER))
+            if cut is not None:
+                data, self._held = data[: cut.start()], data[cut.start() :]
+        probe = data.translate(_DIGITS_TO_ZERO)
+        if self._pending - len(data) > _LARGE_BYTES:
+            data = self._check_suspects(self._suspects_when_large, data)
+        elif b"*00" in probe or self._size_probe in probe:
+            data = self._check_suspects(self._suspects, data)
+        self._reader.feed(data)
+        self._drain()
+
+    def _check_suspects(self, suspects: re.Pattern[bytes], data: bytes) -> bytes:
+        """Check each possible header in `data` that could announce too much; return what has not been fed."""
+        start = 0
+        for match in suspects.finditer(data):
+            self._reader.feed(data[start : match.start()])
+            self._drain()
+            start = match.start()
+            if self._reader.has_data():
+                continue
+            announced = int(match[0][1:])
+            if match[0][0] == 0x24:
+                if announced > self._limits.max_value_bytes:
+                    raise ProtocolError("Protocol error: invalid bulk length")
+                continue
+            if announced > self._limits.max_arguments:
+                raise ProtocolError("Protocol error: invalid multibulk length")
+            self._reader.feed(b"*0\r\n")
+            if self._reader.gets() != []:
+                raise ProtocolError("Protocol error: expected '$', got '*'")
+        return data[start:]
+
+    def _drain(self) -> None:
+        """Move complete commands from hiredis to `ready`."""
+        gets, append = self._reader.gets, self.ready.append
+        try:
+            argv: Any = gets()
+            while argv is not _NEED_DATA:
+                self._pending = 0
+                if type(argv) is not list:
+                    if argv is not None:
+                        raise ProtocolError(f"Protocol error: expected '*', got {type(argv).__name__}")
+                elif argv:
+                    for argument in argv:
+                        if type(argument) is not bytes:
+                            raise ProtocolError("Protocol error: expected '$', a command is an array of bulk strings")
+                    append(argv)
+                argv = gets()
+        except hiredis.ProtocolError as error:
+            raise ProtocolError(f"Protocol error: {error}") from None
+
+    def _take_inline(self, data: bytes) -> bytes:
+        """Turn inline commands at the start of `data` into frames; return what follows them.
+
+        They go through hiredis as frames, so that a line in the middle of an array is the error it is.
+        """
+        while data and data[0] not in b"*$":
+            line, newline, rest = data.partition(b"\n")
+            if len(line) > self._limits.max_inline_bytes:
+                raise ProtocolError("Protocol error: too big inline request")
+            if not newline:
+                self._held = data  # its length is checked again with every byte that comes
+                return b""
+            arguments = split_inline(line.rstrip(b"\r"))
+            if not arguments:
+                self._pending = 0
+            else:
+                frame = b"".join(b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments)
+                self._reader.feed(b"*%d\r\n%b" % (len(arguments), frame))
+                self._drain()
+            data = rest
+        return data
+
+
+_ESCAPES: Final = {0x6E: 0x0A, 0x72: 0x0D, 0x74: 0x09, 0x62: 0x08, 0x61: 0x07}  # \n \r \t \b \a
+_HEX: Final = re.compile(rb"[0-9a-fA-F]{2}")
+
+
+def split_inline(line: bytes) -> list[bytes]:
+    r"""Split one inline command as Redis does: blanks, "double" quotes with escapes, 'single' quotes with \'.
+
+    Raises:
+        ProtocolError: a quote is not closed, or no blank follows a closing one.
+    """
+    if b'"' not in line and b"'" not in line:
+        return line.split()
+    arguments: list[bytes] = []
+    at, end = 0, len(line)
+    while at < end:
+        if line[at : at + 1].isspace():
+            at += 1
+            continue
+        argument, at = _inline_argument(line, at)
+        arguments.append(argument)
+    return arguments
+
+
+def _inline_argument(line: bytes, at: int) -> tuple[bytes, int]:
+    """Return the argument that starts at `at`, and the place after it."""
+    out = bytearray()
+    while at < len(line) and not line[at : at + 1].isspace():
+        quote = line[at]
+        if quote not in b"\"'":
+            out.append(quote)
+            at += 1
+            continue
+        at += 1
+        while at < len(line) and line[at] != quote:
+            at = _inline_quoted(line, at, quote, out)
+        if at >= len(line) or (at + 1 < len(line) and not line[at + 1 : at + 2].isspace()):
+            raise ProtocolError("Protocol error: unbalanced quotes in request")
+        at += 1
+    return bytes(out), at
+
+
+def _inline_quoted(line: bytes, at: int, quote: int, out: bytearray) -> int:
+    """Append the character at `at`, inside quotes, to `out`; return the place after it."""
+    if line[at] != 0x5C or at + 1 >= len(line):
+        out.append(line[at])
+        return at + 1
+    following = line[at + 1]
+    if quote == 0x27:  # single quotes know only \'
+        if following == 0x27:
+            out.append(following)
+            return at + 2
+        out.append(0x5C)
+        return at + 1
+    if following == 0x78 and (match := _HEX.match(line, at + 2)):
+        out.append(int(match[0], 16))
+        return at + 4
+    out.append(_ESCAPES.get(following, following))
+    return at + 2

@@ -1,0 +1,77 @@
+"""Heartbeats: who has not answered for too long.
+
+What lives here: bookkeeping of pings and answers, with time handed in. What does not: sending them (the router's
+shell does, over its control connection to each shard) and what a loss means (`raycache.router.core`). A reset
+connection needs no detector: the shell tells the core at once.
+
+How the shell drives it, on the router's loop: `watch` when a shard registers; every fraction of `ping_every_s`, ping
+whatever `due` returns and call `heard` on every answer; tell the core `shard_lost` for whatever `suspects` returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Watched:
+    incarnation: int
+    heard_at_s: float
+    pinged_at_s: float
+
+
+class Detector:
+    """Which shards are due for a ping, and which are silent."""
+
+    __slots__ = ("_ping_every_s", "_suspect_after_s", "_watched")
+
+    def __init__(self, *, ping_every_s: float = 0.25, suspect_after_s: float = 1.0) -> None:
+        """Make a detector that watches nobody.
+
+        Args:
+            ping_every_s: between two pings of one shard.
+            suspect_after_s: silence after which a shard counts as lost. DESIGN wants a frozen one found within a
+                second; less would take a busy machine's stutter for a death.
+        Raises:
+            ValueError: there would be no ping within the silence.
+        """
+        if not 0 < ping_every_s < suspect_after_s:
+            raise ValueError(f"ping_every_s must be above 0 and below suspect_after_s, not {ping_every_s}")
+        self._ping_every_s = ping_every_s
+        self._suspect_after_s = suspect_after_s
+        self._watched: dict[str, _Watched] = {}
+
+    def watch(self, shard_id: str, incarnation: int, now_s: float) -> None:
+        """Start watching a shard's process, from now on and instead of any older one."""
+        self._watched[shard_id] = _Watched(incarnation, now_s, now_s)
+
+    def forget(self, shard_id: str) -> None:
+        """Stop watching a shard."""
+        self._watched.pop(shard_id, None)
+
+    def heard(self, shard_id: str, incarnation: int, now_s: float) -> None:
+        """Note a sign of life; one from an older process counts for nothing."""
+        watched = self._watched.get(shard_id)
+        if watched is not None and watched.incarnation == incarnation:
+            watched.heard_at_s = max(watched.heard_at_s, now_s)
+
+    def due(self, now_s: float) -> list[str]:
+        """Return the shards to ping now; each is then taken as pinged."""
+        due = [shard_id for shard_id, watched in self._watched.items()
+               if now_s - watched.pinged_at_s >= self._ping_every_s]
+        for shard_id in due:
+            self._watched[shard_id].pinged_at_s = now_s
+        return due
+
+    def suspects(self, now_s: float) -> list[tuple[str, int]]:
+        """Return (shard, incarnation) of those silent for too long; they are then no longer watched.
+
+        A router that was itself stopped for a while (its own loop blocked, the machine asleep) would find everybody
+        silent. So silence counts only where a ping was sent after the last sign of life and has had its time.
+        """
+        silent = [(shard_id, watched.incarnation) for shard_id, watched in self._watched.items()
+                  if now_s - watched.heard_at_s >= self._suspect_after_s and watched.pinged_at_s > watched.heard_at_s
+                  and now_s - watched.pinged_at_s < self._suspect_after_s]
+        for shard_id, _ in silent:
+            del self._watched[shard_id]
+        return silent

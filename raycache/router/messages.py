@@ -1,0 +1,126 @@
+"""What goes into the router's state machine and what comes out: observations and actions.
+
+What lives here: plain, frozen records. What does not: deciding anything (`raycache.router.core`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raycache.ring.topology import ShardState, Topology
+
+
+def shard_id_of(index: int) -> str:
+    """Return the id of the shard with this index: "s0", "s1", ..."""
+    return f"s{index}"
+
+
+def index_of(shard_id: str) -> int:
+    """Return the index in a shard's id.
+
+    Raises:
+        ValueError: it is none of `shard_id_of`'s.
+    """
+    digits = shard_id[1:]
+    if not (shard_id.startswith("s") and digits.isascii() and digits.isdigit()):
+        raise ValueError(f"{shard_id!r} is no shard id; those are s0, s1 and so on")
+    return int(digits)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """One Ray node, as Ray's GCS has it."""
+
+    node_id: str
+    machine: str
+    """Its address: what fails together."""
+    zone: str = ""
+    """Its zone label."""
+    is_alive: bool = True
+    cpus_free: float = 0.0
+    """What Ray could still reserve there when this was asked (not the total: others reserve too)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What a shard says of itself when it registers, or when a restarted router asks."""
+
+    shard_id: str
+    host: str
+    port: int
+    node_id: str
+    incarnation: int
+    """Larger for a later start of the same shard; the start time in ms will do."""
+    topology: bytes | None = None
+    """The topology that it holds, if any."""
+    failure: str = ""
+    """Why it does not serve yet ("cannot listen on ..."); "" = it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReport:
+    """What a gateway says of itself when it registers, or when a restarted router asks."""
+
+    host: str
+    port: int
+    node_id: str
+    topology: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardView:
+    """One shard as `status` shows it, whether or not the topology has it yet."""
+
+    id: str
+    state: ShardState
+    host: str
+    port: int
+    node_id: str
+    machine: str
+    incarnation: int
+    is_leaving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreateShard:
+    """Create the shard's actor on `node_id`; if that node is lost, away from `peer_node_ids`; else anywhere."""
+
+    shard_id: str
+    index: int
+    node_id: str
+    peer_node_ids: tuple[str, ...]
+    cpus: float
+    """What to reserve; 0 where the wish does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveShard:
+    """End the shard's actor for good, if there is one, and then say `RouterCore.shard_removed`."""
+
+    shard_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGateway:
+    """Create the gateway actor of a node."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGateway:
+    """End the gateway actor of a node, if there is one."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushTopology:
+    """Give the topology to these shards and gateways, then say `shard_holds` and `gateway_holds`."""
+
+    topology: Topology
+    shard_ids: tuple[str, ...]
+    gateway_node_ids: tuple[str, ...]
+
+
+Action = CreateShard | RemoveShard | CreateGateway | RemoveGateway | PushTopology

@@ -1,0 +1,143 @@
+"""What the router remembers of each shard and gateway, and how long it waits for what.
+
+What lives here: mutable records, owned by one `RouterCore`, and its patience. What does not: the rules that change
+them (`raycache.router.core`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from raycache.ring.topology import GatewayInfo, ShardInfo, ShardState
+from raycache.router.messages import ShardView, index_of, shard_id_of
+
+NEVER: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the router waits, in seconds, before it does the next thing."""
+
+    restart_deadline_s: float = 30.0
+    """A lost shard restarts by itself (Ray needs half a second, and up to 15 s to notice a dead node); then anew."""
+    start_deadline_s: float = 60.0
+    """A created shard registers within this, or it is created anew without a CPU reservation: ten actors at once
+    took 10 s on two cores, and a reservation that does not fit waits for ever."""
+    join_wait_s: float = 15.0
+    """Newcomers are dealt in together, so that slots move once; those that take longer are not waited for."""
+    recovery_wait_s: float = 5.0
+    """A restarted router waits this long for the reports of shards that it knows to exist; they need milliseconds."""
+    leave_wait_s: float = 5.0
+    """A leaving shard stays until the others hold the topology without it, or until this has passed."""
+    retry_s: float = 1.0
+    """A push or a removal that nobody confirmed is repeated after this."""
+
+
+class Phase(Enum):
+    """Where a shard is in its life, seen from the router."""
+
+    WANTED = "wanted"
+    """It should exist and does not."""
+    STARTING = "starting"
+    """Created; has not registered since."""
+    UP = "up"
+    DOWN = "down"
+    """Was up and is lost; Ray restarts it."""
+    REMOVING = "removing"
+    """Being ended: for good, or to be created anew."""
+
+
+_STATE_OF: Final[dict[Phase, ShardState]] = {
+    Phase.WANTED: "starting", Phase.STARTING: "starting", Phase.UP: "up", Phase.DOWN: "down", Phase.REMOVING: "down",
+}
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Which topology somebody holds, and which one is on its way."""
+
+    held_epoch: int = 0
+    pushed_epoch: int = 0
+    pushed_at_s: float = NEVER
+
+    def is_due(self, epoch: int, now_s: float, retry_s: float) -> bool:
+        """Say whether `epoch` must be sent (again) now."""
+        if self.held_epoch >= epoch:
+            return False
+        return self.pushed_epoch < epoch or now_s - self.pushed_at_s >= retry_s
+
+    def sent(self, epoch: int, now_s: float) -> None:
+        """Note that `epoch` is on its way."""
+        self.pushed_epoch, self.pushed_at_s = epoch, now_s
+
+
+@dataclass(slots=True)
+class ShardRecord:
+    """One shard, by its index."""
+
+    index: int
+    phase: Phase = Phase.WANTED
+    since_s: float = NEVER
+    """When this phase began."""
+    node_id: str = ""
+    """Where it runs, or was planned to run."""
+    machine: str = ""
+    zone: str = ""
+    host: str = ""
+    port: int = 0
+    incarnation: int = -1
+    """-1 = no process is known, so any will do."""
+    failure: str = ""
+    reserves_cpus: bool = True
+    """False once a reservation has proved not to fit."""
+    cpus: float = 0.0
+    """Reserved at creation."""
+    is_member: bool = False
+    """Whether the topology has it."""
+    is_leaving: bool = False
+    left_epoch: int = 0
+    """The first epoch that gives it no slots, while it is leaving."""
+    left_at_s: float = NEVER
+    delivery: Delivery | None = None
+
+    @classmethod
+    def from_info(cls, info: ShardInfo) -> ShardRecord:
+        """Return a member as the topology describes it, lost until it reports. Weight 0: it was leaving."""
+        return cls(index_of(info.id), Phase.DOWN, NEVER, info.node_id, info.machine, info.zone, info.host, info.port,
+                   info.incarnation, is_member=True, is_leaving=info.weight == 0)
+
+    @property
+    def id(self) -> str:
+        return shard_id_of(self.index)
+
+    def enter(self, phase: Phase, now_s: float) -> None:
+        """Go over to another phase."""
+        self.phase, self.since_s = phase, now_s
+
+    def forget_process(self) -> None:
+        """Whatever registers next is the living process, even with a lower incarnation (another machine's clock)."""
+        self.incarnation, self.failure, self.delivery, self.cpus = -1, "", None, 0.0
+
+    def info(self, weight: int) -> ShardInfo:
+        """Return what the topology says of this shard."""
+        return ShardInfo(self.id, self.host, self.port, self.node_id, self.machine, self.zone, _STATE_OF[self.phase],
+                         weight, max(self.incarnation, 0))
+
+    def view(self) -> ShardView:
+        """Return what `status` says of this shard."""
+        return ShardView(self.id, _STATE_OF[self.phase], self.host, self.port, self.node_id, self.machine,
+                         max(self.incarnation, 0), self.is_leaving)
+
+
+@dataclass(slots=True)
+class GatewayRecord:
+    """One gateway, by its node."""
+
+    node_id: str
+    asked_at_s: float
+    """When its creation was last asked for, or when it was lost."""
+    info: GatewayInfo | None = None
+    """None = not up."""
+    delivery: Delivery | None = None

@@ -1,0 +1,45 @@
+"""Putting a shard together from a cluster's settings, for whoever runs one: an actor, a test, a benchmark.
+
+What does not live here: listening (`server`) and Ray (`raycache.actors`).
+"""
+
+from __future__ import annotations
+
+import random
+
+from raycache.clock import Clock, SystemClock
+from raycache.config import ClusterConfig
+from raycache.shard.core import ShardCore
+from raycache.shard.server import ShardServer
+from raycache.store import Store, make_policy
+
+
+def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, require_auth: bool,
+                 clock: Clock | None = None) -> ShardServer:
+    """Return a shard that is ready to `start`. Must be called on the loop that will own it.
+
+    Args:
+        config: the cluster's settings.
+        shard_id: such as "s0".
+        secret: what AUTH must show; None: there is none.
+        require_auth: whether to refuse commands before it was shown.
+        clock: the system's unless given.
+    """
+    clock = clock or SystemClock()
+    now_ms = clock.unix_ms()
+    store = Store(
+        capacity_bytes=config.memory_per_shard_bytes,
+        policy=make_policy(config.policy, seed=random.SystemRandom().getrandbits(64)),
+        max_entries=config.max_entries_per_shard,
+        # Versions must never repeat after a restart, or an old compare-and-set could match: they start
+        # from the time, with room for a million writes a millisecond.
+        seed_version=now_ms << 20,
+    )
+    policy = config.policy if isinstance(config.policy, str) else config.policy.__name__
+    core = ShardCore(store=store, shard_id=shard_id, secret=secret, require_auth=require_auth, limits=config.limits,
+                     policy=policy, started_ms=now_ms)
+    server = ShardServer(core, config.limits, clock=clock)
+    core.info = server.info
+    core.reset_info = server.stats.reset
+    return server
+

@@ -1,0 +1,349 @@
+"""The shard's door: an asyncio shell around `ShardCore`. Sockets, timers and bounds live here.
+
+What does not: commands and data (`core`), framing (`resp.parse`), Ray (`raycache.actors`). Everything
+here belongs to one event loop, which also owns the core and its store: commands never race, and
+nothing needs a lock.
+
+Bounds, each with its reason in `config.Limits`:
+
+* a client that does not read: once its unread replies pass the high-water mark, its commands wait
+  and its socket is not read, so TCP slows it down; without progress for `slow_client_timeout_s` it
+  is dropped and counted. One connection thus holds the mark plus one reply, however it pipelines;
+* a command held half-sent: closed after `half_sent_timeout_s`, and counted;
+* connections over `max_connections`: refused with Redis' error.
+
+No turn of the loop runs more than `COMMANDS_PER_TURN` commands of one connection, and long commands
+come from the core as generators, of which each turn runs one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from raycache.clock import Clock, SystemClock
+from raycache.config import Limits
+from raycache.resp.parse import RequestParser
+from raycache.shard.core import ShardCore
+from raycache.shard.session import Session
+
+log = logging.getLogger(__name__)
+
+COMMANDS_PER_TURN: Final = 256
+"""About 0.3 ms of plain commands: what one connection may take before the others have their turn."""
+FLUSH_BYTES: Final = 64 * 1024
+"""Replies are joined up to here before they go to the transport: large enough to save calls, small enough to stay in cache."""
+STEP_INTERVAL_S: Final = 0.1
+"""How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
+PAUSE_PROBE_S: Final = 0.002
+"""How often the loop looks at its own lateness; a pause is seen to within this."""
+SLOW_CHECK_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class DoorStats:
+    """What happened at the door, counted since the start or the last CONFIG RESETSTAT."""
+
+    connections_total: int = 0
+    """Connections accepted."""
+    connections_refused: int = 0
+    """Connections over `max_connections`, closed at once with an error."""
+    dropped_slow: int = 0
+    """Clients dropped because they did not read their replies."""
+    dropped_half_sent: int = 0
+    """Clients dropped because they left a command half-sent."""
+    protocol_errors: int = 0
+    """Connections closed because of broken framing."""
+    loop_pause_max_ms: float = 0.0
+    """Longest time the loop came late for its own timer, by the wall clock."""
+    loop_pauses_over_5_ms: int = 0
+    """How often it came more than 5 ms late."""
+    loop_cpu_max_ms: float = 0.0
+    """Longest stretch of the loop's own CPU time between two looks: a pause that is ours and not the machine's."""
+
+    def reset(self) -> None:
+        """Set every counter to zero."""
+        for name in self.__slots__:
+            setattr(self, name, type(getattr(self, name))())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counters by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Connection(asyncio.Protocol):
+    """One client: its parser, its session, and whatever command of it is under way."""
+
+    __slots__ = ("_long", "_loop", "_partial_bytes", "_queued", "_server", "_unread_bytes", "parser", "partial_since_s", "paused_since_s",
+                 "session", "transport")
+
+    session: Session
+    transport: asyncio.Transport
+
+    def __init__(self, server: ShardServer) -> None:
+        self._server = server
+        self._loop = server.loop
+        self.parser = RequestParser(server.limits)
+        self._long: Generator[None, None, bytes] | None = None
+        self._queued = False
+        self._unread_bytes = 0
+        self._partial_bytes = 0
+        self.paused_since_s: float | None = None
+        self.partial_since_s: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=self._server.limits.output_high_water_bytes)
+        self._server.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._long is not None:
+            self._long.close()
+            self._long = None
+        self.parser.ready.clear()
+        self._server.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed(data)
+        if self._long is None and not self._queued and self.paused_since_s is None:
+            self._run()
+
+    def pause_writing(self) -> None:
+        self.paused_since_s = self._server.clock.monotonic_s()
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.paused_since_s = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._continue_soon()
+
+    def _continue_soon(self) -> None:
+        if not self._queued and self._long is None:
+            self._queued = True
+            self._loop.call_soon(self._run_queued)
+
+    def _run_queued(self) -> None:
+        self._queued = False
+        if self.paused_since_s is None and self._long is None and not self.transport.is_closing():
+            self._run()
+
+    def _run(self) -> None:
+        """Run what has been parsed, until it is done, the turn is over, or the client must read first."""
+        core, session, ready = self._server.core, self.session, self.parser.ready
+        execute = core.execute
+        core.now_ms = self._server.clock.unix_ms()
+        out: list[bytes] = []
+        unflushed = 0
+        for _ in range(COMMANDS_PER_TURN):
+            if not ready:
+                break
+            reply = execute(session, ready.popleft())
+            if type(reply) is not bytes:
+                self._flush(out)
+                self._long = reply  # type: ignore[assignment]
+                self._loop.call_soon(self._step_long)
+                return
+            out.append(reply)
+            unflushed += len(reply)
+            if unflushed > FLUSH_BYTES:
+                self._flush(out)
+                unflushed = 0
+                if self.paused_since_s is not None:
+                    return
+            if session.closing:
+                break
+        self._flush(out)
+        self._after_turn()
+
+    def _after_turn(self) -> None:
+        if self.session.closing:
+            self.transport.close()
+        elif self.parser.ready:
+            if self.paused_since_s is None:
+                self._continue_soon()
+        elif self.parser.error is not None:
+            self._server.stats.protocol_errors += 1
+            self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
+            self.transport.close()
+
+    def _step_long(self) -> None:
+        """Run one step of a long command; its connection's later commands wait for it."""
+        if self._long is None:
+            return
+        self._server.core.now_ms = self._server.clock.unix_ms()
+        try:
+            next(self._long)
+        except StopIteration as stop:
+            self._long = None
+            self.transport.write(stop.value)
+            if self.paused_since_s is None:
+                self._run()
+            return
+        except Exception:
+            log.exception("a long command failed")
+            self._long = None
+            self.transport.write(b"-ERR internal error, see the shard's log\r\n")
+            self._run()
+            return
+        self._loop.call_soon(self._step_long)
+
+    def _flush(self, out: list[bytes]) -> None:
+        if out and not self.transport.is_closing():
+            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+        out.clear()
+
+    def check(self, now_s: float) -> None:
+        """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
+        limits, stats = self._server.limits, self._server.stats
+        if self.paused_since_s is not None:
+            unread = self.transport.get_write_buffer_size()
+            if unread < self._unread_bytes:
+                self.paused_since_s = now_s
+            elif now_s - self.paused_since_s > limits.slow_client_timeout_s:
+                stats.dropped_slow += 1
+                log.warning("dropped %s: it left %d bytes of replies unread", self.session.address, unread)
+                self.transport.abort()
+            self._unread_bytes = unread
+        if self._long is None and not self.parser.ready and self.parser.has_partial:
+            if self.partial_since_s is None or self.parser.pending_bytes != self._partial_bytes:
+                self.partial_since_s, self._partial_bytes = now_s, self.parser.pending_bytes
+            elif now_s - self.partial_since_s > limits.half_sent_timeout_s:
+                stats.dropped_half_sent += 1
+                log.warning("dropped %s: it left a command half-sent", self.session.address)
+                self.transport.abort()
+        else:
+            self.partial_since_s = None
+
+
+class ShardServer:
+    """Serves one core on one listening socket.
+
+    Life: `await start(sock)`, serve until `await stop()`. `on_failure` is called with the error if a
+    background task dies, because a shard without its expiry must not go on as if nothing happened.
+    """
+
+    def __init__(self, core: ShardCore, limits: Limits, *, clock: Clock | None = None,
+                 on_failure: Callable[[BaseException], None] | None = None) -> None:
+        self.core = core
+        self.limits = limits
+        self.clock: Clock = clock or SystemClock()
+        self.stats = DoorStats()
+        self.connections: set[Connection] = set()
+        self.on_failure = on_failure
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._probe: asyncio.TimerHandle | None = None
+        self.loop = asyncio.get_running_loop()
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve on `sock`, a bound stream socket; it belongs to the server from here on."""
+        self.core.now_ms = self.clock.unix_ms()
+        self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+        self._spawn(self._step_forever(), "store-step")
+        self._spawn(self._check_forever(), "client-check")
+        self._watch_pauses()
+
+    async def stop(self) -> None:
+        """Stop listening, close every connection, end the background work."""
+        if self._probe is not None:
+            self._probe.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def info(self) -> dict[str, Any]:
+        """Return what the door knows, for INFO and the statistics."""
+        return {"connections": len(self.connections), **self.stats.as_dict()}
+
+    def admit(self, connection: Connection) -> None:
+        """Give a new connection its session, or refuse it."""
+        transport = connection.transport
+        peer = transport.get_extra_info("peername")
+        connection.session = session = self.core.open_session(f"{peer[0]}:{peer[1]}" if peer else "?:0")
+        session.kill = transport.abort
+        if len(self.connections) >= self.limits.max_connections:
+            self.stats.connections_refused += 1
+            transport.write(b"-ERR max number of clients reached\r\n")
+            transport.close()
+            return
+        self.stats.connections_total += 1
+        self.connections.add(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Take leave of a connection that is gone."""
+        self.connections.discard(connection)
+        self.core.close_session(connection.session)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = self.loop.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("background task %s died", task.get_name(), exc_info=error)
+            if self.on_failure is not None:
+                self.on_failure(error)
+
+    async def _step_forever(self) -> None:
+        while True:
+            more = self.core.step(self.clock.unix_ms())
+            await asyncio.sleep(0.001 if more else STEP_INTERVAL_S)
+
+    async def _check_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SLOW_CHECK_S)
+            now_s = self.clock.monotonic_s()
+            for connection in list(self.connections):
+                connection.check(now_s)
+
+    def _watch_pauses(self) -> None:
+        """Arm the probe that measures the loop's lateness from inside."""
+        # Not loop.time(): uvloop's is the time at which the current turn began.
+        expected_s, cpu_s, stats = time.monotonic() + PAUSE_PROBE_S, time.thread_time(), self.stats
+
+        def look() -> None:
+            nonlocal expected_s, cpu_s
+            now_s, now_cpu_s = time.monotonic(), time.thread_time()
+            late_ms = (now_s - expected_s) * 1000
+            stats.loop_pause_max_ms = max(stats.loop_pause_max_ms, late_ms)
+            stats.loop_cpu_max_ms = max(stats.loop_cpu_max_ms, (now_cpu_s - cpu_s) * 1000 - PAUSE_PROBE_S * 1000)
+            stats.loop_pauses_over_5_ms += late_ms > 5
+            expected_s, cpu_s = now_s + PAUSE_PROBE_S, now_cpu_s
+            self._probe = self.loop.call_later(PAUSE_PROBE_S, look)
+
+        self._probe = self.loop.call_later(PAUSE_PROBE_S, look)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a bound, listening TCP socket (not inherited by children) for `start`.
+
+    Raises:
+        OSError: the address is taken or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,76 @@
+"""One connection's state, as commands see it.
+
+What lives here: who is connected, which protocol it speaks, its open transaction and watched keys.
+What does not: sockets and buffers (`server`), which keys are watched by whom (`core`). A session
+belongs to the loop that owns its shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from raycache.shard.commands.command import Command
+
+REPLY_ON: Final = "on"
+REPLY_OFF: Final = "off"
+REPLY_SKIP: Final = "skip"
+
+
+class Session:
+    """What the commands of one connection share.
+
+    `plain` is the one flag the hot path looks at: true while commands may simply run, that is when
+    the client has shown its secret if one is demanded, no transaction is open, replies are wanted
+    and no ASKING is pending. Whoever changes one of these calls `refresh`.
+    """
+
+    __slots__ = ("address", "asking", "authenticated", "closing", "command", "created_ms", "dirty", "id", "kill", "last_ms",
+                 "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict", "plain", "protocol",
+                 "readonly", "reply", "watched")
+
+    def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int, local_address: str = "") -> None:
+        self.id = session_id
+        self.address = address
+        self.local_address = local_address
+        self.protocol = 2
+        self.name = b""
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.authenticated = authenticated
+        self.created_ms = now_ms
+        self.last_ms = now_ms
+        self.command: Command | None = None
+        """The command it sent last."""
+        self.multi: list[tuple[Command, list[bytes]]] | None = None
+        """The commands queued since MULTI; None outside a transaction."""
+        self.multi_bytes = 0
+        self.multi_error = False
+        """A command could not be queued, so EXEC must refuse."""
+        self.watched: dict[bytes, bool] = {}
+        """Key to whether it was there when WATCH came: one that has gone by expiry or eviction counts as changed."""
+        self.dirty = False
+        """A watched key was written."""
+        self.readonly = False
+        self.asking = False
+        self.no_evict = False
+        self.reply = REPLY_ON
+        self.closing = False
+        """The shell closes the connection once the replies so far have been sent."""
+        self.kill: Callable[[], None] | None = None
+        """Closes the connection at once; set by the shell."""
+        self.plain = False
+        self.refresh()
+
+    @property
+    def last_command(self) -> str:
+        """Name of the command it sent last, as CLIENT LIST shows it."""
+        return self.command.full_name if self.command is not None else "NULL"
+
+    def refresh(self) -> None:
+        """Work out `plain` anew."""
+        self.plain = self.authenticated and self.multi is None and not self.asking and self.reply == REPLY_ON
+
+    def __repr__(self) -> str:
+        return f"Session(id={self.id}, address={self.address!r}, name={self.name!r})"

@@ -1,0 +1,69 @@
+"""What an eviction policy is to the store.
+
+What lives here: the one interface. What does not: sizes, expiry, counters (`raycache.store.store`);
+a policy only orders entries, all of them, in one order for the whole store, however many segments
+the store has. A policy is touched by its store alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, Generic, TypeVar
+
+from raycache.store.entry import Entry
+
+E = TypeVar("E", bound=Entry)
+
+
+class EvictionPolicy(ABC, Generic[E]):
+    """Decides which entry leaves when room is needed.
+
+    The store calls `on_insert` once for a new entry, then any of `on_hit`, `on_update`,
+    `on_expiry_change`, then `on_remove` once, whatever the reason. Every call is O(1) unless its
+    policy says otherwise: a shard's loop may not stop.
+    """
+
+    name: ClassVar[str]
+    entry_type: type[E]
+    """The store makes entries of this type; the slots that it adds belong to the policy."""
+    entry_bytes: int
+    """Resident bytes of one entry object and of what the policy keeps beside it. See `weight.py`."""
+    can_evict: ClassVar[bool] = True
+
+    @abstractmethod
+    def on_insert(self, entry: E) -> None:
+        """A new entry is in the store, with its timer if it has one."""
+
+    def on_hit(self, entry: E) -> None:
+        """A look-up found `entry`. By default a hit changes nothing."""
+
+    @abstractmethod
+    def on_update(self, entry: E) -> None:
+        """The value of `entry` was replaced, and perhaps its expiry."""
+
+    def on_expiry_change(self, entry: E) -> None:
+        """The expiry of `entry` changed and its value did not. By default that changes nothing."""
+
+    @abstractmethod
+    def on_remove(self, entry: E) -> None:
+        """`entry` leaves. Links to others must be cut, so that it dies without the cyclic collector."""
+
+    @abstractmethod
+    def victim(self, spare: E | None = None) -> E:
+        """Return the entry to evict next; the store then removes it.
+
+        Args:
+            spare: never return this one (its value is growing right now). There is another.
+        """
+
+    @abstractmethod
+    def entries(self) -> Iterator[E]:
+        """Yield every entry, the next victim first where there is an order. Cost: O(n) or more; for tests."""
+
+    @abstractmethod
+    def fresh(self) -> EvictionPolicy[E]:
+        """Return an empty policy with the same settings."""
+
+    def close(self) -> None:
+        """The policy is empty and not used again: cut what would keep itself alive without the cyclic collector."""

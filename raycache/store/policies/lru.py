@@ -1,0 +1,27 @@
+"""LRU: what was used longest ago leaves first. Exact, not sampled; reading and writing both count as use."""
+
+from __future__ import annotations
+
+from raycache.store.policies.chain import ChainEntry
+from raycache.store.policies.fifo import FifoPolicy
+
+
+class LruPolicy(FifoPolicy):
+    """The chain of FIFO, and a used entry moves to its young end."""
+
+    name = "lru"
+
+    def on_hit(self, entry: ChainEntry) -> None:
+        root = self._root
+        youngest = root.prev
+        if youngest is entry:  # the hottest key of a skewed load is nearly always here already
+            return
+        # `unlink` and `append` written out: this runs once per read.
+        before, after = entry.prev, entry.next
+        before.next = after
+        after.prev = before
+        entry.prev = youngest
+        entry.next = root
+        youngest.next = root.prev = entry
+
+    on_update = on_hit

@@ -1,0 +1,379 @@
+"""The store of one shard: keys to entries, within a budget, under an eviction policy.
+
+What lives here: look-up, writing, expiry, making room, counting. What does not: who leaves when
+room is needed (`policies/`), when timers are due (`wheel.py`), commands (`raycache.shard`). Pure:
+`now_ms` (Unix milliseconds) is handed in. One loop owns a store; nothing here may be called from
+another thread, and no method awaits, so each is atomic.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any, Final
+
+from raycache.store import segments as segmented
+from raycache.store.entry import Entry, RemovalCause, RemovalListener
+from raycache.store.errors import StoreFullError
+from raycache.store.graveyard import Generation, Graveyard
+from raycache.store.policies.base import EvictionPolicy
+from raycache.store.stats import StoreStats
+from raycache.store.weight import TIMER_BYTES, Weigher, weigher
+from raycache.store.wheel import TimerWheel
+
+# A full store that may not evict looks for this many expired entries before it refuses a write.
+_EXPIRE_BATCH: Final = 100
+# Looked up once: an enum's member costs three times a global.
+_EXPIRED: Final = RemovalCause.EXPIRED
+_EVICTED: Final = RemovalCause.EVICTED
+_DELETED: Final = RemovalCause.DELETED
+_REPLACED: Final = RemovalCause.REPLACED
+
+
+class Store:
+    """A cache of entries.
+
+    Entries that callers get stay the store's own: read them before the next call, change them
+    only through the store.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity_bytes: int,
+        policy: EvictionPolicy[Any],
+        max_entries: int | None = None,
+        segments: int | None = None,
+        listener: RemovalListener | None = None,
+        weigh: Weigher | None = None,
+        seed_version: int = 1,
+    ) -> None:
+        """Make an empty store.
+
+        Args:
+            capacity_bytes: what all entries together may be charged.
+            max_entries: how many there may be, or None for as many as fit.
+            segments: a power of two; None chooses by capacity, 1 is a plain dict.
+            listener: is told of every value that leaves, and why.
+            weigh: charge of (key, value) in place of the honest one; timers are then free.
+            seed_version: the first version given out. Larger than any given out before a restart.
+        """
+        if segments is None:
+            segments = segmented.segment_count(capacity_bytes)
+        if capacity_bytes < 1:
+            raise ValueError(f"capacity_bytes must be positive, not {capacity_bytes}")
+        if max_entries is not None and max_entries < 1:
+            raise ValueError(f"max_entries must be positive, not {max_entries}")
+        if segments < 1 or segments & (segments - 1):
+            raise ValueError(f"segments must be a power of two, not {segments}")
+        if seed_version < 1:
+            raise ValueError(f"seed_version must be positive, not {seed_version}")
+        self.capacity_bytes = capacity_bytes
+        self.stats = StoreStats()
+        self._max_entries = sys.maxsize if max_entries is None else max_entries
+        self._mask = segments - 1
+        self._segments = segmented.new_segments(segments)
+        self._policy = policy
+        self._new_entry = policy.entry_type
+        self._wheel = TimerWheel()
+        self._listener = listener
+        self._weigh = weigher(policy.entry_bytes) if weigh is None else weigh
+        self._timer_bytes = TIMER_BYTES if weigh is None else 0
+        self._graveyard = Graveyard(self._bury)
+        self._count = 0
+        self._free_bytes = capacity_bytes
+        self._buried_bytes = 0  # neither free nor used: cleared, and waiting in the graveyard
+        self._next_version = seed_version
+        self._stepped_ms = 0
+
+    def __len__(self) -> int:
+        """Number of entries, those that expired unnoticed included."""
+        return self._count
+
+    @property
+    def used_bytes(self) -> int:
+        """What the entries are charged; never above `capacity_bytes`."""
+        return self.capacity_bytes - self._free_bytes - self._buried_bytes
+
+    @property
+    def max_entries(self) -> int | None:
+        """The bound that was asked for, or None."""
+        return None if self._max_entries == sys.maxsize else self._max_entries
+
+    @property
+    def entries_with_ttl(self) -> int:
+        """Number of entries that will expire."""
+        return len(self._wheel)
+
+    @property
+    def policy(self) -> EvictionPolicy[Any]:
+        """The policy in use; read only."""
+        return self._policy
+
+    # Reading
+
+    def get(self, key: bytes, now_ms: int) -> Entry | None:
+        """Return the live entry of `key` or None, and count and rank that as a use."""
+        entry = self._segments[hash(key) & self._mask].get(key)
+        if entry is None:
+            self.stats.misses += 1
+            return None
+        timer = entry.timer
+        if timer is not None and timer.expires_ms <= now_ms:
+            self._remove(entry, _EXPIRED)
+            self.stats.misses += 1
+            return None
+        self.stats.hits += 1
+        self._policy.on_hit(entry)
+        return entry
+
+    def peek(self, key: bytes, now_ms: int) -> Entry | None:
+        """Return the live entry of `key` or None. Nobody will know."""
+        entry = self._segments[hash(key) & self._mask].get(key)
+        if entry is not None and (timer := entry.timer) is not None and timer.expires_ms <= now_ms:
+            self._remove(entry, _EXPIRED)
+            return None
+        return entry
+
+    def scan(self, cursor: int, count: int, now_ms: int) -> tuple[int, list[bytes]]:
+        """Return the next cursor and some live keys; start with cursor 0, done when 0 comes back.
+
+        A key that is there from the first call to the last is returned exactly once. Cost: about
+        `count` entries and one segment, at most 4,096. A cursor means nothing to another store.
+        """
+        return segmented.scan(self._segments, cursor, count, now_ms)
+
+    def random_entry(self, rng: random.Random, now_ms: int) -> Entry | None:
+        """Return a live entry, each about equally likely, or None if none was found."""
+        while (entry := segmented.draw(self._segments, rng)) is not None:
+            timer = entry.timer
+            if timer is None or timer.expires_ms > now_ms:
+                return entry
+            self._remove(entry, _EXPIRED)
+        return None
+
+    def version_of(self, entry: Entry) -> int:
+        """Return the number of the last write of `entry`, above 0. It costs memory only where it was asked for.
+
+        Two equal versions mean that the entry was not written in between, whatever happened to it.
+        """
+        if entry.version == 0:
+            entry.version = self._next_version
+            self._next_version += 1
+        return entry.version
+
+    # Writing
+
+    def put(self, key: bytes, value: Any, kind: int, expires_ms: int | None, now_ms: int) -> Entry:
+        """Store `value` under `key`, replacing all there was, and return its entry.
+
+        Args:
+            value: `bytes`, or what `weigh` can weigh.
+            expires_ms: Unix milliseconds from which the entry is dead, or None for never.
+        Raises:
+            StoreFullError: it can never fit, or nothing may be evicted for it. Nothing changed.
+        Cost: O(1), and O(evicted) where a large value displaces many small ones: see `reserve`.
+        """
+        segment = self._segments[hash(key) & self._mask]
+        entry = segment.get(key)
+        if entry is not None:
+            timer = entry.timer
+            if timer is None or timer.expires_ms > now_ms:
+                self._overwrite(entry, value, kind, expires_ms, now_ms)
+                return entry
+            self._remove(entry, _EXPIRED)
+        charge = self._weigh(key, value)
+        if expires_ms is not None:
+            charge += self._timer_bytes
+        if charge > self._free_bytes or self._count >= self._max_entries:
+            self._make_room(charge, charge, 1, None, now_ms)
+        entry = self._new_entry()
+        entry.key = key
+        entry.value = value
+        entry.kind = kind
+        entry.version = 0
+        entry.timer = None
+        if expires_ms is not None:
+            self._wheel.schedule(entry, expires_ms)
+        segment[key] = entry
+        self._free_bytes -= charge
+        self._count += 1
+        self._policy.on_insert(entry)
+        self.stats.inserts += 1
+        return entry
+
+    def rewrite(self, entry: Entry, value: Any, kind: int, now_ms: int) -> None:
+        """Give a live entry another value; its expiry stays. Errors and cost are those of `put`."""
+        timer = entry.timer
+        self._overwrite(entry, value, kind, None if timer is None else timer.expires_ms, now_ms)
+
+    def set_expiry(self, entry: Entry, expires_ms: int | None) -> None:
+        """Give a live entry another expiry, None for never. That is no write: its version stays.
+
+        Raises:
+            StoreFullError: a first expiry needs room, and nothing may be evicted for it.
+        """
+        if expires_ms is None:
+            if entry.timer is not None:
+                self._wheel.cancel(entry)
+                self._free_bytes += self._timer_bytes
+        else:
+            if entry.timer is None:
+                charge = self._timer_bytes
+                self._make_room(charge, self._charge(entry) + charge, 0, entry, self._stepped_ms)
+                self._free_bytes -= charge
+            self._wheel.schedule(entry, expires_ms)
+        self._policy.on_expiry_change(entry)
+
+    def delete(self, key: bytes, now_ms: int) -> bool:
+        """Remove `key`; return whether it was there, alive."""
+        entry = self.peek(key, now_ms)
+        if entry is None:
+            return False
+        self._remove(entry, _DELETED)
+        return True
+
+    def clear(self) -> int:
+        """Forget every entry at once and return how many. Later steps free them, and tell the listener then.
+
+        Cost: O(segments).
+        """
+        count = self._count
+        if count:
+            self._graveyard.add(Generation(self._segments, self._policy, self._wheel))
+            self._buried_bytes += self.used_bytes
+            self._segments = segmented.new_segments(len(self._segments))
+            self._policy = self._policy.fresh()
+            self._wheel = TimerWheel(self._wheel.tick)
+            self._count = 0
+            self.stats.deleted += count
+        return count
+
+    # Time
+
+    def step(self, now_ms: int, budget: int = 1000) -> bool:
+        """Remove what has expired and free what was cleared, at most `budget` entries; return whether more waits.
+
+        1,000 entries take about a millisecond. Call it every 10 ms or so, or at once if more waits.
+        """
+        self._stepped_ms = now_ms
+        spent = self._expire_due(now_ms, budget)
+        if self._graveyard:
+            self._graveyard.release(budget - spent)
+        return self._wheel.has_due or bool(self._graveyard)
+
+    def reserve(self, key: bytes, value: Any, now_ms: int, budget: int = 1000) -> bool:
+        """Make room for a `put` that would displace many entries; return whether more must go.
+
+        Evicts at most `budget` entries a call. A shard calls it between turns of its loop before it
+        puts a large value: displacing 100,000 entries within one `put` stops the loop for 100 ms.
+        Where `put` would raise, nothing is evicted and the answer is False.
+        """
+        entry = self.peek(key, now_ms)
+        charge = self._weigh(key, value) + self._timer_bytes
+        if charge > self.capacity_bytes or not self._policy.can_evict:
+            return False
+        growth = charge if entry is None else charge - self._charge(entry)
+        while growth > self._free_bytes:
+            if budget <= 0:
+                return True
+            if self._buried_bytes:
+                budget -= self._graveyard.release(budget)
+            else:
+                # In slices, each far below what is missing: `_make_room` stops where there is room.
+                self._make_room(min(growth, self._free_bytes + 1), charge, 0, entry, now_ms)
+                budget -= 1
+        return False
+
+    # Inside
+
+    def _overwrite(self, entry: Entry, value: Any, kind: int, expires_ms: int | None, now_ms: int) -> None:
+        """Replace value, kind and expiry of a live entry, or raise and change nothing."""
+        key = entry.key
+        charge = self._weigh(key, value)
+        growth = charge - self._weigh(key, entry.value)
+        timer = entry.timer
+        if expires_ms is not None:
+            charge += self._timer_bytes
+            if timer is None:
+                growth += self._timer_bytes
+        elif timer is not None:
+            growth -= self._timer_bytes
+        if growth > self._free_bytes:
+            self._make_room(growth, charge, 0, entry, now_ms)
+        if self._listener is not None:
+            self._listener(entry, _REPLACED)
+        entry.value = value
+        entry.kind = kind
+        entry.version = 0
+        if expires_ms is None:
+            if timer is not None:
+                self._wheel.cancel(entry)
+        elif timer is None or timer.expires_ms != expires_ms:
+            self._wheel.schedule(entry, expires_ms)
+        self._free_bytes -= growth
+        self._policy.on_update(entry)
+        self.stats.updates += 1
+
+    def _make_room(self, growth: int, charge: int, count: int, spare: Entry | None, now_ms: int) -> None:
+        """Evict until `growth` bytes and `count` entries fit beside the rest, never `spare`.
+
+        Raises:
+            StoreFullError: an entry of `charge` bytes can never fit, or nothing may be evicted.
+        """
+        if charge > self.capacity_bytes:
+            self.stats.rejected += 1
+            raise StoreFullError(
+                f"the entry needs {charge} bytes and the whole store has {self.capacity_bytes}", never_fits=True
+            )
+        most = self._max_entries - count
+        policy = self._policy
+        while growth > self._free_bytes or self._count > most:
+            if self._buried_bytes:
+                self._graveyard.release(1)
+            elif policy.can_evict:
+                victim = policy.victim(spare)
+                timer = victim.timer
+                self._remove(victim, _EVICTED if timer is None or timer.expires_ms > now_ms else _EXPIRED)
+            elif not self._expire_due(now_ms, _EXPIRE_BATCH):
+                self.stats.rejected += 1
+                raise StoreFullError("the store is full and its policy does not evict")
+
+    def _expire_due(self, now_ms: int, budget: int) -> int:
+        """Remove expired entries that the wheel knows of, at most `budget`, and return how many."""
+        expired = self._wheel.take_due(now_ms, budget)
+        for entry in expired:
+            self._remove(entry, _EXPIRED)
+        return len(expired)
+
+    def _remove(self, entry: Entry, cause: RemovalCause) -> None:
+        """Take `entry` out of every table, count it, and tell the listener."""
+        key = entry.key
+        del self._segments[hash(key) & self._mask][key]
+        self._policy.on_remove(entry)
+        self._free_bytes += self._weigh(key, entry.value)
+        self._count -= 1
+        if entry.timer is not None:
+            self._free_bytes += self._timer_bytes
+            self._wheel.cancel(entry)
+        if cause is _EVICTED:
+            self.stats.evicted += 1
+        elif cause is _EXPIRED:
+            self.stats.expired += 1
+        else:
+            self.stats.deleted += 1
+        if self._listener is not None:
+            self._listener(entry, cause)
+
+    def _charge(self, entry: Entry) -> int:
+        """Return what `entry` is charged."""
+        charge = self._weigh(entry.key, entry.value)
+        return charge if entry.timer is None else charge + self._timer_bytes
+
+    def _bury(self, entry: Entry) -> None:
+        """Give back the memory of an entry that `clear` dropped earlier."""
+        charge = self._charge(entry)
+        self._buried_bytes -= charge
+        self._free_bytes += charge
+        if self._listener is not None:
+            self._listener(entry, _DELETED)

@@ -1,0 +1,180 @@
+"""Requests from bytes: complete commands, limits, inline commands, and bytes cut anywhere."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raycache.config import Limits
+from raycache.errors import ProtocolError
+from raycache.resp.parse import RequestParser, split_inline
+
+SMALL = Limits(max_arguments=1000, max_value_bytes=100_000)
+
+
+def frame(*argv: bytes) -> bytes:
+    return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in argv)
+
+
+def parse(chunks: list[bytes], limits: Limits = SMALL) -> tuple[list[list[bytes]], str | None]:
+    parser = RequestParser(limits)
+    commands = []
+    for chunk in chunks:
+        parser.feed(chunk)
+        while parser.ready:
+            commands.append(parser.ready.popleft())
+    return commands, None if parser.error is None else str(parser.error)
+
+
+def every_cut(data: bytes) -> list[list[bytes]]:
+    return [[data[:cut], data[cut:]] for cut in range(len(data) + 1)] + [[bytes([byte]) for byte in data]]
+
+
+def test_several_commands_in_one_chunk_come_out_in_order() -> None:
+    commands, error = parse([frame(b"SET", b"k", b"v") + frame(b"GET", b"k")])
+    assert commands == [[b"SET", b"k", b"v"], [b"GET", b"k"]]
+    assert error is None
+
+
+ARGUMENTS = st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([
+    b"*99999999\r\n", b"$999999999\r\n", b"\r\n*1\r\n$4\r\nPING\r\n", b"x*1234", b"$12345678", b""])), min_size=1, max_size=4)
+
+
+@given(st.lists(ARGUMENTS, min_size=1, max_size=4), st.data())
+def test_cut_anywhere_the_commands_are_the_same(commands: list[list[bytes]], data: st.DataObject) -> None:
+    stream = b"".join(frame(*argv) for argv in commands)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    chunks = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert parse(chunks) == (commands, None)
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
+def test_rubbish_gives_commands_or_the_one_documented_error(data: bytes, cuts: list[int]) -> None:
+    bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    commands, error = parse([data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)])
+    assert all(argv and all(type(argument) is bytes for argument in argv) for argv in commands)
+    assert error is None or error.startswith("Protocol error")
+
+
+@pytest.mark.parametrize(("header", "text"), [
+    (b"*1001\r\n", "Protocol error: invalid multibulk length"),
+    (b"*2000000000\r\n", "Protocol error: invalid multibulk length"),
+    (b"*1\r\n$100001\r\n", "Protocol error: invalid bulk length"),
+    (b"*2\r\n$3\r\nGET\r\n$4000000000\r\n", "Protocol error: invalid bulk length"),
+])
+def test_a_header_over_the_limit_is_refused_however_it_is_cut(header: bytes, text: str) -> None:
+    before = frame(b"PING")
+    for chunks in every_cut(before + header):
+        assert parse(chunks) == ([[b"PING"]], text)
+
+
+def test_what_only_looks_like_a_long_header_is_a_value() -> None:
+    value = b"*2000000000\r\n$4000000000\r\n*1001\r\n"
+    for chunks in every_cut(frame(b"SET", b"k", value) + frame(b"PING")):
+        assert parse(chunks) == ([[b"SET", b"k", value], [b"PING"]], None)
+
+
+def test_sizes_at_the_limit_pass() -> None:
+    assert parse([frame(*[b"a"] * 1000)]) == ([[b"a"] * 1000], None)
+    commands, error = parse([frame(b"SET", b"k", b"v" * 100_000)])
+    assert (len(commands[0][2]), error) == (100_000, None)
+
+
+@pytest.mark.parametrize("data", [
+    b"*1\r\n:5\r\n", b"*1\r\n*1\r\n$1\r\na\r\n", b"*1\r\n$-1\r\n", b"$3\r\nabc\r\n", b"*1\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n",
+    b"*abc\r\n", b"*1\r\n$x\r\n", b"*2\r\n$3\r\nGET\r\nPING\r\n"
+    b"*1\r\n" * 9 + b"*10\r\n", b"*2\r\n$1\r\na\r\n*11\r\n",
+])
+def test_anything_but_an_array_of_bulk_strings_is_an_error(data: bytes) -> None:
+    for chunks in every_cut(data):
+        commands, error = parse(chunks)
+        assert commands == []
+        assert error is not None
+        assert error.startswith("Protocol error")
+
+
+def test_commands_before_an_error_stand_and_what_follows_is_ignored() -> None:
+    parser = RequestParser(SMALL)
+    parser.feed(frame(b"PING") + b"*5000\r\n")
+    parser.feed(frame(b"FLUSHALL"))
+    assert parser.next() == [b"PING"]
+    with pytest.raises(ProtocolError, match="invalid multibulk length"):
+        parser.next()
+
+
+def test_empty_and_null_arrays_are_skipped() -> None:
+    assert parse([b"*0\r\n*-1\r\n" + frame(b"PING")]) == ([[b"PING"]], None)
+
+
+def test_inline_commands_are_split_and_mix_with_frames() -> None:
+    data = b"PING\r\n\r\nset  a 'b c'\n" + frame(b"GET", b"a")
+    for chunks in every_cut(data):
+        assert parse(chunks) == ([[b"PING"], [b"set", b"a", b"b c"], [b"GET", b"a"]], None)
+
+
+def test_an_endless_inline_command_is_refused() -> None:
+    limits = Limits(max_inline_bytes=100)
+    assert parse([b"x" * 60, b"x" * 60 + b"\r\n"], limits) == ([], "Protocol error: too big inline request")
+
+
+def test_an_inline_command_without_an_end_is_refused_before_its_end() -> None:
+    limits = Limits(max_inline_bytes=100)
+    assert parse([b"x" * 60, b"x" * 60], limits)[1] == "Protocol error: too big inline request"
+
+
+@pytest.mark.parametrize(("line", "arguments"), [
+    (rb'set "a b" \x', [b"set", b"a b", rb"\x"]),
+    (rb'"\x41\n\t\"\\" end', [b'A\n\t"\\', b"end"]),
+    (rb"'it\'s' 'a\nb'", [b"it's", rb"a\nb"]),
+    (b'""', [b""]),
+    (b"   ", []),
+])
+def test_quotes_are_those_of_redis(line: bytes, arguments: list[bytes]) -> None:
+    assert split_inline(line) == arguments
+
+
+@pytest.mark.parametrize("line", [b'"abc', b"'abc", b'"abc"def', b'"abc\\'])
+def test_unbalanced_quotes_are_an_error(line: bytes) -> None:
+    with pytest.raises(ProtocolError, match="unbalanced quotes"):
+        split_inline(line)
+
+
+def test_a_half_sent_command_shows_and_ends() -> None:
+    parser = RequestParser(SMALL)
+    assert not parser.has_partial
+    parser.feed(frame(b"GET", b"k")[:-3])
+    assert parser.has_partial
+    assert parser.pending_bytes == len(frame(b"GET", b"k")) - 3
+    parser.feed(b"k\r\n")
+    assert parser.next() == [b"GET", b"k"]
+    assert not parser.has_partial
+
+
+def test_a_command_larger_than_the_limit_is_refused_while_it_comes() -> None:
+    limits = Limits(max_value_bytes=1000, max_inline_bytes=100)
+    parser = RequestParser(limits)
+    parser.feed(b"*9\r\n$4\r\nMSET\r\n")
+    for _ in range(2):
+        parser.feed(b"$900\r\n" + b"x" * 900 + b"\r\n")
+    assert parser.error is None
+    parser.feed(b"$900\r\n" + b"x" * 900 + b"\r\n")
+    assert parser.error is not None
+    assert "larger than the limit" in str(parser.error)
+
+
+def test_arrays_nested_without_end_are_refused_early() -> None:
+    parser = RequestParser(SMALL)
+    fed = 0
+    while parser.error is None and fed < 1_000_000:
+        parser.feed(b"*9\r\n" * 1000)
+        fed += 4000
+    assert parser.error is not None
+    assert fed <= 72_000
+
+
+def test_a_large_command_full_of_stars_passes() -> None:
+    argv = [b"MSET", *[b"*5\r\n*9\r\n*12\r\n" * 20] * 900]
+    stream = frame(*argv) + frame(b"PING")
+    for size in (100, 4096, 70_000, len(stream)):
+        assert parse([stream[at : at + size] for at in range(0, len(stream), size)]) == ([argv, [b"PING"]], None)
