@@ -45,7 +45,7 @@ check: setup  ## Lint and type-check
 	$(BIN)/mypy
 
 bench: setup  ## Run the benchmarks against real servers
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 # The tool lives in a venv of its own, so that it is not part of what it pins. Local package folders named in the
 # environment must not reach the lock: it has to work on another machine.

@@ -28,20 +28,22 @@ from raycache.errors import (
     ValueTooLargeError,
     WrongTypeError,
 )
-from raycache.status import ClusterStatus, ShardStatus
+from raycache.cluster_status import ClusterStatus, ShardStatus
 
 if TYPE_CHECKING:
-    from raycache.actors.launch import clusters, connect, connect_async, scale, start, status, stop, topology
+    from raycache.actors.launch import clusters, scale, start, status, stop, topology
     from raycache.client.aio import AsyncCache
     from raycache.client.info import ConnectionInfo
     from raycache.client.sync import Cache
     from raycache.config import ClusterConfig, Limits
+    from raycache.connecting import connect, connect_async
     from raycache.ring.topology import Topology
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    **dict.fromkeys(("clusters", "connect", "connect_async", "scale", "start", "status", "stop", "topology"), "raycache.actors.launch"),
+    **dict.fromkeys(("clusters", "scale", "start", "status", "stop", "topology"), "raycache.actors.launch"),
+    **dict.fromkeys(("connect", "connect_async"), "raycache.connecting"),
     "AsyncCache": "raycache.client.aio",
     "Cache": "raycache.client.sync",
     "ConnectionInfo": "raycache.client.info",

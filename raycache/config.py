@@ -101,7 +101,7 @@ class ClusterConfig:
     bind: str = "auto"
     """"auto": loopback while Ray has one node, else the node's own address. Or an address to listen on."""
     cpus_per_shard: float = 0.0
-    """What a shard reserves of Ray's CPU labels; where that does not fit the shard starts anyway, and `status` says so."""
+    """What a shard reserves of Ray's CPUs; where it does not fit the shard starts anyway, and `status` says so."""
     vnodes_per_shard: int = 128
     max_load: float = 1.0 / 32
     """Bounded load: no shard owns more than (1 + max_load) of its fair share of slots."""
@@ -113,20 +113,26 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(
-                f"{self.name!r} is no cluster name: letters, digits, '_', '-' and '.', at most 63, starting with one of the first two"
+                f"{self.name!r} is no cluster name: letters, digits, '_', '-' and '.', at most 63, "
+                "starting with a letter or digit"
             )
         if not 1 <= self.shards <= 1000:
             raise ValueError(f"shards must be 1 to 1,000, not {self.shards}")
         if self.memory_per_shard_bytes < MIN_SHARD_MEMORY_BYTES:
             raise ValueError(
-                f"memory of {format_bytes(self.memory_per_shard_bytes)} a shard is too small: "
-                f"at least {format_bytes(MIN_SHARD_MEMORY_BYTES)} each, so {format_bytes(MIN_SHARD_MEMORY_BYTES * self.shards)} for {self.shards}"
+                f"memory of {format_bytes(self.memory_per_shard_bytes)} a shard is too small: at least "
+                f"{format_bytes(MIN_SHARD_MEMORY_BYTES)} each, so "
+                f"{format_bytes(MIN_SHARD_MEMORY_BYTES * self.shards)} for {self.shards}"
             )
         if isinstance(self.policy, str):
             if self.policy not in POLICIES:
-                raise ValueError(f"no policy {self.policy!r}; choose one of {', '.join(POLICIES)}, or pass a cachetools.Cache class")
+                raise ValueError(
+                    f"no policy {self.policy!r}; choose one of {', '.join(POLICIES)}, or pass a cachetools.Cache class"
+                )
         elif not (isinstance(self.policy, type) and hasattr(self.policy, "popitem")):
-            raise ValueError(f"policy must be a name ({', '.join(POLICIES)}) or a cachetools.Cache class, not {self.policy!r}")
+            raise ValueError(
+                f"policy must be a name ({', '.join(POLICIES)}) or a cachetools.Cache class, not {self.policy!r}"
+            )
         if self.max_entries_per_shard is not None and self.max_entries_per_shard < 1:
             raise ValueError(f"max_entries must be at least 1 a shard, not {self.max_entries_per_shard}")
         for name, port, span in (("port", self.port, self.shards), ("gateway_port", self.gateway_port, 1)):

@@ -83,14 +83,26 @@ def find_gateway(cluster: str, node_id: str) -> GatewayHandle:
     return GatewayHandle(ray.get_actor(gateway_name(cluster, node_id), namespace=NAMESPACE))
 
 
+def nodes() -> list[dict[str, Any]]:
+    """Return all nodes of the Ray cluster, as Ray describes them. Blocks."""
+    answer: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return answer
+
+
+def node_address() -> str:
+    """Return the address of the Ray node that this process runs on."""
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
 def actor_names() -> list[str]:
     """Return the names of all actors in our namespace that are not dead."""
-    return [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True) if actor["namespace"] == NAMESPACE]
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return [actor["name"] for actor in actors if actor["namespace"] == NAMESPACE]
 
 
 def kill(handle: object) -> None:
     """End an actor for good, by handle."""
-    ray.kill(handle, no_restart=True)
+    ray.kill(handle, no_restart=True)  # type: ignore[arg-type]
 
 
 def kill_by_name(name: str) -> bool:
@@ -132,10 +144,16 @@ async def set_topology(handle: ShardHandle | GatewayHandle, data: bytes) -> int:
     return answer
 
 
-def describe(router: RouterHandle, timeout_s: float) -> dict[str, Any]:
-    """Return the router's description of the cluster. Blocks; raises Ray's errors."""
-    answer: dict[str, Any] = ray.get(router.describe.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+async def stats(handle: ShardHandle) -> dict[str, Any]:
+    """Return a shard's counters."""
+    answer: dict[str, Any] = await handle.stats.remote()  # type: ignore[attr-defined]
     return answer
+
+
+def describe(router: RouterHandle, timeout_s: float, *, with_stats: bool) -> dict[str, Any]:
+    """Return the router's description of the cluster. Blocks; raises Ray's errors."""
+    answer: Any = ray.get(router.describe.remote(with_stats), timeout=timeout_s)  # type: ignore[attr-defined]
+    return dict(answer)
 
 
 def scale(router: RouterHandle, shards: int, timeout_s: float) -> None:

@@ -22,11 +22,13 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 from typing import Any, Final
 
 import ray
+from ray._private import services
 
 from raycache.errors import RayCacheError
 
@@ -38,6 +40,7 @@ SETTINGS: Final = {
     "RAY_start_python_gc_manager_thread": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+_ANSWER_TIMEOUT_S: Final = 2.0
 _CONSEQUENCES: Final = {
     "RAY_worker_niceness": "busy neighbours will slow the shards down many times",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "the shards end 60 s after Ray's GCS is lost",
@@ -62,7 +65,7 @@ def ray_token() -> str | None:
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return None
     try:
-        from ray._raylet import AuthenticationTokenLoader
+        from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
         loader: Any = AuthenticationTokenLoader.instance()
         return str(loader.get_raw_token()) if loader.has_token() else None
@@ -86,37 +89,64 @@ def _reload_settings() -> None:
     Private API; without it the settings hold only where this module was imported before `ray`.
     """
     try:
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]
 
         Config.initialize("")
     except (ImportError, AttributeError):
         log.warning("this Ray cannot re-read its settings; import raycache before ray")
 
 
-def missing_settings(environment: dict[str, str], niceness: int) -> list[str]:
+def missing_settings(environment: dict[str, str], niceness: int, loop_module: str) -> list[str]:
     """Return a sentence for each setting that a shard's process lacks.
 
     Args:
         environment: the shard's own environment, as it reported it.
         niceness: its scheduling priority; 0 is normal, 15 what Ray gives by default.
+        loop_module: where its event loop comes from; "uvloop" unless that is not installed there.
     """
     lacking = [name for name in _CONSEQUENCES if name in SETTINGS and environment.get(name) is None]
     if niceness <= 0 and "RAY_worker_niceness" in lacking:
         lacking.remove("RAY_worker_niceness")
-    return [f"Ray was started without {name}={SETTINGS[name]}: {_CONSEQUENCES[name]}" for name in lacking]
+    found = [f"Ray was started without {name}={SETTINGS[name]}: {_CONSEQUENCES[name]}" for name in lacking]
+    if environment.get("RAY_AUTH_MODE", "disabled") == "disabled":
+        found.append("Ray runs without token authentication (RAY_AUTH_MODE): whoever reaches its ports runs code here")
+    if not loop_module.startswith("uvloop"):
+        found.append("uvloop is not installed where the shards run: expect a third of the throughput")
+    return found
 
 
 def running_address() -> str | None:
-    """Return the address of the Ray that runs on this machine (or that RAY_ADDRESS names), or None."""
-    if address := os.environ.get("RAY_ADDRESS"):
-        return address
-    from ray._private import services
+    """Return the address of the Ray that runs on this machine (or that RAY_ADDRESS names), or None.
 
-    try:
-        found = services.canonicalize_bootstrap_address("auto")
-    except Exception:
+    Ray leaves a note of its address behind when it is killed, and then waits 100 s for what is not there.
+    So the address is tried first.
+
+    Raises:
+        RayCacheError: RAY_ADDRESS names a Ray that does not answer.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named == "local":
         return None
-    return str(found) if found else None
+    if named and "://" in named:
+        return named
+    try:
+        found = services.canonicalize_bootstrap_address(named or "auto")
+    except (ConnectionError, ValueError):
+        found = None
+    if found and _answers(str(found)):
+        return str(found)
+    if named and named != "auto":
+        raise RayCacheError(f"no Ray answers at RAY_ADDRESS={named}; start one there, or unset RAY_ADDRESS")
+    return None
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def ensure_initialized(*, start: bool = True) -> None:

@@ -39,8 +39,8 @@ class GatewayActor:
         self._node_id = get_runtime_context().get_node_id()
         self._topology = Topology.empty(config.name)
         self._server = GatewayServer(
-            get_topology=lambda: self._topology, refresh=self._refresh, secret=door.secret, require_auth=door.require_auth,
-            limits=config.limits, split_transactions=config.split_transactions,
+            get_topology=lambda: self._topology, refresh=self._refresh, secret=door.secret,
+            require_auth=door.require_auth, limits=config.limits, split_transactions=config.split_transactions,
         )
         self._boot_task = spawn(self._boot(), "boot")
 
@@ -72,7 +72,8 @@ class GatewayActor:
                 raise
             sock = listening_socket(address, 0)
             self._warnings.append(
-                f"gateway port {self._port} is taken on {self._host} ({error.strerror}); this gateway listens on {sock.getsockname()[1]}"
+                f"gateway port {self._port} is taken on {self._host} ({error.strerror}); "
+                f"this gateway listens on {sock.getsockname()[1]}"
             )
             return sock
 
@@ -87,7 +88,7 @@ class GatewayActor:
     async def report(self) -> dict[str, Any]:
         """Return what the router needs to know of this gateway."""
         return {"host": self._host, "port": self._port, "node_id": self._node_id, "pid": os.getpid(),
-                "warnings": self._warnings}
+                "topology": self._topology.to_bytes() if self._topology.epoch else None, "warnings": self._warnings}
 
     async def set_topology(self, data: bytes) -> int:
         """Take in a topology if it is newer; return the epoch held afterwards."""

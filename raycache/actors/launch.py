@@ -1,17 +1,15 @@
 """Starting, finding, describing and stopping clusters: what `raycache.start` and its kin do.
 
 What lives here: the user's side, on the driver or in a task. It blocks, so coroutines call it in a
-thread (`connect_async` does). What does not: the cluster's own side (`router`, `shard`, `gateway`).
+thread (`raycache.connecting.connect_async` does). What does not: the cluster's own side (`router`, `shard`, `gateway`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import logging
 import secrets
-import threading
 import time
 from dataclasses import replace
 from typing import Any, Final
@@ -22,13 +20,11 @@ from raycache.actors import calls
 from raycache.actors.environment import ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name
 from raycache.actors.shard import Door
-from raycache.client.aio import AsyncCache
 from raycache.client.info import ConnectionInfo
-from raycache.client.sync import Cache
 from raycache.config import ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
-from raycache.status import ClusterStatus, ShardStatus
+from raycache.cluster_status import ClusterStatus, ShardStatus
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +32,6 @@ LOOPBACK: Final = "127.0.0.1"
 DEFAULT_MEMORY: Final = "768MiB"
 _POLL_S: Final = 0.05
 _CALL_TIMEOUT_S: Final = 10.0
-
-_found: dict[str, ConnectionInfo] = {}
-_found_lock = threading.Lock()
 
 
 def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, policy: str | type[Any] = "lru",
@@ -103,7 +96,6 @@ def stop(name: str) -> None:
         ClusterNotFoundError: no such cluster runs.
     """
     ensure_initialized(start=False)
-    _forget(name)
     mine = sorted(actor for actor in calls.actor_names() if cluster_of(actor) == name)
     if not mine:
         raise _not_found(name)
@@ -134,7 +126,7 @@ def status(name: str) -> ClusterStatus:
         ClusterNotFoundError: no such cluster runs.
         ShardUnavailableError: its router does not answer.
     """
-    return _status_of(name, _describe(name))
+    return _status_of(name, _describe(name, with_stats=True))
 
 
 def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
@@ -163,65 +155,16 @@ def topology(name: str) -> Topology:
     return Topology.from_bytes(_describe(name)["topology"])
 
 
-def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0) -> Cache:
-    """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
+def look_up(name: str) -> ConnectionInfo:
+    """Ask Ray for the cluster: where its shards are, its secret and its topology. Costs a few milliseconds.
 
-    The cluster is looked up in Ray once per process. With `address` ("host:port" of any shard) and, where
-    doors demand it, `secret`, no Ray is needed at all.
-
-    Args:
-        timeout_s: how long any operation may take, in seconds.
     Raises:
         ClusterNotFoundError: no such cluster runs; the text lists those that do.
     """
-    info, refresh = _connection(name, address, secret)
-    return Cache(info, timeout_s=timeout_s, refresh_info=refresh, reduce=_reducer(connect, name, address, secret, timeout_s))
-
-
-async def connect_async(name: str, *, address: str | None = None, secret: str | None = None,
-                        timeout_s: float = 5.0) -> AsyncCache:
-    """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
-    info, refresh = await asyncio.to_thread(_connection, name, address, secret)
-    return AsyncCache(info, timeout_s=timeout_s, refresh_info=refresh)
-
-
-def _reducer(function: Any, name: str, address: str | None, secret: str | None, timeout_s: float) -> Any:
-    return lambda: (_reconnect, (name, address, secret, timeout_s))
-
-
-def _reconnect(name: str, address: str | None, secret: str | None, timeout_s: float) -> Cache:
-    """Unpickle a handle: connect anew, in whatever process this is."""
-    return connect(name, address=address, secret=secret, timeout_s=timeout_s)
-
-
-def _connection(name: str, address: str | None, secret: str | None) -> tuple[ConnectionInfo, Any]:
-    if address is not None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise ValueError(f'{address!r} is no address; write it as "host:port"')
-        return ConnectionInfo(cluster=name, seeds=((host, int(port)),), secret=secret, topology=None), None
-    with _found_lock:
-        info = _found.get(name)
-    if info is None:
-        info = _look_up(name)
-    return info, lambda: _look_up(name)
-
-
-def _look_up(name: str) -> ConnectionInfo:
-    """Ask Ray for the cluster, and remember the answer for this process."""
-    ensure_initialized(start=False)
     described = _describe(name)
     data = described["topology"]
     seeds = tuple((shard.host, shard.port) for shard in Topology.from_bytes(data).shards)
-    info = ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data)
-    with _found_lock:
-        _found[name] = info
-    return info
-
-
-def _forget(name: str) -> None:
-    with _found_lock:
-        _found.pop(name, None)
+    return ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data)
 
 
 def _router(name: str) -> calls.RouterHandle:
@@ -234,16 +177,18 @@ def _router(name: str) -> calls.RouterHandle:
 def _not_found(name: str) -> ClusterNotFoundError:
     running = clusters()
     known = f"these run: {', '.join(running)}" if running else "none runs"
-    return ClusterNotFoundError(f"no cluster {name!r} in this Ray ({known}); start it with raycache.start({name!r}) or `raycache up {name}`")
+    return ClusterNotFoundError(
+        f"no cluster {name!r} in this Ray ({known}); start it with raycache.start({name!r}) or `raycache up {name}`"
+    )
 
 
-def _describe(name: str) -> dict[str, Any]:
+def _describe(name: str, *, with_stats: bool = False) -> dict[str, Any]:
     ensure_initialized(start=False)
     router = _router(name)
     deadline_s = time.monotonic() + _CALL_TIMEOUT_S
     while True:
         try:
-            return calls.describe(router, _CALL_TIMEOUT_S)
+            return calls.describe(router, _CALL_TIMEOUT_S, with_stats=with_stats)
         except ray.exceptions.ActorDiedError:
             raise _not_found(name) from None
         except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError) as error:
@@ -266,9 +211,10 @@ def _wait_until_serving(name: str, timeout_s: float, config: ClusterConfig | Non
             if status.serving and (shards is None or len(status.shards) == shards):
                 if config is not None and not existed:
                     _check_gateway_port(config, status)
-                return status
+                return _status_of(name, _describe(name, with_stats=True))
         if time.monotonic() > deadline_s:
-            detail = "; ".join([*failures, *described["warnings"]]) or "no reason is known; see the logs of Ray's workers"
+            reasons = [*failures, *described["warnings"]] or ["no reason is known; see the logs of Ray's workers"]
+            detail = "; ".join(reasons)
             raise RayCacheError(f"cluster {name} does not serve after {timeout_s:.0f} s: {detail}")
         time.sleep(_POLL_S)
 
@@ -277,7 +223,9 @@ def _check_gateway_port(config: ClusterConfig, status: ClusterStatus) -> None:
     """Refuse a start whose only gateway had to go elsewhere because another program has its port."""
     port = config.gateway_port
     if port and not any(address.endswith(f":{port}") for address in status.gateways):
-        raise RayCacheError(f"gateway port {port} is taken by another program; choose another with gateway_port= or --gateway-port")
+        raise RayCacheError(
+            f"gateway port {port} is taken by another program; choose another with gateway_port= or --gateway-port"
+        )
 
 
 def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
@@ -291,20 +239,21 @@ def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
         known = {field: stats[field] for field in _COUNTERS if field in stats}
         records.append(replace(record, **known))
     return ClusterStatus(
-        name=name, epoch=table.epoch, policy=described["policy"], memory_per_shard_bytes=described["memory_per_shard_bytes"],
+        name=name, epoch=table.epoch, policy=described["policy"],
+        memory_per_shard_bytes=described["memory_per_shard_bytes"],
         shards=tuple(records), gateways=tuple(f"{gateway.host}:{gateway.port}" for gateway in table.gateways),
         warnings=tuple(described["warnings"]), requires_auth=described["requires_auth"], secret=described["secret"],
     )
 
 
-_COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s", "connections",
-                    "evicted", "expired", "uptime_s")
+_COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s",
+                    "connections", "evicted", "expired", "uptime_s")
 
 
 def _door(config: ClusterConfig) -> Door:
     bind = config.bind
     if bind == "auto":
-        bind = LOOPBACK if sum(node["Alive"] for node in ray.nodes()) <= 1 else "node"
+        bind = LOOPBACK if sum(node["Alive"] for node in calls.nodes()) <= 1 else "node"
     loopback = bind == "localhost" or bind == "::1" or bind.startswith("127.")
     return Door(bind=LOOPBACK if bind == "localhost" else bind, secret=_secret(config.name), require_auth=not loopback)
 

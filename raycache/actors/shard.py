@@ -14,10 +14,9 @@ import logging
 import os
 import random
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-import ray
 from ray.runtime_context import get_runtime_context
 
 from raycache.actors import calls
@@ -40,16 +39,16 @@ class Door:
 
     bind: str
     """"127.0.0.1", "node" (the Ray node's own address), or an address to listen on."""
-    secret: str
+    secret: str = field(repr=False)
     require_auth: bool
 
     def listen_address(self) -> str:
         """Return the address to bind on this machine."""
-        return ray.util.get_node_ip_address() if self.bind == "node" else self.bind
+        return calls.node_address() if self.bind == "node" else self.bind
 
     def public_address(self) -> str:
         """Return the address to tell others."""
-        return ray.util.get_node_ip_address() if self.bind in ("node", "0.0.0.0") else self.bind
+        return calls.node_address() if self.bind in ("node", "0.0.0.0") else self.bind
 
 
 class ShardActor:
@@ -68,13 +67,16 @@ class ShardActor:
         # Until the router has said what is ours, nothing is: a restarted shard must not answer misses
         # for slots that have been given away meanwhile.
         self._server.core.set_topology(Topology.empty(config.name))
+        self._is_serving = False
+        self._failure = ""
         self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(), "collector")]
 
     async def _boot(self) -> None:
         sock = await self._bind()
         self._port = sock.getsockname()[1]
         await self._server.start(sock)
-        await self._register("")
+        self._is_serving, self._failure = True, ""
+        await self._register()
 
     async def _bind(self) -> socket.socket:
         wait_s = RETRY_S
@@ -82,17 +84,18 @@ class ShardActor:
             try:
                 return listening_socket(self._door.listen_address(), self._port)
             except OSError as error:
-                await self._register(f"shard {self._shard_id} cannot listen on {self._host}:{self._port}: {error.strerror}")
+                self._failure = f"shard {self._shard_id} cannot listen on {self._host}:{self._port}: {error.strerror}"
+                await self._register()
             await asyncio.sleep(wait_s * random.random())
             wait_s = min(2 * wait_s, 10 * RETRY_S)
 
-    async def _register(self, failure: str) -> None:
+    async def _register(self) -> None:
         """Tell the router that this shard is up, or why it is not, until it hears; take its topology."""
         wait_s = RETRY_S
         while True:
             try:
                 router = await asyncio.to_thread(calls.find_router, self._config.name)
-                data = await calls.register_shard(router, {**await self.report(), "failure": failure})
+                data = await calls.register_shard(router, await self.report())
             except Exception as error:
                 log.info("the router did not hear shard %s: %s", self._shard_id, error)
                 await asyncio.sleep(wait_s * random.random())
@@ -108,8 +111,9 @@ class ShardActor:
         return {
             "shard_id": self._shard_id, "host": self._host, "port": self._port, "node_id": self._node_id,
             "incarnation": self._server.core.started_ms, "pid": os.getpid(),
+            "serving": self._is_serving, "failure": self._failure,
             "topology": topology.to_bytes() if topology is not None and topology.epoch else None,
-            "warnings": missing_settings(dict(os.environ), os.nice(0)),
+            "warnings": missing_settings(dict(os.environ), os.nice(0), type(asyncio.get_running_loop()).__module__),
         }
 
     async def set_topology(self, data: bytes) -> int:

@@ -7,11 +7,13 @@ keys and values is the shard's to judge, since it is a setting there. Pure funct
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from raycache.errors import KeyTooLargeError, NotANumberError, UnsupportedTypeError
+
+K = TypeVar("K", str, bytes)
 
 TimeToLive = float | timedelta | None
 """Seconds, or a timedelta; None = never expires."""
@@ -42,16 +44,28 @@ def encode_key(key: str | bytes) -> bytes:
     return encoded
 
 
-def encode_keys(keys: Iterable[str | bytes]) -> list[bytes]:
-    """Return each of `keys` as `encode_key` does.
+def several(keys: Iterable[K]) -> list[K]:
+    """Return `keys` as a list.
 
     Raises:
-        UnsupportedTypeError: `keys` is itself one key, or holds something else.
+        UnsupportedTypeError: `keys` is itself one key, which would be taken for its letters.
     """
     if isinstance(keys, str | bytes):
         raise UnsupportedTypeError("one key was given where several are expected: write [key]")
-    # The comprehension's test is the common case without a call; encode_key judges the rest.
-    return [key.encode() if type(key) is str and key and key.isascii() else encode_key(key) for key in keys]
+    return list(keys)
+
+
+def encode_keys(given: Sequence[str | bytes]) -> list[bytes]:
+    """Return each of `given` as `encode_key` does, and raise what it raises."""
+    if set(map(type, given)) == {str}:
+        try:
+            encoded = [key.encode() for key in given]  # type: ignore[union-attr]
+        except UnicodeEncodeError:
+            pass
+        else:
+            if b"" not in encoded:
+                return encoded
+    return [encode_key(key) for key in given]
 
 
 def ttl_ms(ttl: TimeToLive) -> int:

@@ -11,9 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import hiredis
+
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, ttl_ms
 from raycache.client.requests import MISSING
+from raycache.client.retry import RETRIED, reply_failure
 from raycache.client.routes import NOBODY, Routes
 from raycache.codec import decode_payloads, encode
 from raycache.errors import ProtocolError
@@ -42,6 +45,10 @@ class Batch(ABC):
     def __init__(self, keys: list[bytes]) -> None:
         self.keys = keys
         self.pending = list(range(len(keys)))
+
+    def time_limit_s(self, timeout_s: float) -> float:
+        """Return the whole operation's limit: `timeout_s` for every round that one shard alone could need."""
+        return timeout_s * (1 + len(self.keys) // MAX_KEYS)
 
     def rounds(self, routes: Routes) -> tuple[list[int], Iterator[list[Part]]]:
         """Return the pending positions that nobody serves, and rounds of at most one part per shard, shards ascending.
@@ -83,6 +90,21 @@ class Batch(ABC):
         Raises:
             ProtocolError: it is no reply to that command.
         """
+
+    def take(self, part: Part, reply: Any) -> Exception | None:
+        """Take any reply to `part`; return the failure, if it is one that may be tried again.
+
+        Raises:
+            RayCacheError: the command was refused for good.
+        """
+        if isinstance(reply, hiredis.ReplyError):
+            failure = reply_failure(str(reply))
+            if not isinstance(failure, RETRIED):
+                raise failure
+            self.failed(part.positions)
+            return failure
+        self.accept(part, reply)
+        return None
 
     def failed(self, positions: Sequence[int]) -> None:
         """Take `positions` back: their command failed."""

@@ -21,8 +21,8 @@ import hiredis
 from raycache.client import requests
 from raycache.client.info import Address
 from raycache.client.requests import Request
-from raycache.client.retry import Lost, no_reply, reply_failure
-from raycache.errors import CommandError, ProtocolError
+from raycache.client.retry import Lost, accepts_anybody, no_reply, reply_failure
+from raycache.errors import DeadlineExceededError, ProtocolError
 
 _TIMEVAL: Final = struct.Struct("@ll")
 _FIRST_BYTES: Final = 64 * 1024
@@ -69,11 +69,14 @@ class Connection:
         try:
             reply = self.exchange(request, deadline_s)
             if isinstance(reply, hiredis.ReplyError):
-                raise reply_failure(str(reply))
-            request.decode(reply)
-        except CommandError as error:
-            if "no password" not in str(error) and "any password" not in str(error):
-                raise
+                if not accepts_anybody(str(reply)):
+                    raise reply_failure(str(reply))
+            else:
+                request.decode(reply)
+        except (Lost, DeadlineExceededError) as error:
+            # Nothing but AUTH has been sent: whatever waits for this connection has surely not happened.
+            self.close()
+            raise Lost(f"{self._name} did not answer AUTH: {error}", sent=False) from error
         except BaseException:
             self.close()
             raise
@@ -82,7 +85,7 @@ class Connection:
         """Send a request and return its reply (a list where it has several; the first error if there is one).
 
         Raises:
-            Lost, DeadlineExceededError, ProtocolError: see `send` and `receive`.
+                Lost, DeadlineExceededError, ProtocolError: see `send` and `receive`.
         """
         self.send(request.frame, deadline_s)
         return self.receive(request.replies, deadline_s)
@@ -102,7 +105,7 @@ class Connection:
             if sent < len(frame):
                 self._send_rest(memoryview(frame)[sent:], deadline_s)
         except BlockingIOError as error:
-            raise Lost(f"{self._name} does not read what is sent to it", sent=False) from error
+            raise Lost(f"{self._name} did not take the command in before the deadline", sent=False) from error
         except OSError as error:
             self._raise_last_words()
             raise Lost(f"{self._name}: {error}", sent=False) from error
@@ -132,44 +135,44 @@ class Connection:
         """
         reader = self._reader
         try:
-            data = self._socket.recv(_FIRST_BYTES)
-            reader.feed(data)
+            reader.feed(self._socket.recv(_FIRST_BYTES))
             reply = reader.gets()
-            while reply is False:
-                if not data:
-                    raise Lost(f"{self._name} closed the connection", sent=True)
-                data = self._receive_more(deadline_s)
-                reader.feed(data)
-                reply = reader.gets()
+            if reply is False or replies > 1:
+                reply = self._receive_rest(reply, replies, deadline_s)
         except BlockingIOError as error:
             raise no_reply(self.address) from error
         except OSError as error:
             raise Lost(f"{self._name}: {error}", sent=True) from error
         except hiredis.ProtocolError as error:
             raise ProtocolError(f"{self._name} sent something that is no RESP: {error}") from error
-        if replies > 1:
-            return self._receive_others(reply, replies, deadline_s)
         if reader.has_data():
             # A surplus reply would be taken for the next command's: another key's value.
-            raise ProtocolError(f"{self._name} sent more than one reply to one command")
+            raise ProtocolError(f"{self._name} sent more replies than it was asked for")
         return reply
 
-    def _receive_others(self, first: Any, replies: int, deadline_s: float) -> Any:
-        """Return the list of `replies`, of which `first` is there; the first error if there is one."""
-        taken = [first]
-        while len(taken) < replies:
-            reply = self._take_or_wait(deadline_s)
+    def _receive_rest(self, reply: Any, replies: int, deadline_s: float) -> Any:
+        taken: list[Any] = []
+        while True:
+            while reply is False:
+                self._reader.feed(self._receive_more(deadline_s))
+                reply = self._reader.gets()
             taken.append(reply)
-        if self._reader.has_data():
-            raise ProtocolError(f"{self._name} sent more than {replies} replies to {replies} commands")
-        errors = [reply for reply in taken if isinstance(reply, hiredis.ReplyError)]
+            if len(taken) == replies:
+                break
+            reply = self._reader.gets()
+        if replies == 1:
+            return reply
+        errors = [each for each in taken if isinstance(each, hiredis.ReplyError)]
         return errors[0] if errors else taken
 
     def _receive_more(self, deadline_s: float) -> bytes:
         left_s = deadline_s - monotonic()
         if not self._low_s <= left_s <= self._high_s:
             self._arm(left_s)
-        return self._socket.recv(_MORE_BYTES)
+        data = self._socket.recv(_MORE_BYTES)
+        if not data:
+            raise Lost(f"{self._name} closed the connection", sent=True)
+        return data
 
     def _arm(self, left_s: float) -> None:
         """Have the kernel end each wait after `left_s`.
@@ -183,3 +186,25 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
         self._low_s, self._high_s = left_s * 0.95, left_s
+
+    def is_stale(self) -> bool:
+        """Return whether the shard has closed the connection, or said something unasked. Cost: one system call."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Close the socket. Idempotent."""
+        self._socket.close()
+
+    def __del__(self) -> None:
+        # A handle may be dropped without close(), in Ray tasks above all; that is no mistake worth a ResourceWarning.
+        self._socket.close()
+
+    @property
+    def _name(self) -> str:
+        return f"{self.address[0]}:{self.address[1]}"

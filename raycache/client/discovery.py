@@ -12,7 +12,7 @@ from typing import Final
 from raycache.client.info import Address, ConnectionInfo
 from raycache.client.retry import Failure, Lost, Moved
 from raycache.client.routes import Routes, newer
-from raycache.errors import AuthenticationError, CallerError, RayCacheError
+from raycache.errors import AuthenticationError, CallerError, RayCacheError, RetryableError
 
 # A shard that answers at all answers in well under a millisecond; and a hung one must not eat the whole deadline.
 ASK_TIMEOUT_S: Final = 1.0
@@ -78,6 +78,11 @@ def adopt(routes: Routes | None, old: ConnectionInfo, new: ConnectionInfo) -> Ro
 def worth_raising(error: BaseException) -> bool:
     """Whether what `refresh_info` raised is for the caller (such as: no such cluster); else it is one more failure."""
     return isinstance(error, CallerError) or not isinstance(error, Exception)
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether a shard that was asked just did not answer, which statistics put up with."""
+    return isinstance(error, Failure | RetryableError)
 
 
 def as_failure(error: BaseException) -> Exception:

@@ -24,11 +24,23 @@ MISSING: Final = object()
 
 
 class Request(Generic[T]):
-    """One command, or a few in one frame. `decode` gets the reply, or the list of replies where there are several."""
+    """One command, or a few in one frame. `decode` gets the reply, or the list of replies where there are several.
 
-    __slots__ = ("decode", "frame", "repeatable", "replies")
+    `read_key` is the key of a plain read, which the async handle makes part of a larger one; else None.
+    """
 
-    def __init__(self, frame: bytes, decode: Callable[[Any], T], *, repeatable: bool = True, replies: int = 1) -> None:
+    __slots__ = ("decode", "frame", "read_key", "repeatable", "replies")
+
+    def __init__(
+        self,
+        frame: bytes,
+        decode: Callable[[Any], T],
+        *,
+        repeatable: bool = True,
+        replies: int = 1,
+        read_key: bytes | None = None,
+    ) -> None:
+        self.read_key = read_key
         self.frame = frame
         self.decode = decode
         self.repeatable = repeatable
@@ -99,7 +111,7 @@ def _cleared(replies: list[Any]) -> int:
 
 def get(key: bytes) -> Request[Any]:
     """Return a read; it answers MISSING for an absent key."""
-    return Request(frames.get(key), _payload)
+    return Request(frames.get(key), _payload, read_key=key)
 
 
 def get_with_version(key: bytes) -> Request[Versioned | None]:
@@ -140,6 +152,12 @@ def increment(key: bytes, delta: int, ttl: TimeToLive) -> Request[int]:
     """
     frame = frames.command(b"RC.INCRBY", key, b"%d" % integer("delta", delta), b"%d" % ttl_ms(ttl))
     return Request(frame, _count, repeatable=False)
+
+
+def decrement(key: bytes, delta: int, ttl: TimeToLive) -> Request[int]:
+    """Return a subtraction; otherwise as `increment`."""
+    # -(-2**63) would leave 64 bits, so the smallest delta is one larger here.
+    return increment(key, -integer("delta", delta, minimum=-(2**63) + 1), ttl)
 
 
 def delete(key: bytes) -> Request[bool]:

@@ -49,7 +49,7 @@ class NoOwner(Failure):
 class Lost(Failure):
     """No connection, or it broke. `sent`: all of the command may have reached the shard."""
 
-    def __init__(self, text: str, *, sent: bool) -> None:
+    def __init__(self, text: str, *, sent: bool = False) -> None:
         super().__init__(text)
         self.sent = sent
 
@@ -59,8 +59,16 @@ RETRIED: Final = (Failure, ClusterLoadingError, AuthenticationError)
 
 
 def reply_failure(text: str) -> Exception:
-    """Return what an error reply stands for: Moved, or one of raycache's errors."""
-    return Moved(text) if text.startswith("MOVED ") else from_reply(text)
+    """Return what an error reply stands for: Moved, or one of raycache's errors.
+
+    A handle groups keys by shard itself, so CROSSSLOT, too, means that its topology is not the shard's.
+    """
+    return Moved(text) if text.startswith(("MOVED ", "CROSSSLOT ")) else from_reply(text)
+
+
+def accepts_anybody(text: str) -> bool:
+    """Return whether an error reply to AUTH says that the door has no secret, so that ours is not needed."""
+    return "no password" in text or "any password" in text
 
 
 def full_jitter_s(failures: int, rng: random.Random) -> float:
@@ -108,8 +116,8 @@ class Attempts:
             if self._refused:
                 raise failure
             self._refused = True
-        # The first MOVED is the ordinary way to learn of a new topology: nothing to wait for.
-        at_once = self._failures == 1 and isinstance(failure, Moved)
+        # The first MOVED is the ordinary way to learn of a new topology, as is having none: nothing to wait for.
+        at_once = self._failures == 1 and isinstance(failure, Moved | NoOwner)
         delay_s = 0.0 if at_once else full_jitter_s(self._failures, self._rng)
         if now_s + delay_s >= self.deadline_s:
             if isinstance(failure, RayCacheError):
@@ -127,8 +135,8 @@ class Attempts:
         return ShardUnavailableError(f"gave up at the deadline ({tries}): {failure}")
 
 
-def no_reply(address: tuple[str, int], timeout_s: float) -> DeadlineExceededError:
+def no_reply(address: tuple[str, int]) -> DeadlineExceededError:
     """Return the error for a shard that is connected and silent."""
     return DeadlineExceededError(
-        f"no reply from {address[0]}:{address[1]} within {timeout_s:g} s; a write may or may not have happened"
+        f"no reply from {address[0]}:{address[1]} before the deadline; a write may or may not have happened"
     )

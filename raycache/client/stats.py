@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 
-from raycache.errors import ProtocolError
+from raycache.errors import ProtocolError, ShardUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,17 @@ class ClusterStats:
     shards: tuple[ShardStats, ...]
     unreachable: tuple[str, ...] = ()
     """Ids of shards that did not answer before the deadline; the sums lack them."""
+
+    @classmethod
+    def of(cls, cluster: str, epoch: int, answered: list[ShardStats], silent: list[str]) -> ClusterStats:
+        """Return the statistics of the shards that answered, by id.
+
+        Raises:
+            ShardUnavailableError: none did.
+        """
+        if silent and not answered:
+            raise ShardUnavailableError(f"no shard of {cluster!r} answered; asked {', '.join(silent)}")
+        return cls(cluster, epoch, tuple(sorted(answered, key=lambda shard: shard.shard_id)), tuple(silent))
 
     @property
     def entries(self) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from raycache.errors import CallerError
+
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius (IUGG)."""
 
@@ -121,12 +123,12 @@ def load_records() -> list[Mapping[str, Any]]:
     """Return the 28,000 real airports of the `airportsdata` package, in a stable order.
 
     Raises:
-        ModuleNotFoundError: the package is not installed; the text says how to get it.
+        CallerError: the package is not installed; the text says how to get it.
     """
     try:
         import airportsdata
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("the demo reads real airports from a package: pip install 'raycache[demo]'") from error
+        raise CallerError("the demo needs the airports of a package: pip install 'raycache[demo]'") from error
     airports = airportsdata.load("ICAO")
     return [airports[code] for code in sorted(airports)]
 

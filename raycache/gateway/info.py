@@ -28,7 +28,8 @@ _SUMS: Final = frozenset({
     "rejected_connections", "expired_keys", "evicted_keys", "keyspace_hits", "keyspace_misses", "total_error_replies",
     "total_net_input_bytes", "total_net_output_bytes", "used_cpu_sys", "used_cpu_user",
 })  # fmt: skip
-_LONGEST: Final = frozenset({"uptime_in_seconds", "uptime_in_days"})
+_LONGEST: Final = frozenset({"uptime_in_seconds", "uptime_in_days", "raycache_uptime_s"})
+_OF_ONE_SHARD: Final = frozenset({"raycache_shard_id"})
 _STANDALONE: Final = {"redis_mode": "standalone", "cluster_enabled": "0", "loading": "0", "role": "master"}
 """What a client that knows no clusters wants to read; each only where the section has it."""
 
@@ -48,12 +49,15 @@ def parsed_info(text: str) -> Sections:
 
 def written_info(sections: Sections) -> str:
     """Return the INFO text of `sections`."""
-    blocks = [f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields.items()) for name, fields in sections.items()]
+    blocks = [
+        f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields.items())
+        for name, fields in sections.items()
+    ]
     return "\r\n".join(blocks)
 
 
 def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int) -> Merge:
-    """Return the merge rule of INFO. `own_fields` are the gateway's; those that no shard has go to "Raycache"."""
+    """Return the merge rule of INFO. `own_fields` are the gateway's; `raycache_...` among them go to that section."""
 
     def merge(replies: Sequence[Frame]) -> Frame:
         answered = [reply for reply in replies if not is_error(reply)]
@@ -69,17 +73,16 @@ def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int) -
 def _merged(texts: Sequence[Sections], own: Mapping[str, object]) -> Sections:
     sections: Sections = {}
     for name in dict.fromkeys(name for text in texts for name in text):
-        fields = {}
-        for field in dict.fromkeys(field for text in texts for field in text.get(name, {})):
-            fields[field] = _merged_field(name, field, [text[name][field] for text in texts if field in text.get(name, {})])
-        sections[name] = fields
+        alike = [text.get(name, {}) for text in texts]
+        sections[name] = {
+            field: _merged_field(name, field, [fields[field] for fields in alike if field in fields])
+            for field in dict.fromkeys(field for fields in alike for field in fields if field not in _OF_ONE_SHARD)
+        }
     taken = {field: str(value) for field, value in {**_STANDALONE, **own}.items()}
     for fields in sections.values():
         fields.update({field: value for field, value in taken.items() if field in fields})
-    if "Server" in sections:
-        sections["Raycache"] = sections.pop("Raycache", {}) | {
-            field: value for field, value in taken.items() if field.startswith("raycache_")
-        }
+    if "Raycache" in sections:
+        sections["Raycache"] |= {field: value for field, value in taken.items() if field.startswith("raycache_")}
     _rewrite_derived(sections)
     return sections
 
@@ -87,12 +90,13 @@ def _merged(texts: Sequence[Sections], own: Mapping[str, object]) -> Sections:
 def _merged_field(section: str, field: str, values: Sequence[str]) -> str:
     if section == "Keyspace":
         return _merged_keyspace(values)
-    if field in _SUMS or field in _LONGEST:
+    is_longest = field in _LONGEST or field.startswith("raycache_loop_") and "_max_" in field
+    if is_longest or field in _SUMS or field.startswith("raycache_"):
         try:
             numbers = [float(value) if "." in value else int(value) for value in values]
         except ValueError:
             return values[0]
-        result = max(numbers) if field in _LONGEST else sum(numbers)
+        result = max(numbers) if is_longest else sum(numbers)
         return f"{result:.6f}" if isinstance(result, float) else str(result)
     return values[0]
 

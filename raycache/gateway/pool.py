@@ -20,7 +20,7 @@ from typing import Any
 
 from raycache.errors import ShardUnavailableError
 from raycache.gateway.settings import GatewaySettings
-from raycache.gateway.upstream import Call, UpstreamConnection, open_connection
+from raycache.gateway.upstream import Call, UnwatchCall, UpstreamConnection, open_connection
 from raycache.ring.topology import ShardInfo
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Lane:
             connection = await self._pool.open(shard, self._protocol)
         except ShardUnavailableError as error:
             self._is_opening = False
-            self._failed(shard, str(error))
+            self._failed(str(error))
             return
         self._is_opening = False
         self._connection, self._failures, self.failing_since_s = connection, 0, None
@@ -88,12 +88,12 @@ class Lane:
         for call in waiting:
             self.send(call, self._shard)
 
-    def _failed(self, shard: ShardInfo, reason: str) -> None:
+    def _failed(self, reason: str) -> None:
         now_s = self._pool.now_s()
-        self._reason = f"{shard.id} ({shard.host}:{shard.port}): {reason}"
+        self._reason = reason
         if self.failing_since_s is None:
             self.failing_since_s = now_s
-            log.warning("cannot reach shard %s", self._reason)
+            log.warning("cannot reach %s", reason)
         pause_s = min(_FIRST_PAUSE_S * 2**self._failures, _LONGEST_PAUSE_S)
         self._failures = min(self._failures + 1, 10)
         self._retry_at_s = now_s + pause_s * self._pool.rng.uniform(0.5, 1.0)
@@ -104,11 +104,11 @@ class Lane:
     def close(self) -> None:
         """Give up the connection; what is under way or waiting is lost."""
         if self._connection is not None:
-            self._connection.abort("the shard left the cluster")
+            self._connection.abort("it left the cluster")
             self._connection = None
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
-            call.lost("the shard left the cluster", False)
+            call.lost("its shard left the cluster", False)
 
 
 class Pool:
@@ -149,7 +149,9 @@ class Pool:
         Raises:
             ShardUnavailableError: it cannot be had.
         """
-        connection = await open_connection(shard.host, shard.port, protocol, self._secret, self._settings.connect_timeout_s)
+        host, port, timeout_s = shard.host, shard.port, self._settings.connect_timeout_s
+        name = f"shard {shard.id} at {host}:{port}"
+        connection = await open_connection(name, host, port, protocol, self._secret, timeout_s)
         self._connections.add(connection)
         return connection
 
@@ -166,11 +168,12 @@ class Pool:
         return await self.open(shard, protocol)
 
     def give_back(self, connection: UpstreamConnection, shard: ShardInfo, protocol: int) -> None:
-        """Keep a borrowed connection, on which nothing is watched any more, for the next."""
+        """Keep a borrowed connection for the next, after an UNWATCH that nobody waits for."""
         idle = self._idle.setdefault((shard.host, shard.port, protocol), [])
-        if connection.is_lost or not connection.is_idle or len(idle) >= self._settings.idle_watch_connections:
-            self.retire(connection)
+        if connection.is_lost or len(idle) >= self._settings.idle_watch_connections:
+            connection.abort()
         else:
+            connection.send(UnwatchCall())
             idle.append(connection)
 
     def retire(self, connection: UpstreamConnection) -> None:
@@ -180,7 +183,7 @@ class Pool:
             connection.abort()
 
     def check(self) -> None:
-        """Look at every connection: forget the lost, close the retired, give up the silent. Call a few times a second."""
+        """Forget the lost connections, close the retired, give up the silent. To be called a few times a second."""
         now_s = self.now_s()
         for connection in list(self._connections):
             connection.check(now_s, self._settings.upstream_silence_s)

@@ -15,11 +15,11 @@ class GatewaySettings:
     """What one gateway may use and how long it waits."""
 
     max_commands_per_client: int = 1024
-    """Commands of one client under way at once; more are left in the socket. Deeper pipelines gain nothing measurable."""
+    """Commands of one client under way at once; more are left in the socket. Deeper pipelines gain nothing."""
     max_bytes_per_client: int = 16 * MIB
     """Budget for one client's replies under way, and as much for its requests (see `window`)."""
     retry_for_s: float = 5.0
-    """How long a command may wait for a shard that is dead or moving before -CLUSTERDOWN. Ray restarts an actor in 1-2 s."""
+    """How long a command may wait for a dead or moving shard before -CLUSTERDOWN. Ray restarts an actor in 1-2 s."""
     upstream_silence_s: float = 5.0
     """A shard that owes replies and sends no byte for so long is treated as dead: its connection is closed."""
     connect_timeout_s: float = 1.0
@@ -29,7 +29,7 @@ class GatewaySettings:
     retry_interval_s: float = 0.05
     """Pause between two rounds of refreshing and retrying, at first; it grows to ten times that, with jitter."""
     long_arguments: int = 512
-    """From so many arguments on a shard cuts a command into steps, and others must not wait behind it on one connection."""
+    """From so many arguments on a shard cuts a command into steps; others must not wait behind it on one lane."""
     long_request_bytes: int = 1 * MIB
     """The same for requests that take long to send."""
     idle_watch_connections: int = 8

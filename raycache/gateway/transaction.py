@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from raycache.gateway.merge import Merge
-from raycache.gateway.plan import Answered, Plan, Scatter, Unserved
+from raycache.gateway.plan import Answered, Plan, Scatter, Unserved, is_local
 from raycache.resp import encode
 from raycache.resp.reply import Frame, elements, is_error
 from raycache.ring.topology import ShardInfo
@@ -25,6 +25,8 @@ from raycache.shard.commands.command import Command
 
 Queued = tuple[Command, list[bytes]]
 PlanCommand = Callable[[list[bytes], Command], Plan]
+AnswerLocally = Callable[[list[bytes]], Frame]
+"""Answers a command that `plan.is_local` names."""
 
 NOT_SERVED: Final = encode.error("CLUSTERDOWN Hash slot not served; the command did not run")
 SPLIT_REFUSED: Final = encode.error(
@@ -58,7 +60,7 @@ class Transaction:
             self.answers[index][part] = answer
 
     def result(self, failures: Sequence[Frame]) -> Frame:
-        """Return EXEC's reply. `failures` are the errors of portions that failed whole; if all did, one is the reply."""
+        """Return EXEC's reply. `failures`: the errors of portions that failed whole; if all did, one is the reply."""
         if self.portions and len(failures) == len(self.portions):
             return failures[0]
         return encode.array([
@@ -67,7 +69,8 @@ class Transaction:
         ])
 
 
-def cut(queue: Sequence[Queued], plan: PlanCommand, *, may_split: bool, also_touched: Sequence[str] = ()) -> Transaction | Answered:
+def cut(queue: Sequence[Queued], plan: PlanCommand, *, may_split: bool, also_touched: Sequence[str] = (),
+        answer_locally: AnswerLocally | None = None) -> Transaction | Answered:
     """Return the transaction, or the refusal that stands for all of it.
 
     Args:
@@ -75,10 +78,17 @@ def cut(queue: Sequence[Queued], plan: PlanCommand, *, may_split: bool, also_tou
         plan: where one command goes.
         may_split: whether several shards may be involved.
         also_touched: ids of shards that are involved without running a command (their keys are watched).
+        answer_locally: None: no command is local.
     """
     portions: dict[str, Portion] = {}
+    local: list[int] = []
     transaction = Transaction([], [], [])
     for index, (command, argv) in enumerate(queue):
+        if answer_locally is not None and is_local(command):
+            local.append(index)
+            transaction.answers.append([])
+            transaction.merges.append(None)
+            continue
         planned = plan(argv, command)
         if isinstance(planned, Answered) and is_error(planned.reply):
             return Answered(b"-EXECABORT Transaction discarded because of: " + planned.reply[1:])
@@ -96,6 +106,9 @@ def cut(queue: Sequence[Queued], plan: PlanCommand, *, may_split: bool, also_tou
     if not may_split and len(portions.keys() | set(also_touched)) > 1:
         return Answered(SPLIT_REFUSED)
     transaction.portions = list(portions.values())
+    for index in local:  # only now that nothing refuses the whole
+        assert answer_locally is not None
+        transaction.answers[index] = [answer_locally(queue[index][1])]
     return transaction
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from raycache.errors import ProtocolError, ShardUnavailableError
 from raycache.gateway.request import encoded
 from raycache.resp.reply import Frame, ReplySplitter, is_error
 
 _PUSH: Final = 0x3E
+_UNWATCH: Final = encoded([b"UNWATCH"])
 
 
 class Call(Protocol):
@@ -62,18 +63,34 @@ class FutureCall:
             self.replies.set_exception(ShardUnavailableError(reason))
 
 
+class UnwatchCall:
+    """Ends what a connection watches; whoever uses it next stands behind it."""
+
+    expects = 1
+
+    def encode(self) -> bytes:
+        return _UNWATCH
+
+    def answered(self, frames: list[Frame]) -> None:
+        pass
+
+    def lost(self, reason: str, was_sent: bool) -> None:
+        pass
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A pipelined connection. Open one with `open_connection`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
+        self._name = name
         self._splitter = ReplySplitter()
         self._unsent: list[Call] = []
         self._waiting: deque[Call] = deque()
         self._frames: list[Frame] = []
         self._is_flush_due = False
         self._transport: asyncio.Transport | None = None
-        self._reason = "the connection was closed"
+        self._reason = f"{name}: the connection was closed"
         self._progress_s = 0.0
         self.is_lost = False
 
@@ -83,8 +100,8 @@ class UpstreamConnection(asyncio.Protocol):
         return not self._waiting and not self._unsent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transport is one in all but its class, so isinstance would not do.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, call: Call) -> None:
         """Write `call` at the end of this turn of the loop. On a broken connection it is lost at once, unsent."""
@@ -139,14 +156,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self, reason: str = "the connection was closed") -> None:
         """Close at once; what is under way is lost, with `reason`."""
-        self._reason = reason
+        if not self.is_lost:
+            self._reason = f"{self._name}: {reason}"
         if self._transport is not None:
             self._transport.abort()
         self._lose_all()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self.is_lost:
-            self._reason = str(exc) or type(exc).__name__
+            self._reason = f"{self._name}: {exc or type(exc).__name__}"
         self._lose_all()
 
     def _lose_all(self) -> None:
@@ -173,8 +191,9 @@ async def ask(connection: UpstreamConnection, payload: bytes, expects: int = 1) 
     return await call.replies
 
 
-async def open_connection(host: str, port: int, protocol: int, secret: str | None, timeout_s: float) -> UpstreamConnection:
-    """Return a connection that speaks `protocol` and is authenticated.
+async def open_connection(name: str, host: str, port: int, protocol: int, secret: str | None,
+                          timeout_s: float) -> UpstreamConnection:
+    """Return a connection that speaks `protocol` and is authenticated. `name` says in errors whose it is.
 
     Raises:
         ShardUnavailableError: nobody answers there within `timeout_s`, or the secret is refused.
@@ -186,18 +205,20 @@ async def open_connection(host: str, port: int, protocol: int, secret: str | Non
     connection: UpstreamConnection | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(lambda: UpstreamConnection(loop), host, port)
+            _, connection = await loop.create_connection(lambda: UpstreamConnection(loop, name), host, port)
             (reply,) = await ask(connection, encoded([*greeting, b"SETNAME", b"raycache-gateway"]))
     except (OSError, TimeoutError, ShardUnavailableError) as error:
         _close(connection)
-        text = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
-        raise ShardUnavailableError(text) from None
+        if isinstance(error, ShardUnavailableError):
+            raise
+        text = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise ShardUnavailableError(f"{name}: {text}") from None
     except BaseException:
         _close(connection)
         raise
     if is_error(reply):
         _close(connection)
-        raise ShardUnavailableError(f"it refused the gateway: {reply[1:-2].decode(errors='replace')}")
+        raise ShardUnavailableError(f"{name}: it refused the gateway: {reply[1:-2].decode(errors='replace')}")
     return connection
 
 

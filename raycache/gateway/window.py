@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 FIRST_COMMANDS: Final = 64
-"""Holds the pipelines that are common (redis-benchmark -P 16, small transactions); of 1 MiB replies it lets 64 MiB in, once."""
+"""Holds the common pipelines (redis-benchmark -P 16, small transactions); of 1 MiB replies it lets 64 MiB in, once."""
 _SMALL_REPLY_BYTES: Final = 1024
 """Below this the count is the bound, not the bytes, and a reply's size need not be remembered."""
 

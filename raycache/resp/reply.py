@@ -146,7 +146,7 @@ def elements(frame: Frame) -> list[Frame]:
         found.append(frame[at:end])
         at = end
     if at != len(frame):
-        raise ProtocolError("an aggregate reply is longer than it said" if at < len(frame) else "an aggregate reply is cut short")
+        raise ProtocolError(f"an aggregate reply of {len(frame)} bytes says that it has {at}")
     return found
 
 

@@ -115,6 +115,5 @@ def after_release(loads: Sequence[int], quota: Quota, pending: int) -> list[int]
     yet and those above the caps, the shards with the largest excess give the rest.
     """
     kept = [min(load, cap) for load, cap in zip(loads, quota.cap, strict=True)]
-    lacks = [math.floor(share) - load if load < low else 0
-             for load, share, low in zip(kept, quota.fair, quota.low, strict=True)]
-    return drain(kept, quota, max(0, sum(lacks) - pending - (sum(loads) - sum(kept))))
+    lack = sum(share - load for load, share, low in zip(kept, quota.fair, quota.low, strict=True) if load < low)
+    return drain(kept, quota, max(0, math.floor(lack) - pending - (sum(loads) - sum(kept))))

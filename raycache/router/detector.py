@@ -4,8 +4,8 @@ What lives here: bookkeeping of pings and answers, with time handed in. What doe
 shell does, over its control connection to each shard) and what a loss means (`raycache.router.core`). A reset
 connection needs no detector: the shell tells the core at once.
 
-How the shell drives it, on the router's loop: `watch` when a shard registers; every fraction of `ping_every_s`, ping
-whatever `due` returns and call `heard` on every answer; tell the core `shard_lost` for whatever `suspects` returns.
+How the shell drives it, on the router's loop: `watch` when a shard registers; several times in `ping_every_s`, ping
+whatever `due` returns and tell the core `shard_lost` for whatever `suspects` returns; call `heard` on every answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Watched:
 class Detector:
     """Which shards are due for a ping, and which are silent."""
 
-    __slots__ = ("_ping_every_s", "_suspect_after_s", "_watched")
+    __slots__ = ("_asked_at_s", "_ping_every_s", "_suspect_after_s", "_watched")
 
     def __init__(self, *, ping_every_s: float = 0.25, suspect_after_s: float = 1.0) -> None:
         """Make a detector that watches nobody.
@@ -39,6 +39,7 @@ class Detector:
             raise ValueError(f"ping_every_s must be above 0 and below suspect_after_s, not {ping_every_s}")
         self._ping_every_s = ping_every_s
         self._suspect_after_s = suspect_after_s
+        self._asked_at_s: float | None = None
         self._watched: dict[str, _Watched] = {}
 
     def watch(self, shard_id: str, incarnation: int, now_s: float) -> None:
@@ -57,6 +58,7 @@ class Detector:
 
     def due(self, now_s: float) -> list[str]:
         """Return the shards to ping now; each is then taken as pinged."""
+        self._excuse_own_pause(now_s)
         due = [shard_id for shard_id, watched in self._watched.items()
                if now_s - watched.pinged_at_s >= self._ping_every_s]
         for shard_id in due:
@@ -64,14 +66,18 @@ class Detector:
         return due
 
     def suspects(self, now_s: float) -> list[tuple[str, int]]:
-        """Return (shard, incarnation) of those silent for too long; they are then no longer watched.
-
-        A router that was itself stopped for a while (its own loop blocked, the machine asleep) would find everybody
-        silent. So silence counts only where a ping was sent after the last sign of life and has had its time.
-        """
+        """Return (shard, incarnation) of those silent for too long; they are then no longer watched."""
+        self._excuse_own_pause(now_s)
         silent = [(shard_id, watched.incarnation) for shard_id, watched in self._watched.items()
-                  if now_s - watched.heard_at_s >= self._suspect_after_s and watched.pinged_at_s > watched.heard_at_s
-                  and now_s - watched.pinged_at_s < self._suspect_after_s]
+                  if now_s - watched.heard_at_s >= self._suspect_after_s]
         for shard_id, _ in silent:
             del self._watched[shard_id]
         return silent
+
+    def _excuse_own_pause(self, now_s: float) -> None:
+        """Where this router itself stood still (its loop blocked, the machine asleep), everybody looks silent and their
+        answers wait unread: the silence begins anew."""
+        if self._asked_at_s is not None and now_s - self._asked_at_s > self._suspect_after_s / 2:
+            for watched in self._watched.values():
+                watched.heard_at_s = now_s
+        self._asked_at_s = now_s

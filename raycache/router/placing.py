@@ -7,7 +7,7 @@ What lives here: one pure function. What does not: when shards are created (`ray
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from raycache.router.messages import NodeReport
@@ -22,7 +22,7 @@ class Choice:
 
 
 def choose_nodes(
-    nodes: Iterable[NodeReport], occupied: Iterable[str], wishes: Sequence[float], pending: Counter[str]
+    nodes: Iterable[NodeReport], occupied: Iterable[str], wishes: Sequence[float], pending: Mapping[str, float]
 ) -> list[Choice]:
     """Return a node for each new shard; none where no node is alive.
 
@@ -37,13 +37,13 @@ def choose_nodes(
     alive = sorted((node for node in nodes if node.is_alive), key=lambda node: node.node_id)
     by_id = {node.node_id: node for node in alive}
     placed = [by_id[node_id] for node_id in occupied if node_id in by_id]
-    free = {node.node_id: node.cpus_free - pending[node.node_id] for node in alive}
+    free = {node.node_id: node.cpus_free - pending.get(node.node_id, 0.0) for node in alive}
     choices: list[Choice] = []
     for cpus in wishes if alive else ():
         zones = Counter(node.zone for node in placed)
         machines = Counter(node.machine for node in placed)
         shards = Counter(node.node_id for node in placed)
-        fitting = [node for node in alive if free[node.node_id] >= cpus]
+        fitting = [node for node in alive if not cpus or free[node.node_id] >= cpus]
         best = min(fitting or alive, key=lambda n: (zones[n.zone], machines[n.machine], shards[n.node_id], n.node_id))
         choices.append(Choice(best, cpus if fitting else 0.0))
         free[best.node_id] -= choices[-1].cpus

@@ -98,8 +98,12 @@ class ShardRecord:
     """Whether the topology has it."""
     is_leaving: bool = False
     left_epoch: int = 0
-    """The first epoch that gives it no slots, while it is leaving."""
+    """The first epoch that gives it no slots, while it is leaving; 0 = not made yet."""
     left_at_s: float = NEVER
+    is_drained: bool = False
+    """It has left and is being ended: it gets no slots, even where it is wanted again meanwhile."""
+    removal_at_s: float = NEVER
+    """When its removal was last asked for."""
     delivery: Delivery | None = None
 
     @classmethod
@@ -114,14 +118,15 @@ class ShardRecord:
 
     def enter(self, phase: Phase, now_s: float) -> None:
         """Go over to another phase."""
-        self.phase, self.since_s = phase, now_s
+        self.phase, self.since_s, self.removal_at_s = phase, now_s, NEVER
 
     def forget_process(self) -> None:
         """Whatever registers next is the living process, even with a lower incarnation (another machine's clock)."""
         self.incarnation, self.failure, self.delivery, self.cpus = -1, "", None, 0.0
 
-    def info(self, weight: int) -> ShardInfo:
+    def info(self, full_weight: int) -> ShardInfo:
         """Return what the topology says of this shard."""
+        weight = 0 if self.is_leaving or self.is_drained else full_weight
         return ShardInfo(self.id, self.host, self.port, self.node_id, self.machine, self.zone, _STATE_OF[self.phase],
                          weight, max(self.incarnation, 0))
 

@@ -26,7 +26,8 @@ from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.owned import OwnedSlots
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.watch import WatchedKeys
-from raycache.store import Store, StoreFullError
+from raycache.store import Entry, Store, StoreFullError, StoreStats
+from raycache.store.weight import TIMER_BYTES, weigher
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +105,10 @@ class ShardCore:
         if command is None or not session.plain:
             return self._execute_carefully(session, argv)
         session.command = command
+        session.last_ms = self.now_ms
         argc = len(argv)
         if argc != command.usual_argc and (argc < command.min_argc or argc > command.max_argc):
-            return self._counted(command.arity_error())
+            return self._refuse_arity(session, command)
         if not self.owns_all and command.first_key:
             if (at := command.one_key) and b"{" not in (key := argv[at]):
                 if not self.owned[crc_hqx(key, 0) & _SLOT_MASK]:
@@ -139,9 +141,9 @@ class ShardCore:
             session.multi_error = True
             return self._counted(unknown_command(argv))
         session.command = command
+        session.last_ms = self.now_ms
         if not command.min_argc <= len(argv) <= command.max_argc:
-            session.multi_error = True
-            return self._counted(command.arity_error())
+            return self._refuse_arity(session, command)
         if command.needs_auth and not session.authenticated:
             session.multi_error = True
             return self._counted(NOAUTH)
@@ -173,6 +175,13 @@ class ShardCore:
     def _counted(self, error: bytes) -> bytes:
         self.errors += 1
         return error
+
+    def _refuse_arity(self, session: Session, command: Command) -> bytes:
+        session.multi_error = True
+        if command.full_name == "exec":
+            self.watch.forget(session)
+            session.end_transaction()
+        return self._counted(command.arity_error())
 
     def _queue(self, session: Session, command: Command, argv: list[bytes]) -> bytes:
         """Keep a command for EXEC, within the limits of one command: a transaction runs whole, as one."""
@@ -234,16 +243,41 @@ class ShardCore:
             self.owns_all = self.slots.owns_all
         return more
 
+    def port(self) -> int:
+        """Return the port that the topology names for this shard, 0 where it names none."""
+        topology = self.slots.topology
+        return next((shard.port for shard in topology.shards if shard.id == self.shard_id),
+                    0) if topology is not None else 0
+
+    def charge_of(self, entry: Entry) -> int:
+        """Return the bytes that `entry` is charged."""
+        weigh = weigher(self.store.policy.entry_bytes)
+        return weigh(entry.key, entry.value) + (TIMER_BYTES if entry.expires_ms is not None else 0)
+
+    def set_max_value_bytes(self, limit: int) -> None:
+        """Take values up to `limit` bytes from now on."""
+        self.max_value_bytes = limit
+        self.large_value_bytes = min(LARGE_VALUE_BYTES, limit, self.store.capacity_bytes)
+
+    def reset_stats(self) -> None:
+        """Start every counter again from 0, the shell's own too."""
+        self.store.stats = StoreStats()
+        self.commands = self.errors = self.failures = 0
+        if self.reset_info is not None:
+            self.reset_info()
+
     def stats(self) -> dict[str, Any]:
         """Return the shard's statistics, plain enough for msgpack. The shell's own fields come with them."""
         store, topology = self.store, self.slots.topology
         counted = store.stats
         return {
-            "shard_id": self.shard_id, "epoch": topology.epoch if topology is not None else 0, "slots": self.slots.count,
+            "shard_id": self.shard_id, "epoch": topology.epoch if topology is not None else 0,
+            "slots": self.slots.count,
             "entries": len(store), "entries_with_ttl": store.entries_with_ttl,
             "used_bytes": store.used_bytes, "capacity_bytes": store.capacity_bytes, "policy": self.policy,
             "hits": counted.hits, "misses": counted.misses, "inserts": counted.inserts, "updates": counted.updates,
-            "evicted": counted.evicted, "expired": counted.expired, "deleted": counted.deleted, "rejected": counted.rejected,
+            "evicted": counted.evicted, "expired": counted.expired, "deleted": counted.deleted,
+            "rejected": counted.rejected,
             "commands": self.commands, "errors": self.errors, "failures": self.failures,
             "connections": len(self.sessions), "uptime_s": (self.now_ms - self.started_ms) / 1000,
             **self.info(),

@@ -25,7 +25,7 @@ import socket
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
@@ -38,12 +38,15 @@ log = logging.getLogger(__name__)
 COMMANDS_PER_TURN: Final = 256
 """About 0.3 ms of plain commands: what one connection may take before the others have their turn."""
 FLUSH_BYTES: Final = 64 * 1024
-"""Replies are joined up to here before they go to the transport: large enough to save calls, small enough to stay in cache."""
+"""Replies are joined up to here before they go out: large enough to save calls, small enough to stay in cache."""
 STEP_INTERVAL_S: Final = 0.1
 """How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
 PAUSE_PROBE_S: Final = 0.002
 """How often the loop looks at its own lateness; a pause is seen to within this."""
 SLOW_CHECK_S: Final = 0.5
+"""How often clients are looked at for what they left unread or half-sent."""
+RATE_WINDOW_S: Final = 2.0
+"""Over how long commands per second are measured."""
 
 
 @dataclass(slots=True)
@@ -80,8 +83,8 @@ class DoorStats:
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_long", "_loop", "_partial_bytes", "_queued", "_server", "_unread_bytes", "parser", "partial_since_s", "paused_since_s",
-                 "session", "transport")
+    __slots__ = ("_long", "_loop", "_partial_bytes", "_queued", "_server", "_unread_bytes", "parser",
+                 "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
     transport: asyncio.Transport
@@ -98,7 +101,7 @@ class Connection(asyncio.Protocol):
         self.partial_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's transports are none by inheritance
         self.transport = transport
         transport.set_write_buffer_limits(high=self._server.limits.output_high_water_bytes)
         self._server.admit(self)
@@ -238,6 +241,7 @@ class ShardServer:
         self.clock: Clock = clock or SystemClock()
         self.stats = DoorStats()
         self.connections: set[Connection] = set()
+        self.commands_per_s = 0.0
         self.on_failure = on_failure
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -268,7 +272,7 @@ class ShardServer:
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""
-        return {"connections": len(self.connections), **self.stats.as_dict()}
+        return {"connections": len(self.connections), "commands_per_s": self.commands_per_s, **self.stats.as_dict()}
 
     def admit(self, connection: Connection) -> None:
         """Give a new connection its session, or refuse it."""
@@ -306,9 +310,13 @@ class ShardServer:
             await asyncio.sleep(0.001 if more else STEP_INTERVAL_S)
 
     async def _check_forever(self) -> None:
+        measured_s, commands = self.clock.monotonic_s(), self.core.commands
         while True:
             await asyncio.sleep(SLOW_CHECK_S)
             now_s = self.clock.monotonic_s()
+            if now_s - measured_s >= RATE_WINDOW_S:
+                self.commands_per_s = (self.core.commands - commands) / (now_s - measured_s)
+                measured_s, commands = now_s, self.core.commands
             for connection in list(self.connections):
                 connection.check(now_s)
 

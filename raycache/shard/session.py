@@ -26,11 +26,14 @@ class Session:
     and no ASKING is pending. Whoever changes one of these calls `refresh`.
     """
 
-    __slots__ = ("address", "asking", "authenticated", "closing", "command", "created_ms", "dirty", "id", "kill", "last_ms",
-                 "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict", "plain", "protocol",
+    __slots__ = ("address", "asking", "authenticated", "closing", "command", "created_ms", "dirty", "id", "kill",
+                 "last_ms",
+                 "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict",
+                 "plain", "protocol",
                  "readonly", "reply", "watched")
 
-    def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int, local_address: str = "") -> None:
+    def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int,
+                 local_address: str = "") -> None:
         self.id = session_id
         self.address = address
         self.local_address = local_address
@@ -67,6 +70,11 @@ class Session:
     def last_command(self) -> str:
         """Name of the command it sent last, as CLIENT LIST shows it."""
         return self.command.full_name if self.command is not None else "NULL"
+
+    def end_transaction(self) -> None:
+        """Forget the open transaction; watched keys are `WatchedKeys.forget`'s."""
+        self.multi, self.multi_error, self.multi_bytes = None, False, 0
+        self.refresh()
 
     def refresh(self) -> None:
         """Work out `plain` anew."""

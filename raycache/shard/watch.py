@@ -37,6 +37,10 @@ class WatchedKeys:
         session.watched.clear()
         session.dirty = False
 
+    def count(self) -> int:
+        """Return how many sessions watch something."""
+        return len(set().union(*self.sessions_by_key.values()))
+
     def touch(self, key: bytes) -> None:
         """Say that `key` was written."""
         for session in self.sessions_by_key.get(key, ()):
@@ -53,4 +57,5 @@ class WatchedKeys:
         """Return whether nothing that `session` watches has changed."""
         if session.dirty:
             return False
-        return not any(was_there and self._store.peek(key, now_ms) is None for key, was_there in session.watched.items())
+        return not any(was_there and self._store.peek(key, now_ms) is None for key,
+                       was_there in session.watched.items())

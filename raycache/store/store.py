@@ -16,6 +16,7 @@ from raycache.store import segments as segmented
 from raycache.store.entry import Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
 from raycache.store.graveyard import Generation, Graveyard
+from raycache.store.invariants import check_invariants
 from raycache.store.policies.base import EvictionPolicy
 from raycache.store.stats import StoreStats
 from raycache.store.weight import TIMER_BYTES, Weigher, weigher
@@ -23,6 +24,8 @@ from raycache.store.wheel import TimerWheel
 
 # A full store that may not evict looks for this many expired entries before it refuses a write.
 _EXPIRE_BATCH: Final = 100
+# What expired is removed on the way, so a store of dead entries only is emptied in bounded steps here too.
+_DRAWS: Final = 100
 # Looked up once: an enum's member costs three times a global.
 _EXPIRED: Final = RemovalCause.EXPIRED
 _EVICTED: Final = RemovalCause.EVICTED
@@ -57,24 +60,25 @@ class Store:
             listener: is told of every value that leaves, and why.
             weigh: charge of (key, value) in place of the honest one; timers are then free.
             seed_version: the first version given out. Larger than any given out before a restart.
+        Raises:
+            ValueError: a number is not positive, or `segments` is no power of two.
         """
         if segments is None:
             segments = segmented.segment_count(capacity_bytes)
-        if capacity_bytes < 1:
-            raise ValueError(f"capacity_bytes must be positive, not {capacity_bytes}")
-        if max_entries is not None and max_entries < 1:
-            raise ValueError(f"max_entries must be positive, not {max_entries}")
+        for name, number in (
+            ("capacity_bytes", capacity_bytes), ("max_entries", max_entries), ("seed_version", seed_version)
+        ):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be positive, not {number}")
         if segments < 1 or segments & (segments - 1):
             raise ValueError(f"segments must be a power of two, not {segments}")
-        if seed_version < 1:
-            raise ValueError(f"seed_version must be positive, not {seed_version}")
         self.capacity_bytes = capacity_bytes
         self.stats = StoreStats()
         self._max_entries = sys.maxsize if max_entries is None else max_entries
         self._mask = segments - 1
         self._segments = segmented.new_segments(segments)
         self._policy = policy
-        self._new_entry = policy.entry_type
+        self._new_entry: type[Entry] = policy.entry_type
         self._wheel = TimerWheel()
         self._listener = listener
         self._weigh = weigher(policy.entry_bytes) if weigh is None else weigh
@@ -144,13 +148,21 @@ class Store:
         return segmented.scan(self._segments, cursor, count, now_ms)
 
     def random_entry(self, rng: random.Random, now_ms: int) -> Entry | None:
-        """Return a live entry, each about equally likely, or None if none was found."""
-        while (entry := segmented.draw(self._segments, rng)) is not None:
+        """Return a live entry, each about equally likely, or None if a hundred draws found only dead ones."""
+        for _ in range(_DRAWS):
+            entry = segmented.draw(self._segments, rng)
+            if entry is None:
+                return None
             timer = entry.timer
             if timer is None or timer.expires_ms > now_ms:
                 return entry
             self._remove(entry, _EXPIRED)
         return None
+
+    def charge_of(self, entry: Entry) -> int:
+        """Return the bytes that `entry` is charged."""
+        charge = self._weigh(entry.key, entry.value)
+        return charge if entry.timer is None else charge + self._timer_bytes
 
     def version_of(self, entry: Entry) -> int:
         """Return the number of the last write of `entry`, above 0. It costs memory only where it was asked for.
@@ -185,6 +197,7 @@ class Store:
         charge = self._weigh(key, value)
         if expires_ms is not None:
             charge += self._timer_bytes
+        # Room is made before the entry is there, so that it cannot be its own victim.
         if charge > self._free_bytes or self._count >= self._max_entries:
             self._make_room(charge, charge, 1, None, now_ms)
         entry = self._new_entry()
@@ -220,7 +233,7 @@ class Store:
         else:
             if entry.timer is None:
                 charge = self._timer_bytes
-                self._make_room(charge, self._charge(entry) + charge, 0, entry, self._stepped_ms)
+                self._make_room(charge, self.charge_of(entry) + charge, 0, entry, self._stepped_ms)
                 self._free_bytes -= charge
             self._wheel.schedule(entry, expires_ms)
         self._policy.on_expiry_change(entry)
@@ -273,17 +286,20 @@ class Store:
         charge = self._weigh(key, value) + self._timer_bytes
         if charge > self.capacity_bytes or not self._policy.can_evict:
             return False
-        growth = charge if entry is None else charge - self._charge(entry)
+        growth = charge if entry is None else charge - self.charge_of(entry)
         while growth > self._free_bytes:
             if budget <= 0:
                 return True
             if self._buried_bytes:
                 budget -= self._graveyard.release(budget)
             else:
-                # In slices, each far below what is missing: `_make_room` stops where there is room.
-                self._make_room(min(growth, self._free_bytes + 1), charge, 0, entry, now_ms)
+                self._make_room(self._free_bytes + 1, charge, 0, entry, now_ms)  # one byte more: one entry goes
                 budget -= 1
         return False
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if the tables disagree with each other. Cost: O(n log n); for tests."""
+        check_invariants(self)
 
     # Inside
 
@@ -365,14 +381,9 @@ class Store:
         if self._listener is not None:
             self._listener(entry, cause)
 
-    def _charge(self, entry: Entry) -> int:
-        """Return what `entry` is charged."""
-        charge = self._weigh(entry.key, entry.value)
-        return charge if entry.timer is None else charge + self._timer_bytes
-
     def _bury(self, entry: Entry) -> None:
         """Give back the memory of an entry that `clear` dropped earlier."""
-        charge = self._charge(entry)
+        charge = self.charge_of(entry)
         self._buried_bytes -= charge
         self._free_bytes += charge
         if self._listener is not None:

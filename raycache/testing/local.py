@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -62,7 +63,8 @@ class LocalCluster:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self.close()
 
     @property
@@ -143,22 +145,19 @@ class LocalCluster:
         port = sock.getsockname()[1]
         await self.gateway.start(sock)
         gateway = GatewayInfo(HOST, port, "local")
-        self.topology = Topology(self.config.name, self.topology.epoch + 1, tuple(self._infos), self.topology.owners, (gateway,))
-        self._push()
+        await self._publish(self.topology.owners, (gateway,))
 
     async def _restart(self, index: int) -> None:
         old = self._infos[index]
         server, _ = await self._serve(index, old.port)
         self.servers[index] = server
-        self._infos[index] = ShardInfo(id=old.id, host=old.host, port=old.port, node_id=old.node_id, machine=old.machine,
-                                       zone=old.zone, state="up", weight=old.weight, incarnation=old.incarnation + 1)
+        self._infos[index] = replace(old, state="up", incarnation=old.incarnation + 1)
         await self._publish(self.topology.owners)
 
-    async def _publish(self, owners: Any) -> None:
-        self.topology = Topology(self.config.name, self.topology.epoch + 1, tuple(self._infos), owners, self.topology.gateways)
-        self._push()
-
-    def _push(self) -> None:
+    async def _publish(self, owners: Any, gateways: tuple[GatewayInfo, ...] | None = None) -> None:
+        old = self.topology
+        self.topology = Topology(self.config.name, old.epoch + 1, tuple(self._infos), owners,
+                                 old.gateways if gateways is None else gateways)
         for server in self.servers:
             if server is not None:
                 server.core.set_topology(self.topology)

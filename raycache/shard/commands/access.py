@@ -38,7 +38,8 @@ def refuse_write(core: ShardCore, key: bytes, value_bytes: int) -> NoReturn:
     """Refuse a key or value over the limits, whichever it is."""
     if len(key) > core.max_key_bytes:
         refuse_key(core, key)
-    raise Refusal(STRING_TOO_LONG if value_bytes > core.max_value_bytes else "ERR value is larger than the shard's memory")
+    raise Refusal(STRING_TOO_LONG
+                  if value_bytes > core.max_value_bytes else "ERR value is larger than the shard's memory")
 
 
 def peek(core: ShardCore, key: bytes) -> Entry | None:

@@ -15,7 +15,7 @@ _LONGEST_INT64: Final = 20  # "-9223372036854775808"
 
 
 def int64(text: bytes) -> int | None:
-    """Return the 64-bit integer that `text` spells canonically, else None: no blanks, no plus sign, no leading zeros."""
+    """Return the 64-bit integer that `text` spells canonically, else None: no blanks, no plus, no leading zeros."""
     if len(text) > _LONGEST_INT64:
         return None
     try:
@@ -35,6 +35,19 @@ def integer(text: bytes, refusal: str = NOT_AN_INTEGER) -> int:
     if number is None:
         raise Refusal(refusal)
     return number
+
+
+def check_database(text: bytes) -> None:
+    """Refuse any database but 0.
+
+    Raises:
+        Refusal: not a 32-bit integer, or not 0.
+    """
+    number = integer(text)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise Refusal("ERR value is out of range, value must between -2147483648 and 2147483647")
+    if number != 0:
+        raise Refusal("ERR DB index is out of range")
 
 
 def invalid_expire(command: str) -> Refusal:

@@ -96,7 +96,10 @@ class Command:
 
     def arity_error(self) -> bytes:
         """Return the reply to a wrong number of arguments."""
-        return encode.error(f"ERR wrong number of arguments for '{self.full_name}' command")
+        text = f"wrong number of arguments for '{self.full_name}' command"
+        if self.full_name == "exec":
+            return encode.error(f"EXECABORT Transaction discarded because of: {text}")
+        return encode.error(f"ERR {text}")
 
     def is_write(self) -> bool:
         """Whether it may change keys."""
@@ -104,10 +107,12 @@ class Command:
 
 
 def container(name: str, group: str, summary: str, subcommands: list[Command], *, since: str = "1.0.0", arity: int = -2,
-              flags: str = "", categories: str = "", handler: Handler | None = None, complexity: str = "Depends on subcommand.") -> Command:
+              flags: str = "", categories: str = "", handler: Handler | None = None,
+              complexity: str = "Depends on subcommand.",
+              tips: tuple[str, ...] = ()) -> Command:
     """Return the command that holds `subcommands`. Alone it is a wrong number of arguments, unless it has a handler."""
     return Command(name=name, arity=arity, flags=flags, handler=handler or _no_subcommand, summary=summary, group=group,
-                   since=since, complexity=complexity, categories=categories,
+                   since=since, complexity=complexity, categories=categories, tips=tips,
                    subcommands={sub.name.upper().encode(): sub for sub in subcommands})
 
 

@@ -119,9 +119,12 @@ _counter = partial(Command, group="string", first_key=1, last_key=1, key_step=1,
                    key_use=("RW access update",))
 
 COMMANDS = [
-    _counter(name="incr", arity=2, handler=incr, summary="Adds one to the integer at a key; an absent key counts as 0."),
-    _counter(name="decr", arity=2, handler=decr, summary="Takes one from the integer at a key; an absent key counts as 0."),
+    _counter(name="incr", arity=2, handler=incr,
+             summary="Adds one to the integer at a key; an absent key counts as 0."),
+    _counter(name="decr", arity=2, handler=decr,
+             summary="Takes one from the integer at a key; an absent key counts as 0."),
     _counter(name="incrby", arity=3, handler=incrby, summary="Adds an integer to the integer at a key."),
     _counter(name="decrby", arity=3, handler=decrby, summary="Takes an integer from the integer at a key."),
-    _counter(name="incrbyfloat", arity=3, handler=incrbyfloat, since="2.6.0", summary="Adds a decimal number to the one at a key."),
+    _counter(name="incrbyfloat", arity=3, handler=incrbyfloat, since="2.6.0",
+             summary="Adds a decimal number to the one at a key."),
 ]

@@ -107,7 +107,8 @@ _ask = partial(_key, arity=2, flags="readonly fast", key_use=("RO access",))
 _CHANGING = ("nondeterministic_output",)
 
 COMMANDS = [
-    _set(name="expire", handler=_expire("expire", 1000, relative=True), summary="Lets a key expire after so many seconds."),
+    _set(name="expire", handler=_expire("expire", 1000, relative=True),
+         summary="Lets a key expire after so many seconds."),
     _set(name="pexpire", handler=_expire("pexpire", 1, relative=True), since="2.6.0",
          summary="Lets a key expire after so many milliseconds."),
     _set(name="expireat", handler=_expire("expireat", 1000, relative=False), since="1.2.0",
@@ -115,9 +116,11 @@ COMMANDS = [
     _set(name="pexpireat", handler=_expire("pexpireat", 1, relative=False), since="2.6.0",
          summary="Lets a key expire at a time in unix milliseconds."),
     _ask(name="ttl", handler=_ttl, tips=_CHANGING, summary="Returns the seconds until a key expires."),
-    _ask(name="pttl", handler=_pttl, tips=_CHANGING, since="2.6.0", summary="Returns the milliseconds until a key expires."),
+    _ask(name="pttl", handler=_pttl, tips=_CHANGING, since="2.6.0",
+         summary="Returns the milliseconds until a key expires."),
     _ask(name="expiretime", handler=_expiretime, since="7.0.0", summary="Returns when a key expires, in unix seconds."),
-    _ask(name="pexpiretime", handler=_pexpiretime, since="7.0.0", summary="Returns when a key expires, in unix milliseconds."),
+    _ask(name="pexpiretime", handler=_pexpiretime, since="7.0.0",
+         summary="Returns when a key expires, in unix milliseconds."),
     _key(name="persist", arity=2, flags="write fast", handler=persist, key_use=("RW update",), since="2.2.0",
          summary="Takes the expiry from a key."),
 ]

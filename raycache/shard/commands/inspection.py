@@ -15,6 +15,8 @@ from raycache.shard.commands.access import peek, string_at
 from raycache.shard.commands.arguments import int64, integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, container, help_lines
 from raycache.store import Entry
+from raycache.store.policies.lfu import LfuEntry
+from raycache.store.policies.plain_lfu import PlainLfuEntry
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -49,7 +51,7 @@ def freq(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     entry = _found(core, argv)
     if entry is None:
         return NULLS[session.protocol]
-    count = core.store.frequency_of(entry)
+    count = entry.count if isinstance(entry, LfuEntry | PlainLfuEntry) else None
     if count is None:
         raise Refusal(_NO_FREQ)
     return encode.integer(count)
@@ -71,7 +73,7 @@ def memory_usage(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """MEMORY USAGE key [SAMPLES count]: what the entry is charged, tables and all."""
     _check_samples(argv[3:])
     entry = _found(core, argv)
-    return encode.integer(core.store.charge_of(entry)) if entry is not None else NULLS[session.protocol]
+    return encode.integer(core.charge_of(entry)) if entry is not None else NULLS[session.protocol]
 
 
 def _check_samples(words: list[bytes]) -> None:
@@ -89,13 +91,15 @@ _object = partial(_key, arity=3, group="generic", parent="object", since="2.2.3"
 COMMANDS = [
     container("object", "generic", "Looks into the entries of keys.", [
         _object(name="encoding", handler=encoding, summary="Returns how Redis would store the value."),
-        _object(name="freq", handler=freq, since="4.0.0", summary="Returns how often the key was used, where that is counted."),
+        _object(name="freq", handler=freq, since="4.0.0",
+                summary="Returns how often the key was used, where that is counted."),
         _object(name="idletime", handler=idletime, summary="Refused: idle times are not tracked."),
         _object(name="refcount", handler=refcount, summary="Returns 1: values are not shared."),
         Command(name="help", arity=2, flags="loading stale", parent="object", group="generic", since="6.2.0",
                 summary="Returns help on the subcommands.",
                 handler=help_lines("OBJECT", ["ENCODING <key>", "    Return how Redis would store the value.",
-                                              "FREQ <key>", "    Return how often the key was used, under a policy that counts uses.",
+                                              "FREQ <key>",
+                                              "    Return how often the key was used, under a policy that counts uses.",
                                               "IDLETIME <key>", "    Refused: idle times are not tracked.",
                                               "REFCOUNT <key>", "    Return 1."])),
     ], since="2.2.3"),
@@ -104,6 +108,8 @@ COMMANDS = [
              summary="Returns the bytes that an entry is charged."),
         Command(name="help", arity=2, flags="loading stale", parent="memory", group="server", since="4.0.0",
                 summary="Returns help on the subcommands.",
-                handler=help_lines("MEMORY", ["USAGE <key> [SAMPLES <count>]", "    Return the bytes that the entry is charged."])),
+                handler=help_lines("MEMORY",
+                                   ["USAGE <key> [SAMPLES <count>]",
+                                    "    Return the bytes that the entry is charged."])),
     ], since="4.0.0"),
 ]

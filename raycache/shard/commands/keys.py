@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from raycache.resp import encode
 from raycache.resp.encode import OK, ONE, ZERO
 from raycache.shard.commands.access import counting, peek, put, refuse_key, refuse_write, remove
-from raycache.shard.commands.arguments import integer
+from raycache.shard.commands.arguments import check_database
 from raycache.shard.commands.command import NO_SUCH_KEY, SYNTAX_ERROR, Command, Refusal
 from raycache.store import Entry, StoreFullError
 
@@ -102,8 +102,7 @@ def _copy_options(words: list[bytes]) -> bool:
         if name == b"REPLACE":
             replace = True
         elif name == b"DB" and (number := next(rest, None)) is not None:
-            if integer(number) != 0:
-                raise Refusal("ERR DB index is out of range")
+            check_database(number)
         else:
             raise Refusal(SYNTAX_ERROR)
     return replace
@@ -114,18 +113,22 @@ _many = partial(Command, group="generic", first_key=1, last_key=-1, key_step=1, 
                 tips=("request_policy:multi_shard", "response_policy:agg_sum"))
 
 COMMANDS = [
-    _many(name="del", flags="write", handler=counting(remove), key_use=("RM delete",), summary="Deletes keys; returns how many were there."),
+    _many(name="del", flags="write", handler=counting(remove), key_use=("RM delete",),
+          summary="Deletes keys; returns how many were there."),
     _many(name="unlink", flags="write fast", handler=counting(remove), key_use=("RM delete",), since="4.0.0",
           summary="Deletes keys; returns how many were there."),
     _many(name="exists", flags="readonly fast", handler=counting(exists_one), key_use=("RO",),
           summary="Returns how many of the keys are there."),
     _many(name="touch", flags="readonly fast", handler=counting(touch_one), key_use=("RO",), since="3.2.1",
           summary="Counts a use of each key; returns how many are there."),
-    _key(name="type", arity=2, flags="readonly fast", handler=type_, key_use=("RO",), summary="Returns the type of the value at a key."),
+    _key(name="type", arity=2, flags="readonly fast", handler=type_, key_use=("RO",),
+         summary="Returns the type of the value at a key."),
     _key(name="rename", arity=3, flags="write", handler=rename, last_key=2, key_use=("RW access delete", "OW update"),
          summary="Renames a key; what the new name held is gone."),
-    _key(name="renamenx", arity=3, flags="write fast", handler=renamenx, last_key=2, key_use=("RW access delete", "OW insert"),
+    _key(name="renamenx", arity=3, flags="write fast", handler=renamenx, last_key=2,
+         key_use=("RW access delete", "OW insert"),
          summary="Renames a key if the new name is free."),
-    _key(name="copy", arity=-3, flags="write denyoom", handler=copy, last_key=2, key_use=("RO access", "OW update"), since="6.2.0",
+    _key(name="copy", arity=-3, flags="write denyoom", handler=copy, last_key=2, key_use=("RO access", "OW update"),
+         since="6.2.0",
          summary="Copies the value and the expiry of a key to another key."),
 ]

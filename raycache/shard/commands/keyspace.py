@@ -6,6 +6,7 @@ only; the gateway joins the answers of all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -25,18 +26,19 @@ SCAN_COUNT: Final = 10
 MAX_SCAN_COUNT: Final = 1000
 """Most entries one call looks at, whatever COUNT asks for: COUNT is a hint, and the loop must not stop."""
 _STEP: Final = 500
+_CURSOR: Final = re.compile(rb"(?:[+-]?[0-9]{1,25})?")
 _MAX_CURSOR: Final = (1 << 64) - 1
 
 
 def scan_cursor(text: bytes) -> int:
-    """Return a SCAN cursor.
+    """Return a SCAN cursor, read as C's strtoul reads it: nothing is 0, and below 0 it wraps around.
 
     Raises:
         Refusal: it is none.
     """
-    if not text.isdigit() or len(text) > 20 or int(text) > _MAX_CURSOR:
+    if not _CURSOR.fullmatch(text) or abs(int(text or b"0")) > _MAX_CURSOR:
         raise Refusal("ERR invalid cursor")
-    return int(text)
+    return int(text or b"0") & _MAX_CURSOR
 
 
 def scan(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -128,10 +130,14 @@ _flush = partial(Command, arity=-1, flags="write", handler=flush, group="server"
                  tips=("request_policy:all_shards", "response_policy:all_succeeded"))
 
 COMMANDS = [
-    Command(name="scan", arity=-2, flags="readonly", handler=scan, group="generic", since="2.8.0", complexity="O(COUNT)",
-            tips=("nondeterministic_output", "request_policy:special"), summary="Walks over the keys of this shard, some at a time."),
-    Command(name="keys", arity=2, flags="readonly", handler=keys, group="generic", complexity="O(N)", categories="keyspace dangerous",
-            tips=("request_policy:all_shards", "nondeterministic_output_order"), summary="Returns all keys that match a pattern."),
+    Command(name="scan", arity=-2, flags="readonly", handler=scan, group="generic", since="2.8.0",
+            complexity="O(COUNT)",
+            tips=("nondeterministic_output", "request_policy:special"),
+            summary="Walks over the keys of this shard, some at a time."),
+    Command(name="keys", arity=2, flags="readonly", handler=keys, group="generic", complexity="O(N)",
+            categories="keyspace dangerous",
+            tips=("request_policy:all_shards", "nondeterministic_output_order"),
+            summary="Returns all keys that match a pattern."),
     _all(name="randomkey", arity=1, flags="readonly", handler=randomkey, group="generic", summary="Returns some key."),
     Command(name="dbsize", arity=1, flags="readonly fast", handler=dbsize, group="server", categories="keyspace",
             tips=("request_policy:all_shards", "response_policy:agg_sum"), summary="Returns the number of keys."),

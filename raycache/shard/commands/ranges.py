@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 from raycache.resp import encode
 from raycache.resp.encode import EMPTY_BULK, ZERO
-from raycache.shard.commands.access import KIND_RAW, after_room, check_size, peek, put, refuse_key, rewrite, string_at, with_room
+from raycache.shard.commands.access import (
+    KIND_RAW,
+    after_room,
+    check_size,
+    peek,
+    put,
+    refuse_key,
+    rewrite,
+    string_at,
+    with_room,
+)
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import Command, Refusal, Reply
 
@@ -92,11 +102,13 @@ def _read(core: ShardCore, key: bytes) -> bytes | None:
 _key = partial(Command, group="string", first_key=1, last_key=1, key_step=1)
 
 COMMANDS = [
-    _key(name="append", arity=3, flags="write denyoom fast", handler=with_room(append, 2), key_use=("RW insert",), since="2.0.0",
+    _key(name="append", arity=3, flags="write denyoom fast", handler=with_room(append, 2), key_use=("RW insert",),
+         since="2.0.0",
          summary="Adds bytes to the end of a value; an absent key counts as empty."),
     _key(name="strlen", arity=2, flags="readonly fast", handler=strlen, key_use=("RO",), since="2.2.0",
          summary="Returns the length of a value in bytes."),
-    _key(name="getrange", arity=4, flags="readonly", handler=getrange, key_use=("RO access",), since="2.4.0", complexity="O(N)",
+    _key(name="getrange", arity=4, flags="readonly", handler=getrange, key_use=("RO access",), since="2.4.0",
+         complexity="O(N)",
          summary="Returns a part of a value."),
     _key(name="substr", arity=4, flags="readonly", handler=getrange, key_use=("RO access",), complexity="O(N)",
          summary="Returns a part of a value; the old name of GETRANGE."),

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 from raycache.resp import encode
 from raycache.resp.encode import CRLF, HEADERS, NULLS, OK, ONE, ZERO
-from raycache.shard.commands.access import LONG_KEYS, in_chunks, peek, put, refuse_key, refuse_write, remove, string_at, with_room
+from raycache.shard.commands.access import (
+    LONG_KEYS,
+    in_chunks,
+    peek,
+    put,
+    refuse_key,
+    refuse_write,
+    remove,
+    string_at,
+    with_room,
+)
 from raycache.shard.commands.arguments import expiry_ms, getex_options, set_options
 from raycache.shard.commands.command import WRONG_TYPE, Command, Refusal, Reply, Steps
 
@@ -173,7 +183,7 @@ def _mset_steps(core: ShardCore, argv: list[bytes]) -> Steps:
 def msetnx(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """MSETNX key value [key value ...]: all or nothing, so it runs whole however many keys there are."""
     _check_pairs(core, argv, "msetnx")
-    if any([peek(core, key) is not None for key in argv[1::2]]):
+    if any(peek(core, key) is not None for key in argv[1::2]):
         return ZERO
     for at in range(1, len(argv), 2):
         put(core, argv[at], argv[at + 1], 0, None)
@@ -195,14 +205,17 @@ _FAST_WRITE = "write denyoom fast"
 _EACH_ALL = ("request_policy:multi_shard", "response_policy:all_succeeded")
 
 COMMANDS = [
-    _key(name="get", arity=2, flags="readonly fast", handler=get, key_use=("RO access",), summary="Returns the value of a key."),
+    _key(name="get", arity=2, flags="readonly fast", handler=get, key_use=("RO access",),
+         summary="Returns the value of a key."),
     _key(name="set", arity=-3, flags="write denyoom", handler=set_, key_use=("RW access update variable_flags",),
          summary="Stores a value under a key, with conditions and an expiry if wanted."),
     _key(name="setnx", arity=3, flags=_FAST_WRITE, handler=with_room(setnx, 2), key_use=("OW insert",),
          summary="Stores a value if the key is absent."),
-    _key(name="setex", arity=4, flags="write denyoom", handler=with_room(setex, 3), key_use=("OW update",), since="2.0.0",
+    _key(name="setex", arity=4, flags="write denyoom", handler=with_room(setex, 3), key_use=("OW update",),
+         since="2.0.0",
          summary="Stores a value that expires after so many seconds."),
-    _key(name="psetex", arity=4, flags="write denyoom", handler=with_room(psetex, 3), key_use=("OW update",), since="2.6.0",
+    _key(name="psetex", arity=4, flags="write denyoom", handler=with_room(psetex, 3), key_use=("OW update",),
+         since="2.6.0",
          summary="Stores a value that expires after so many milliseconds."),
     _key(name="getset", arity=3, flags=_FAST_WRITE, handler=with_room(getset, 2), key_use=("RW access update",),
          summary="Stores a value and returns the one before it."),
@@ -210,11 +223,13 @@ COMMANDS = [
          summary="Returns the value of a key and deletes the key."),
     _key(name="getex", arity=-2, flags="write fast", handler=getex, key_use=("RW access update",), since="6.2.0",
          summary="Returns the value of a key and changes when it expires."),
-    _key(name="mget", arity=-2, flags="readonly fast", handler=mget, last_key=-1, key_use=("RO access",), complexity="O(N)",
+    _key(name="mget", arity=-2, flags="readonly fast", handler=mget, last_key=-1, key_use=("RO access",),
+         complexity="O(N)",
          tips=("request_policy:multi_shard",), summary="Returns the values of several keys."),
     _key(name="mset", arity=-3, flags="write denyoom", handler=mset, last_key=-1, key_step=2, key_use=("OW update",),
          since="1.0.1", complexity="O(N)", tips=_EACH_ALL, summary="Stores several values under their keys."),
-    _key(name="msetnx", arity=-3, flags="write denyoom", handler=msetnx, last_key=-1, key_step=2, key_use=("OW insert",),
+    _key(name="msetnx", arity=-3, flags="write denyoom", handler=msetnx, last_key=-1, key_step=2,
+         key_use=("OW insert",),
          since="1.0.1", complexity="O(N)", tips=("request_policy:multi_shard", "response_policy:agg_min"),
          summary="Stores several values if every key is absent."),
 ]

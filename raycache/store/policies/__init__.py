@@ -5,8 +5,8 @@ What lives here: finding a policy by name. The names are those of `raycache.conf
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import Random
 from typing import Any, Final
 
 import cachetools
@@ -45,7 +45,7 @@ def make_policy(policy: str | type[Any], *, seed: int | None = None) -> Eviction
     """
     if isinstance(policy, str):
         if policy == RandomPolicy.name:
-            return RandomPolicy(random.Random(seed))
+            return RandomPolicy(Random(seed))
         if policy in _POLICIES:
             return _POLICIES[policy]()
     elif isinstance(policy, type) and issubclass(policy, cachetools.Cache):

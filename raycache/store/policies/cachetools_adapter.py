@@ -40,7 +40,8 @@ class CachetoolsPolicy(EvictionPolicy[Entry]):
             self._cache: Any = cache_class(sys.maxsize)
         except TypeError as error:
             raise ValueError(
-                f"{cache_class.__name__} cannot be made from a size alone ({error}): pass a subclass whose __init__ takes only maxsize"
+                f"{cache_class.__name__} cannot be made from a size alone ({error}): "
+                "pass a subclass whose __init__ takes only maxsize"
             ) from error
 
     def on_insert(self, entry: Entry) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
+from random import Random
 
 from raycache.store.entry import Entry
 from raycache.store.policies.base import EvictionPolicy
@@ -25,8 +25,8 @@ class RandomPolicy(EvictionPolicy[RandomEntry]):
     entry_type = RandomEntry
     entry_bytes = SLOTTED_ENTRY_BYTES
 
-    def __init__(self, rng: random.Random | None = None) -> None:
-        self._rng = random.Random() if rng is None else rng
+    def __init__(self, rng: Random | None = None) -> None:
+        self._rng = Random() if rng is None else rng
         self._list: list[RandomEntry] = []
 
     def on_insert(self, entry: RandomEntry) -> None:

@@ -1,0 +1,197 @@
+"""`up`, `down`, `scale`, `status`: commands about whole clusters.
+
+What lives here: their arguments and what they print. What does not: how a cluster starts (`raycache.actors.launch`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from raycache.cli import output
+from raycache.cli.backend import Backend
+from raycache.config import POLICIES, ClusterConfig, parse_bytes
+from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
+from raycache.cluster_status import ClusterStatus
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+SHARDS = click.IntRange(1, 1000)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--shards", type=SHARDS, default=3, show_default=True, help="How many shards.")
+@click.option("--memory", default="768MiB", show_default=True, help="For all shards together: bytes or, say, 2GiB.")
+@click.option(
+    "--policy", type=click.Choice(POLICIES), default="lru", show_default=True, help="What a full shard drops."
+)
+@click.option("--max-entries", type=click.IntRange(min=1), help="For all shards together. Default: only memory counts.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+              help="The first shard listens here, the others on the ports above it; 0: free ports.")  # fmt: skip
+@click.option("--gateway-port", type=click.IntRange(0, 65535), default=0, show_default=True,
+              help="Each machine's gateway listens here; 0: a free port.")  # fmt: skip
+@click.option("--bind", default="auto", show_default=True,
+              help="auto: loopback while Ray has one node, else each node's own address. Or an address.")  # fmt: skip
+@click.option("--cpus-per-shard", type=click.FloatRange(min=0), default=0.0, show_default=True,
+              help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
+@click.option("--split-transactions/--refuse-split-transactions", default=True, show_default=True,
+              help="What the gateway does with a MULTI over several shards.")  # fmt: skip
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=60.0, show_default=True,
+              help="Seconds to wait until everything serves.")  # fmt: skip
+@AS_JSON
+@click.pass_obj
+def up(backend: Backend, /, name: str, as_json: bool, **settings: Any) -> None:
+    """Start the cluster NAME, and Ray too where none runs. Returns when everything serves.
+
+    If NAME runs already, attach to it and say so. Redis clients connect to a gateway's address (redis-cli, Django) or,
+    if they know Redis Cluster, to any shard's; Python uses raycache.connect("NAME").
+
+    \b
+    Examples:
+      raycache up features
+      raycache up features --shards 3 --memory 512MiB --policy lru --gateway-port 6400 --port 6410
+      raycache up sessions --memory 2GiB --policy ttl --json
+    """
+    _refuse_early(name, settings)
+    with output.busy(f"Starting {name}"):
+        started_ray = backend.attach(start=True)
+        was_running = name in backend.clusters()
+        status = backend.start(name, **settings)
+    if started_ray:
+        output.note("Ray was started too and stays; `ray stop` ends it")
+    if was_running:
+        output.note(f"{name} runs already: attached{_kept_settings(status, settings)}")
+    if as_json:
+        output.print_json({**output.status_record(status), "attached": was_running, "started_ray": started_ray})
+    else:
+        output.print_status(status)
+
+
+def _refuse_early(name: str, settings: dict[str, Any]) -> None:
+    """Refuse what `start` would refuse, before seconds go into starting Ray."""
+    shards = settings["shards"]
+    ClusterConfig(
+        name=name, shards=shards, memory_per_shard_bytes=parse_bytes(settings["memory"]) // shards,
+        port=settings["port"], gateway_port=settings["gateway_port"],
+    )  # fmt: skip
+    if settings["max_entries"] is not None and settings["max_entries"] < shards:
+        raise ValueError(f"--max-entries must be at least {shards}, one for each shard, not {settings['max_entries']}")
+
+
+def _kept_settings(status: ClusterStatus, settings: dict[str, Any]) -> str:
+    """Say which of the settings asked for differ from those that a running cluster keeps."""
+    differing = []
+    if len(status.shards) != settings["shards"]:
+        differing.append(f"{len(status.shards)} shards (`raycache scale` changes that)")
+    if status.policy != settings["policy"]:
+        differing.append(f"policy {status.policy}")
+    if status.memory_per_shard_bytes != parse_bytes(settings["memory"]) // settings["shards"]:
+        differing.append("its memory per shard")
+    return f"; it keeps {', '.join(differing)}" if differing else ""
+
+
+@click.command()
+@click.argument("name")
+@click.option("--if-running", is_flag=True, help="Succeed also where NAME does not run.")
+@click.pass_obj
+def down(backend: Backend, name: str, if_running: bool) -> None:
+    """Stop the cluster NAME and forget all it holds. Ray goes on; `ray stop` ends it.
+
+    \b
+    Examples:
+      raycache down features
+      raycache down features --if-running     in scripts that may run twice
+    """
+    try:
+        backend.attach(start=False)
+        backend.stop(name)
+    except ClusterNotFoundError as error:
+        if not if_running:
+            raise ClusterNotFoundError(f"nothing to stop: {_not_found(backend, name)}") from error
+        output.note(f"{name} does not run: nothing to stop")
+        return
+    except RayCacheError as error:
+        if not if_running or isinstance(error, CallerError):
+            raise
+        output.note(f"nothing to stop: {error}")
+        return
+    click.echo(f"{name} stopped")
+
+
+def _not_found(backend: Backend, name: str) -> str:
+    running = backend.clusters()
+    return f"no cluster {name!r} runs; " + (f"these do: {', '.join(running)}" if running else "none does")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("shards", type=SHARDS)
+@AS_JSON
+@click.pass_obj
+def scale(backend: Backend, name: str, shards: int, as_json: bool) -> None:
+    """Set how many SHARDS the cluster NAME has. Each shard keeps its share of memory.
+
+    In this version entries do not move with their slots: what lies on a slot that moves becomes a miss, everything else
+    stays. `raycache ring NAME` says beforehand how many slots that is.
+
+    \b
+    Examples:
+      raycache scale features 4
+      raycache scale features 2 --json
+    """
+    backend.attach(start=False)
+    with output.busy(f"Scaling {name} to {shards}"):
+        status = backend.scale(name, shards)
+    if as_json:
+        output.print_json(output.status_record(status))
+    else:
+        output.print_status(status)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--secret", is_flag=True, help="Show the cluster's secret: the password for AUTH, alone on its line.")
+@AS_JSON
+@click.pass_obj
+def status(backend: Backend, name: str | None, secret: bool, as_json: bool) -> None:
+    """Show the cluster NAME: its shards, where they listen, what they hold, how they are used. Without NAME: all.
+
+    Counters count since each shard's last start; ops/s is over the last few seconds. Warnings say what was not as it
+    should be when Ray or the cluster was started.
+
+    \b
+    Examples:
+      raycache status
+      raycache status features
+      raycache status features --json
+      redis-cli -p 6400 -a "$(raycache status features --secret)" dbsize
+    """
+    backend.attach(start=False)
+    if name is None:
+        _print_all(backend, secret, as_json)
+        return
+    found = backend.status(name)
+    if as_json:
+        output.print_json(output.status_record(found, secret=secret))
+    elif secret:
+        click.echo(found.secret)
+    else:
+        output.print_status(found)
+
+
+def _print_all(backend: Backend, secret: bool, as_json: bool) -> None:
+    if secret and not as_json:
+        raise click.UsageError("--secret needs the NAME of a cluster", click.get_current_context())
+    found = [backend.status(name) for name in backend.clusters()]
+    if as_json:
+        output.print_json([output.status_record(one, secret=secret) for one in found])
+    elif not found:
+        click.echo("no cluster runs; start one with `raycache up NAME`")
+    for number, one in enumerate([] if as_json else found):
+        if number:
+            click.echo()
+        output.print_status(one)
+
+
+COMMANDS = (up, down, scale, status)

@@ -1,0 +1,316 @@
+"""From a request to its answer, for asyncio: routing, retries, and a new topology when the old one fails.
+
+What lives here: what the async handle does with channels and time; the twin of `dispatcher.py`, with the same pure
+parts underneath. Belongs to the running loop; in another loop it starts with new connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from copy import copy
+from functools import partial
+from typing import Any, TypeVar
+
+import hiredis
+
+from raycache.client import background, discovery, forks, requests
+from raycache.client.batches import Batch, Part
+from raycache.client.channel import Channel
+from raycache.client.info import Address, ConnectionInfo
+from raycache.client.requests import Request
+from raycache.client.retry import RETRIED, Attempts, Lost, NoOwner, reply_failure
+from raycache.client.routes import NOBODY, Routes, newer
+from raycache.client.settings import ClientSettings
+from raycache.errors import CallerError, RayCacheError
+from raycache.ring.slots import slot_of
+
+T = TypeVar("T")
+
+
+def _outcome(reply: Any) -> Any:
+    """Return a reply, or raise what it stands for: a copy, since many waiters may share it."""
+    if isinstance(reply, Exception):
+        raise reply_failure(str(reply)) if isinstance(reply, hiredis.ReplyError) else copy(reply)
+    return reply
+
+
+class AsyncDispatcher:
+    """One cluster, as the tasks of one loop reach it."""
+
+    def __init__(
+        self, info: ConnectionInfo, settings: ClientSettings, refresh_info: Callable[[], ConnectionInfo] | None
+    ) -> None:
+        self._info = info
+        self._settings = settings
+        self._refresh_info = refresh_info
+        self._routes = newer(None, info.topology)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channels: dict[Address, Channel] = {}
+        self._searching: asyncio.Task[Exception | None] | None = None
+        self._refreshes = 0
+        self._closed = False
+        forks.watch(self)
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What another process needs to reach the same cluster, with the newest topology known here."""
+        topology = self._info.topology if self._routes is None else self._routes.topology.to_bytes()
+        return ConnectionInfo(self._info.cluster, self._info.seeds, self._info.secret, topology)
+
+    async def routes(self) -> Routes:
+        """Return the present routes; asks for them if none are known.
+
+        Raises:
+            RayCacheError: nobody could be asked before the deadline.
+        """
+
+        async def attempt() -> Routes:
+            if self._routes is None:
+                raise self._no_owner()
+            return self._routes
+
+        return await self._persist(attempt, self._deadline_s())
+
+    async def run(self, key: bytes, request: Request[T]) -> T:
+        """Run a single-key request on the key's shard. HOT.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        deadline_s = self._deadline_s()
+        slot = slot_of(key)
+
+        async def attempt() -> T:
+            routes = self._routes
+            index = NOBODY if routes is None else routes.owners[slot]
+            if routes is None or index == NOBODY:
+                raise self._no_owner(slot)
+            channel = self._channel(routes.addresses[index])
+            return request.decode(_outcome(await channel.submit(request, deadline_s)))
+
+        return await self._persist(attempt, deadline_s, repeatable=request.repeatable)
+
+    async def run_on_shard(self, shard_id: str, request: Request[T]) -> T | None:
+        """Run a request on one shard wherever it lives; None if the shard has left the cluster.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        deadline_s = self._deadline_s()
+
+        async def attempt() -> T | None:
+            return await self._ask_shard(shard_id, request, deadline_s)
+
+        return await self._persist(attempt, deadline_s, repeatable=request.repeatable)
+
+    async def ask_each(self, shard_ids: list[str], request: Request[T]) -> tuple[list[T], list[str]]:
+        """Ask shards once each, all at once; return what those that answered said, and who did not."""
+        deadline_s = self._deadline_s()
+        # Said in two steps, because mypy would take the list's `T | None` for the request's `T`.
+        ask: Callable[[str], Awaitable[T | None]] = partial(self._ask_shard, request=request, deadline_s=deadline_s)
+        asked = [ask(shard_id) for shard_id in shard_ids]
+        answered: list[T] = []
+        silent: list[str] = []
+        for shard_id, answer in zip(shard_ids, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(answer, BaseException):
+                if not discovery.is_silence(answer):
+                    raise answer
+                silent.append(shard_id)
+            elif answer is not None:
+                answered.append(answer)
+        return answered, silent
+
+    async def run_batch(self, batch: Batch) -> None:
+        """Run an operation on many keys until every shard concerned has answered.
+
+        Raises:
+            RayCacheError: one of them did not; the others may have done their part.
+        """
+        deadline_s = self._running().time() + batch.time_limit_s(self._settings.timeout_s)
+        await self._persist(lambda: self._attempt_batch(batch, deadline_s), deadline_s)
+
+    async def close(self) -> None:
+        """Close all connections; operations from now on raise."""
+        self._closed = True
+        if self._searching is not None:
+            self._searching.cancel()
+        self._drop(set(), CallerError("this handle was closed"))
+        # Transports close their sockets in the loop's next turn.
+        await asyncio.sleep(0)
+
+    def forget_connections(self) -> None:
+        """Start anew in a forked child, or in another loop."""
+        self._loop, self._channels, self._searching = None, {}, None
+
+    # -- attempts
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, *, repeatable: bool = True) -> T:
+        """Try, and after a failure try again with a new topology, until it works or may not be tried any more."""
+        refreshes = self._refreshes
+        try:
+            return await attempt()
+        except RETRIED as error:
+            failure: Exception = error
+        attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                while True:
+                    self._check_open(failure)
+                    wait = attempts.after(failure, self._running().time())
+                    await asyncio.sleep(wait.delay_s)
+                    try:
+                        try:
+                            await self._refresh(refreshes, failure)
+                        finally:
+                            refreshes = self._refreshes
+                        return await attempt()
+                    except RETRIED as error:
+                        failure = error
+        except TimeoutError as error:
+            if isinstance(error, RayCacheError):
+                raise
+            raise attempts.final(failure) from failure
+
+    async def _ask_shard(self, shard_id: str, request: Request[T], deadline_s: float) -> T | None:
+        routes = self._routes
+        index = NOBODY if routes is None else routes.index_of(shard_id)
+        if routes is None or index == NOBODY:
+            return None
+        channel = self._channel(routes.addresses[index])
+        return request.decode(_outcome(await channel.submit(request, deadline_s)))
+
+    async def _attempt_batch(self, batch: Batch, deadline_s: float) -> None:
+        routes = self._routes
+        if routes is None:
+            raise self._no_owner()
+        orphans, rounds = batch.rounds(routes)
+        batch.failed(orphans)
+        failure: Exception | None = self._no_owner() if orphans else None
+        for parts in rounds:
+            failure = await self._run_round(batch, parts, routes, deadline_s) or failure
+        if failure is not None:
+            raise failure
+
+    async def _run_round(self, batch: Batch, parts: list[Part], routes: Routes, deadline_s: float) -> Exception | None:
+        """Submit every part, then wait for all; return the last failure that may be tried again."""
+        failure: Exception | None = None
+        futures = []
+        for part in parts:
+            channel = self._channel(routes.addresses[part.shard])
+            futures.append(channel.submit(Request(part.frame, lambda reply: reply), deadline_s))
+        for part, future in zip(parts, futures, strict=True):
+            reply = await future
+            if isinstance(reply, RETRIED):
+                failure = copy(reply)
+                batch.failed(part.positions)
+            elif isinstance(reply, RayCacheError):
+                raise copy(reply)
+            else:
+                failure = batch.take(part, reply) or failure
+        return failure
+
+    # -- the topology
+
+    async def _refresh(self, seen: int, failure: Exception) -> None:
+        """Look for a newer topology, unless that has been done since refresh `seen`: one search at a time, for all."""
+        if self._refreshes != seen:
+            return
+        if self._searching is None or self._searching.done():
+            self._searching = self._running().create_task(self._find_routes(failure))
+        # Shielded: a waiter that is cancelled must not take the search away from the others.
+        error = await asyncio.shield(self._searching)
+        if error is not None:
+            raise copy(error)
+
+    async def _find_routes(self, failure: Exception) -> Exception | None:
+        """Search and adopt; return what went wrong instead of raising it, since perhaps nobody waits any more."""
+        deadline_s = self._deadline_s()
+        live = {address for address, channel in self._channels.items() if channel.is_live}
+        addresses = discovery.candidates(self._routes, self._info, failure, live, self._settings.rng)
+        try:
+            try:
+                found = await self._search(addresses, deadline_s)
+            except RETRIED as error:
+                if self._refresh_info is None:
+                    raise
+                found = await self._ask_ray(self._refresh_info, error, deadline_s)
+            if found is not None:
+                self._adopt(found)
+        except Exception as error:
+            return error
+        finally:
+            self._refreshes += 1
+        return None
+
+    async def _search(self, addresses: list[Address], deadline_s: float) -> Routes | None:
+        search = discovery.search(self._routes, addresses)
+        question = requests.topology(0 if self._routes is None else self._routes.epoch)
+        answer: discovery.Answer = None
+        try:
+            address = next(search)
+            while True:
+                limit_s = min(deadline_s, self._running().time() + discovery.ASK_TIMEOUT_S)
+                try:
+                    answer = question.decode(_outcome(await self._channel(address).submit(question, limit_s)))
+                except (*RETRIED, RayCacheError) as error:
+                    answer = error
+                address = search.send(answer)
+        except StopIteration as stop:
+            found: Routes | None = stop.value
+            return found
+
+    async def _ask_ray(
+        self, refresh: Callable[[], ConnectionInfo], failure: Exception, deadline_s: float
+    ) -> Routes | None:
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                info = await asyncio.wrap_future(background.call(refresh))
+        except TimeoutError:
+            raise failure from None
+        except Exception as error:
+            if discovery.worth_raising(error):
+                raise
+            raise discovery.as_failure(error) from error
+        if info.secret != self._info.secret:
+            self._drop(set(), Lost("the cluster has a new secret", sent=True))
+        found = discovery.adopt(self._routes, self._info, info)
+        self._info = info
+        return found
+
+    def _adopt(self, routes: Routes) -> None:
+        """Use `routes` from now on. What is in flight to shards that have left is tried again with the new ones."""
+        self._routes = routes
+        self._drop(set(routes.addresses), Lost("the shard has left the cluster", sent=True))
+
+    def _drop(self, kept: set[Address], failure: Exception) -> None:
+        for address in self._channels.keys() - kept:
+            self._channels.pop(address).close(failure)
+
+    def _channel(self, address: Address) -> Channel:
+        self._check_open(None)
+        loop = self._running()
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = Channel(address, self._info.secret, self._settings, loop)
+        return channel
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, and start anew if it is not the one that the connections belong to."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self.forget_connections()
+            self._loop = loop
+        return loop
+
+    def _deadline_s(self) -> float:
+        return self._running().time() + self._settings.timeout_s
+
+    def _no_owner(self, slot: int | None = None) -> NoOwner:
+        if self._routes is None:
+            return NoOwner("the cluster's topology is not known yet")
+        return NoOwner("nobody serves some of the keys" if slot is None else f"nobody serves slot {slot}")
+
+    def _check_open(self, failure: Exception | None) -> None:
+        if self._closed:
+            raise CallerError("this handle is closed") from failure

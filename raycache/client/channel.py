@@ -1,0 +1,232 @@
+"""The async handle's connection to one shard: everything asked within one turn of the loop leaves in one write.
+
+What lives here: coalescing, the wire, dialling, and the watch over deadlines. What does not: which shard, and trying
+again (`aio_dispatcher.py`). Belongs to one loop. Works on asyncio's own loops and on uvloop.
+
+Order: what is submitted first is sent first, on one connection, and a shard answers in order. Neighbouring single
+reads become one RC.MGET; a write between them ends the run, so nothing overtakes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+import hiredis
+
+from raycache.client import requests
+from raycache.client.info import Address
+from raycache.client.pending import Auth, Call, Item, Reads
+from raycache.client.requests import Request
+from raycache.client.retry import Lost, full_jitter_s, no_reply
+from raycache.client.settings import ClientSettings
+from raycache.errors import ProtocolError
+
+# asyncio's timers may fire this much early.
+_TIMER_SLACK_S: Final = 0.002
+
+
+class Wire(asyncio.Protocol):
+    """One connection: items in flight, oldest first."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._reader = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+        self.in_flight: deque[Item] = deque()
+        self.paused = False
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, items: Iterable[Item]) -> None:
+        """Write the commands of `items` at once."""
+        assert self._transport is not None
+        items = list(items)
+        self.in_flight.extend(items)
+        self._transport.write(b"".join([item.frame() for item in items]))
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                self._resolve(reply)
+        except (hiredis.ProtocolError, IndexError) as error:
+            self.fail(ProtocolError(f"{self._channel.name} sent something that answers nothing: {error}"))
+
+    def _resolve(self, reply: Any) -> None:
+        item = self.in_flight[0]
+        if item.take(reply):
+            self.in_flight.popleft()
+            refusal = item.refusal
+            if refusal is not None:
+                self.fail(refusal)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._reject(Lost(f"{self._channel.name}: {exc or 'the connection was closed'}", sent=True))
+
+    def fail(self, failure: Exception) -> None:
+        """Give up on the connection; everything in flight ends with `failure`."""
+        self._reject(failure)
+        self.abort()
+
+    def expire(self, now_s: float) -> None:
+        """Give up on the connection for its silence: what is overdue has no reply, the rest lost its connection."""
+        lost, silent = Lost(f"{self._channel.name} stopped answering", sent=True), no_reply(self._channel.address)
+        items, self.in_flight = self.in_flight, deque()
+        for item in items:
+            item.reject(silent if item.deadline_s <= now_s else lost)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._channel.wire_gone(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _reject(self, failure: Exception) -> None:
+        self._channel.wire_gone(self)
+        items, self.in_flight = self.in_flight, deque()
+        for item in items:
+            item.reject(failure)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._channel.flush()
+
+
+class Channel:
+    """What one loop has to say to the shard at `address`."""
+
+    def __init__(
+        self, address: Address, secret: str | None, settings: ClientSettings, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.address = address
+        self.name = f"{address[0]}:{address[1]}"
+        self._secret = secret
+        self._settings = settings
+        self._loop = loop
+        self._wire: Wire | None = None
+        self._outbox: deque[Item] = deque()
+        self._flush_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0
+        self._dialling: asyncio.Task[None] | None = None
+        self._dial_failures = 0
+        self._not_before_s = 0.0
+        self._last_error = f"{self.name}: no connection before the deadline"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a connection."""
+        return self._wire is not None
+
+    def submit(self, request: Request[Any], deadline_s: float) -> asyncio.Future[Any]:
+        """Queue a request for the end of this turn of the loop.
+
+        The future's *result* is the reply, or the exception that stands for it; it never raises, so a waiter that was
+        cancelled leaves no unread exception behind.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        last = self._outbox[-1] if self._outbox else None
+        if request.read_key is None:
+            self._outbox.append(Call(request, future, deadline_s))
+        elif not (isinstance(last, Reads) and last.add(request.read_key, future)):
+            self._outbox.append(Reads(request.read_key, future, deadline_s))
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush_now)
+        if self._timer is None or deadline_s < self._timer_at_s:
+            self._watch(deadline_s)
+        return future
+
+    def flush(self) -> None:
+        """Send what is queued, if there is a connection that takes it; dial if there is none."""
+        if not self._outbox:
+            return
+        if self._wire is None:
+            if self._dialling is None:
+                self._dialling = self._loop.create_task(self._dial())
+        elif not self._wire.paused:
+            items, self._outbox = self._outbox, deque()
+            wanted = [item for item in items if item.is_wanted()]
+            if wanted:
+                self._wire.send(wanted)
+
+    def wire_gone(self, wire: Wire) -> None:
+        """Note that `wire` is no connection any more."""
+        if self._wire is wire:
+            self._wire = None
+
+    def close(self, failure: Exception) -> None:
+        """Close the connection; everything queued or in flight ends with `failure`."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._wire is not None:
+            self._wire.fail(failure)
+        self._reject_queued(failure)
+
+    def _flush_now(self) -> None:
+        self._flush_due = False
+        self.flush()
+
+    async def _dial(self) -> None:
+        try:
+            await asyncio.sleep(max(0.0, self._not_before_s - self._loop.time()))
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                _, wire = await self._loop.create_connection(lambda: Wire(self), *self.address)
+            if wire.lost:
+                raise ConnectionResetError("closed as soon as it was open")
+        except Exception as error:
+            self._dial_failures += 1
+            self._not_before_s = self._loop.time() + full_jitter_s(self._dial_failures, self._settings.rng)
+            self._last_error = f"cannot connect to {self.name}: {error or 'timed out'}"
+            self._reject_queued(Lost(self._last_error, sent=False))
+        else:
+            self._dial_failures = 0
+            self._wire = wire
+            if self._secret is not None:
+                # In front of the first commands, not before them: a refused secret refuses those, too.
+                auth = Auth(requests.authenticate(self._secret), self._loop.create_future(), self._loop.time())
+                auth.deadline_s += self._settings.timeout_s
+                wire.send([auth])
+        finally:
+            self._dialling = None
+        self.flush()
+
+    def _reject_queued(self, failure: Exception) -> None:
+        items, self._outbox = self._outbox, deque()
+        for item in items:
+            item.reject(failure)
+
+    def _on_deadline(self) -> None:
+        """End what is overdue, and set the timer for what comes next."""
+        self._timer = None
+        now_s = self._loop.time() + _TIMER_SLACK_S
+        wire = self._wire
+        if wire is not None and any(item.deadline_s <= now_s for item in wire.in_flight):
+            wire.expire(now_s)
+        overdue = [item for item in self._outbox if item.deadline_s <= now_s]
+        if overdue:
+            self._outbox = deque(item for item in self._outbox if item.deadline_s > now_s)
+            for item in overdue:
+                item.reject(Lost(self._last_error, sent=False))
+        waiting = [*self._outbox, *(wire.in_flight if wire is not None else ())]
+        if waiting:
+            self._watch(min(item.deadline_s for item in waiting))
+
+    def _watch(self, deadline_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline_s, self._on_deadline)
+        self._timer_at_s = deadline_s

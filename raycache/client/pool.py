@@ -1,0 +1,164 @@
+"""The sync handle's connections to one shard: one for one thread, up to four for many.
+
+What lives here: taking a connection and giving it back. What does not: which shard, and trying again
+(`dispatcher.py`). Any thread. The uncontended path takes no lock: `list.pop` and `list.append` are atomic.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import Final, TypeVar
+
+import hiredis
+
+from raycache.client.connection import Connection
+from raycache.client.info import Address
+from raycache.client.requests import Request
+from raycache.client.retry import Lost, full_jitter_s, reply_failure
+from raycache.client.settings import ClientSettings
+from raycache.errors import DeadlineExceededError, ProtocolError
+
+T = TypeVar("T")
+
+# Threads share the interpreter: beyond this, more sockets bring no more operations a second.
+MAX_CONNECTIONS: Final = 4
+
+
+class Pool:
+    """Connections to `address`."""
+
+    def __init__(self, address: Address, secret: str | None, settings: ClientSettings) -> None:
+        self.address = address
+        self._secret = secret
+        self._settings = settings
+        self._dial_failures = 0
+        self._not_before_s = 0.0
+        self._last_error = ""
+        self._idle: list[Connection] = []
+        self._open = 0
+        self._waiting = 0
+        self._freed = threading.Condition()
+
+    def run(self, request: Request[T], deadline_s: float) -> T:
+        """Send `request` and return what its reply says.
+
+        Raises:
+            Failure: an attempt failed that may be repeated (see `retry.py`).
+            RayCacheError: anything else.
+        """
+        connection = self.take(deadline_s, fresh=not request.repeatable)
+        try:
+            reply = connection.exchange(request, deadline_s)
+        except BaseException:
+            # A signal's exception counts, too: the reply that is still to come would be taken for the next one's.
+            self.discard(connection)
+            raise
+        self.give_back(connection)
+        if type(reply) is hiredis.ReplyError:
+            raise reply_failure(str(reply))
+        try:
+            return request.decode(reply)
+        except ProtocolError:
+            self.close_idle()
+            raise
+
+    def take(self, deadline_s: float, *, fresh: bool = False) -> Connection:
+        """Return a connection for this thread alone; with `fresh`, one that the shard has not closed meanwhile.
+
+        Raises:
+            Lost, AuthenticationError: see `Connection.open`.
+            DeadlineExceededError: other threads had all of them until the deadline.
+        """
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                waited = self._reserve(deadline_s)
+                if waited is None:
+                    return self._dial(deadline_s)
+                connection = waited
+            if not (fresh and connection.is_stale()):
+                return connection
+            self.discard(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        """Put a healthy connection back."""
+        self._idle.append(connection)
+        # A waiter announces itself before its last look at the idle ones: so either it sees this one, or we see it.
+        if self._waiting:
+            with self._freed:
+                self._freed.notify()
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection that broke, and the idle ones with it: what broke one has most likely broken all."""
+        connection.close()
+        with self._freed:
+            self._open -= 1
+            self._freed.notify()
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close what no thread is using."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return
+            connection.close()
+            with self._freed:
+                self._open -= 1
+                self._freed.notify()
+
+    def is_live(self) -> bool:
+        """Return whether there is a connection that worked when it was last used."""
+        return bool(self._idle)
+
+    def forget(self) -> None:
+        """Start anew in a forked child: closing there does not end the parent's connections."""
+        self._freed = threading.Condition()
+        for connection in self._idle:
+            connection.close()
+        self._idle, self._open, self._waiting = [], 0, 0
+
+    def _reserve(self, deadline_s: float) -> Connection | None:
+        """Return an idle connection, or None: the caller may open one."""
+        with self._freed:
+            self._waiting += 1
+            try:
+                while True:
+                    if self._idle:
+                        try:
+                            return self._idle.pop()
+                        except IndexError:
+                            pass
+                    if self._open < MAX_CONNECTIONS:
+                        self._open += 1
+                        return None
+                    if not self._freed.wait(max(0.0, deadline_s - monotonic())):
+                        raise self._all_busy()
+            finally:
+                self._waiting -= 1
+
+    def _dial(self, deadline_s: float) -> Connection:
+        try:
+            if monotonic() < self._not_before_s:
+                raise Lost(self._last_error, sent=False)
+            connection = Connection.open(self.address, self._secret, deadline_s, self._settings.connect_timeout_s)
+        except BaseException as error:
+            if isinstance(error, Lost) and monotonic() >= self._not_before_s:
+                self._dial_failures += 1
+                self._last_error = str(error)
+                self._not_before_s = monotonic() + full_jitter_s(self._dial_failures, self._settings.rng)
+            with self._freed:
+                self._open -= 1
+                self._freed.notify()
+            raise
+        self._dial_failures = 0
+        return connection
+
+    def _all_busy(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"all {MAX_CONNECTIONS} connections to {self.address[0]}:{self.address[1]} were busy until the deadline; "
+            "the operation has not happened"
+        )

@@ -1,0 +1,82 @@
+"""Handles on clusters: `raycache.connect` and `raycache.connect_async`.
+
+What lives here: where a handle's first knowledge of its cluster comes from: an address, or Ray, which
+is asked once per process and imported only then. What does not: the handles (`raycache.client`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from raycache.client.aio import AsyncCache
+from raycache.client.info import ConnectionInfo
+from raycache.client.sync import Cache
+
+_found: dict[str, ConnectionInfo] = {}
+_found_lock = threading.Lock()
+
+Refresh = Callable[[], ConnectionInfo]
+
+
+def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0) -> Cache:
+    """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
+
+    The cluster is looked up in Ray once per process. With `address`, and `secret` where the doors demand
+    it, no Ray is needed at all.
+
+    Args:
+        name: of the cluster.
+        address: "host:port" of any shard (not of a gateway), or None to ask Ray.
+        secret: what `raycache status NAME --secret` shows; Ray knows it.
+        timeout_s: how long any operation may take, in seconds.
+    Raises:
+        ClusterNotFoundError: no such cluster runs; the text lists those that do.
+        ValueError: `address` is none.
+    """
+    info, refresh = _connection(name, address, secret)
+    return Cache(info, timeout_s=timeout_s, refresh_info=refresh,
+                 reduce=lambda: (_reconnect, (name, address, secret, timeout_s)))
+
+
+async def connect_async(name: str, *, address: str | None = None, secret: str | None = None,
+                        timeout_s: float = 5.0) -> AsyncCache:
+    """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
+    info, refresh = await asyncio.to_thread(_connection, name, address, secret)
+    return AsyncCache(info, timeout_s=timeout_s, refresh_info=refresh)
+
+
+def _reconnect(name: str, address: str | None, secret: str | None, timeout_s: float) -> Cache:
+    """Unpickle a handle: connect anew, in whatever process this is."""
+    return connect(name, address=address, secret=secret, timeout_s=timeout_s)
+
+
+def _connection(name: str, address: str | None, secret: str | None) -> tuple[ConnectionInfo, Refresh | None]:
+    if address is not None:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f'{address!r} is no address; write it as "host:port"')
+        return ConnectionInfo(cluster=name, seeds=((host, int(port)),), secret=secret, topology=None), None
+    with _found_lock:
+        info = _found.get(name)
+    return info or _ask_ray(name), lambda: _ask_ray(name)
+
+
+def _ask_ray(name: str) -> ConnectionInfo:
+    from raycache.actors.launch import look_up  # Ray takes a third of a second to import
+
+    try:
+        info = look_up(name)
+    except LookupError:
+        forget(name)
+        raise
+    with _found_lock:
+        _found[name] = info
+    return info
+
+
+def forget(name: str) -> None:
+    """Forget what this process knows of a cluster: it has been stopped."""
+    with _found_lock:
+        _found.pop(name, None)

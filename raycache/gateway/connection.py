@@ -1,0 +1,241 @@
+"""One client's socket: commands in, replies out in their order, and never more under way than agreed.
+
+What lives here: `ClientConnection`, parsing, the queue of replies, pausing. What does not: what a
+command leads to (`conversation`), how much may be under way (`window`). It belongs to the gateway's loop.
+
+Commands run in parallel on the shards; their replies wait here for those before them. A client that
+does not read its replies stops being read, then is dropped and counted, as at a shard's door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from raycache.gateway.conversation import Conversation
+from raycache.gateway.window import Window
+from raycache.resp.parse import RequestParser
+from raycache.resp.reply import Frame
+
+if TYPE_CHECKING:
+    from raycache.gateway.server import GatewayServer
+
+log = logging.getLogger(__name__)
+
+COMMANDS_PER_TURN: Final = 64
+"""About 0.5 ms of forwarded commands: what one client may take before the others have their turn."""
+
+
+class Place:
+    """Where one reply goes in the client's order."""
+
+    __slots__ = ("begin", "client", "is_alone", "reply", "request_bytes")
+
+    def __init__(self, client: ClientConnection, request_bytes: int) -> None:
+        self.client = client
+        self.request_bytes = request_bytes
+        self.reply: Frame | None = None
+        self.begin: Callable[[Callable[[Frame], None]], None] | None = None
+        self.is_alone = False
+
+    def take(self, reply: Frame) -> None:
+        """The reply has come."""
+        self.reply = reply
+        self.client.reply_came(self)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client of the gateway."""
+
+    conversation: Conversation
+    transport: asyncio.Transport
+
+    def __init__(self, server: GatewayServer) -> None:
+        self._server = server
+        self._loop = server.loop
+        self.parser = RequestParser(server.limits)
+        self.stranded = 0
+        self._places: deque[Place] = deque()
+        self._out: list[bytes] = []
+        self._window = Window(server.settings.max_commands_per_client, server.settings.max_bytes_per_client)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_queued = False
+        self._is_held = False
+        self._is_reading = True
+        self._paused_since_s: float | None = None
+        self._partial_since_s: float | None = None
+        self._unread_bytes = 0
+        self._partial_bytes = 0
+
+    # The socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport is one in all but its class, so isinstance would not do.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self._server.limits.output_high_water_bytes)
+        self._server.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self.parser.ready.clear()
+        self._places.clear()
+        self._server.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed(data)
+        if not self._is_queued:
+            self._run()
+
+    def pause_writing(self) -> None:
+        self._paused_since_s = self._server.clock.monotonic_s()
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._set_reading()
+
+    def resume_writing(self) -> None:
+        self._paused_since_s = None
+        self._run_soon()
+
+    # What a conversation uses
+
+    def answer(self, reply: Frame) -> None:
+        """The present command's reply, at once."""
+        if self._places:
+            self._place(0).reply = reply
+        else:
+            self._out.append(reply)
+
+    def answer_later(self, request_bytes: int) -> Callable[[Frame], None]:
+        """Return what takes the present command's reply when it comes."""
+        return self._place(request_bytes).take
+
+    def answer_alone(self, request_bytes: int, begin: Callable[[Callable[[Frame], None]], None]) -> None:
+        """Call `begin` when all earlier replies are out; no later command starts before its reply is."""
+        place = self._place(request_bytes)
+        place.begin, place.is_alone = begin, True
+        self._is_held = True
+
+    def proceed(self) -> None:
+        """No command is stranded any more."""
+        self._run_soon()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` for as long as the client is there."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def reply_came(self, place: Place) -> None:
+        """The reply for `place` is there; if it is the oldest, it goes out at the end of this turn."""
+        if self._places and place is self._places[0]:
+            self._run_soon()
+
+    # Turns
+
+    def _place(self, request_bytes: int) -> Place:
+        place = Place(self, request_bytes)
+        self._places.append(place)
+        self._window.started(request_bytes)
+        return place
+
+    def _may_start(self) -> bool:
+        return (self._window.is_open and not self._is_held and not self.stranded and self._paused_since_s is None
+                and not self.conversation.session.closing)
+
+    def _run_soon(self) -> None:
+        if not self._is_queued and not self.transport.is_closing():
+            self._is_queued = True
+            self._loop.call_soon(self._run_queued)
+
+    def _run_queued(self) -> None:
+        self._is_queued = False
+        self._run()
+
+    def _run(self) -> None:
+        """One turn: send what has come, begin what was waiting for that, start new commands."""
+        if self.transport.is_closing():
+            return
+        self._collect()
+        ready = self.parser.ready
+        if ready:
+            self._server.core.now_ms = self._server.clock.unix_ms()
+            for _ in range(COMMANDS_PER_TURN):
+                if not ready or not self._may_start():
+                    break
+                self._server.stats.commands += 1
+                self.conversation.start(ready.popleft())
+            self._collect()
+        if self._out:
+            self.transport.write(b"".join(self._out))
+            self._out.clear()
+        self._after_turn()
+
+    def _collect(self) -> None:
+        """Take the replies that are next in order; begin what stands first and waited for that."""
+        places, out, window = self._places, self._out, self._window
+        while places:
+            place = places[0]
+            reply = place.reply
+            if reply is None:
+                if place.begin is None:
+                    return
+                begin, place.begin = place.begin, None
+                begin(place.take)
+                if place.reply is None:
+                    return
+                continue
+            places.popleft()
+            out.append(reply)
+            window.finished(place.request_bytes, len(reply))
+            if place.is_alone:
+                self._is_held = False
+
+    def _after_turn(self) -> None:
+        is_broken = self.parser.error is not None and not self.parser.ready
+        if not self._places and (self.conversation.session.closing or is_broken):
+            self._say_goodbye()
+            return
+        if self.parser.ready and self._may_start():
+            self._run_soon()
+        self._set_reading()
+
+    def _say_goodbye(self) -> None:
+        """Close after QUIT, or after telling what was wrong with the framing."""
+        if not self.conversation.session.closing:
+            self._server.stats.protocol_errors += 1
+            self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
+        self.transport.close()
+
+    def _set_reading(self) -> None:
+        """Read the socket only while what came from it has been started."""
+        wanted = self._paused_since_s is None and not self.parser.ready
+        if wanted != self._is_reading and not self.transport.is_closing():
+            self._is_reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def check(self, now_s: float) -> None:
+        """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
+        limits, stats = self._server.limits, self._server.stats
+        if self._paused_since_s is not None:
+            unread = self.transport.get_write_buffer_size()
+            if unread < self._unread_bytes:
+                self._paused_since_s = now_s
+            elif now_s - self._paused_since_s > limits.slow_client_timeout_s:
+                stats.dropped_slow += 1
+                log.warning("dropped %s: it left %d bytes of replies unread", self.conversation.session.address, unread)
+                self.transport.abort()
+            self._unread_bytes = unread
+        if self._places or self.parser.ready or not self.parser.has_partial:
+            self._partial_since_s = None
+        elif self._partial_since_s is None or self.parser.pending_bytes != self._partial_bytes:
+            self._partial_since_s, self._partial_bytes = now_s, self.parser.pending_bytes
+        elif now_s - self._partial_since_s > limits.half_sent_timeout_s:
+            stats.dropped_half_sent += 1
+            log.warning("dropped %s: it left a command half-sent", self.conversation.session.address)
+            self.transport.abort()

@@ -1,0 +1,166 @@
+"""The gateway: one listening socket that looks like one standalone Redis 7, in front of all shards.
+
+What lives here: `GatewayServer`, putting the parts together, admission, the periodic checks, numbers.
+What does not: a client's socket (`connection`), its commands (`conversation`), the way to the shards
+(`plan`, `executor`, `pool`), Ray (`raycache.actors`). Everything here belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from raycache.clock import Clock, SystemClock
+from raycache.config import MIN_SHARD_MEMORY_BYTES, Limits
+from raycache.gateway.connection import ClientConnection
+from raycache.gateway.conversation import Conversation
+from raycache.gateway.executor import Executor
+from raycache.gateway.plan import Planner
+from raycache.gateway.pool import Pool
+from raycache.gateway.settings import GatewaySettings
+from raycache.ring.topology import Topology
+from raycache.shard.core import ShardCore
+from raycache.store import Store, make_policy
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL_S: Final = 0.25
+"""How often slow clients and silent shards are looked for: a fraction of the shortest limit, and cheap."""
+
+
+@dataclass(slots=True)
+class GatewayStats:
+    """What happened at the door, counted since the start."""
+
+    commands: int = 0
+    """Commands begun, whether a shard was asked or not."""
+    connections_total: int = 0
+    """Connections accepted."""
+    connections_refused: int = 0
+    """Connections over `max_connections`, closed at once with an error."""
+    dropped_slow: int = 0
+    """Clients dropped because they did not read their replies."""
+    dropped_half_sent: int = 0
+    """Clients dropped because they left a command half-sent."""
+    protocol_errors: int = 0
+    """Connections closed because of broken framing."""
+
+
+class GatewayServer:
+    """Serves clients that know nothing of clusters. Life: `await start(sock)`, serve until `await stop()`.
+
+    Args:
+        get_topology: the newest topology known here; None or one without owners: commands wait, then -CLUSTERDOWN.
+        refresh: asks for a newer topology; afterwards `get_topology` returns it. None: somebody else keeps it fresh.
+        secret: shown to the shards, and what clients' AUTH must show.
+        require_auth: whether clients are refused until they have shown it.
+        split_transactions: whether a transaction over several shards runs as one per shard, or is refused.
+    """
+
+    def __init__(self, *, get_topology: Callable[[], Topology | None],
+                 refresh: Callable[[], Awaitable[object]] | None = None, secret: str | None = None,
+                 require_auth: bool = False, limits: Limits | None = None, split_transactions: bool = True,
+                 settings: GatewaySettings | None = None, clock: Clock | None = None,
+                 rng: random.Random | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.limits = limits or Limits()
+        self.settings = settings or GatewaySettings()
+        self.clock: Clock = clock or SystemClock()
+        self.stats = GatewayStats()
+        self.connections: set[ClientConnection] = set()
+        self.port = 0
+        rng = rng or random.Random()
+        # Never written to: it is there because the commands the gateway answers alone expect a core.
+        store = Store(capacity_bytes=MIN_SHARD_MEMORY_BYTES, policy=make_policy("noeviction"))
+        self.core = ShardCore(store=store, shard_id="gateway", secret=secret, require_auth=require_auth,
+                              limits=self.limits, started_ms=self.clock.unix_ms())
+        self.pool = Pool(secret, self.settings, rng)
+        self.executor = Executor(Planner(rng, self.info), self.pool, get_topology, refresh, self.settings, rng,
+                                 may_split=split_transactions)
+        self._server: asyncio.Server | None = None
+        self._checks: asyncio.Task[None] | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve on `sock`, a bound stream socket; it belongs to the gateway from here on."""
+        self.port = sock.getsockname()[1]
+        self._server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
+        self._checks = self.loop.create_task(self._check_forever(), name="gateway-checks")
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection."""
+        if self._checks is not None:
+            self._checks.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._checks
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await self.pool.close()
+
+    def topology_changed(self) -> None:
+        """Tell those who wait for a newer topology that it is there; without this they find it themselves, later."""
+        self.executor.topology_changed()
+
+    def info(self) -> dict[str, object]:
+        """Return the INFO fields in which clients must see the gateway rather than a shard."""
+        topology = self.executor.topology()
+        return {
+            "tcp_port": self.port, "connected_clients": len(self.connections),
+            "maxclients": self.limits.max_connections,
+            "raycache_role": "gateway", "raycache_epoch": topology.epoch if topology is not None else 0,
+            "raycache_shards": len(topology.shards) if topology is not None else 0,
+            "raycache_gateway_dropped_slow": self.stats.dropped_slow,
+        }
+
+    def report(self) -> dict[str, Any]:
+        """Return the gateway's numbers, plain enough for msgpack."""
+        return {**asdict(self.stats), **asdict(self.executor.stats), "connections": len(self.connections),
+                "upstream_connections": self.pool.connection_count}
+
+    def admit(self, connection: ClientConnection) -> None:
+        """Give a new connection its session, or refuse it."""
+        transport = connection.transport
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.core.now_ms = self.clock.unix_ms()
+        session = self.core.open_session(_address(peer), _address(local))
+        session.kill = transport.abort
+        connection.conversation = Conversation(self.core, session, self.executor, connection, self.settings,
+                                               connection.spawn)
+        if len(self.connections) >= self.limits.max_connections:
+            self.stats.connections_refused += 1
+            transport.write(b"-ERR max number of clients reached\r\n")
+            transport.close()
+            return
+        self.stats.connections_total += 1
+        self.connections.add(connection)
+
+    def forget(self, connection: ClientConnection) -> None:
+        """Take leave of a connection that is gone."""
+        self.connections.discard(connection)
+        self.core.close_session(connection.conversation.session)
+        connection.conversation.close()
+
+    async def _check_forever(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            try:
+                self.check(self.clock.monotonic_s())
+            except Exception:  # the checks must outlive a bug in one of them
+                log.exception("the gateway's checks failed")
+
+    def check(self, now_s: float) -> None:
+        """Drop clients that neither read nor send; give up shards that owe replies and are silent."""
+        self.pool.check()
+        for connection in list(self.connections):
+            connection.check(now_s)
+
+
+def _address(name: tuple[Any, ...] | None) -> str:
+    return f"{name[0]}:{name[1]}" if name else "?:0"

@@ -1,0 +1,103 @@
+"""The rules of a shard's life: wanted, created, lost, given up, leaving, ended.
+
+What lives here: functions that one step calls, each of which changes records and may ask for actions. What does not:
+slots and epochs (`raycache.router.publishing`), the order of the step (`raycache.router.core`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from raycache.router.messages import Action, CreateShard, RemoveShard
+from raycache.router.placing import Choice, choose_nodes
+from raycache.router.records import Phase, ShardRecord
+from raycache.router.state import RouterState
+
+
+def line_up(state: RouterState) -> None:
+    """Make the records follow the wanted number: missing shards become wanted, those above it leave."""
+    for index in range(state.config.shards):
+        state.shards.setdefault(index, ShardRecord(index))
+    for record in state.shards.values():
+        is_leaving = record.index >= state.config.shards
+        if is_leaving != record.is_leaving:
+            record.is_leaving, record.left_epoch = is_leaving, 0
+
+
+def notice_dead_nodes(state: RouterState, now_s: float) -> None:
+    """A shard on a dead node is lost, whether or not its connection has noticed."""
+    for record in state.shards.values():
+        if record.phase is Phase.UP and state.is_node_dead(record.node_id):
+            record.enter(Phase.DOWN, now_s)
+
+
+def give_up_waiting(state: RouterState, now_s: float) -> None:
+    """Replace what did not come back, or did not come at all, within its deadline."""
+    for record in state.shards.values():
+        waited_s = now_s - record.since_s
+        if record.phase is Phase.DOWN and waited_s >= state.patience.restart_deadline_s:
+            record.reserves_cpus = True
+            record.enter(Phase.REMOVING, now_s)
+        elif record.phase is Phase.STARTING and waited_s >= state.patience.start_deadline_s:
+            # The likeliest reason is a reservation that somebody else took first: Ray then waits for ever.
+            record.reserves_cpus = False
+            record.enter(Phase.REMOVING, now_s)
+
+
+def create(state: RouterState, now_s: float) -> Iterator[Action]:
+    """Place and create every wanted shard. All are placed before the first is created, so that each knows its peers."""
+    wanted = [state.shards[index] for index in sorted(state.shards) if _is_missing(state.shards[index])]
+    occupied = [record.node_id for record in state.shards.values() if record.phase is not Phase.WANTED]
+    wish = state.config.cpus_per_shard
+    wishes = [wish if record.reserves_cpus else 0.0 for record in wanted]
+    choices = choose_nodes(state.nodes.values(), occupied, wishes, _promised(state))
+    chosen = {*occupied, *(choice.node.node_id for choice in choices)}
+    # Without a living node there are no choices, and the shards stay wanted.
+    for record, choice in zip(wanted, choices, strict=False):
+        peers = tuple(sorted(chosen - {choice.node.node_id, ""}))
+        _start(record, choice, wish, now_s)
+        yield CreateShard(record.id, record.index, choice.node.node_id, peers, choice.cpus)
+
+
+def _is_missing(record: ShardRecord) -> bool:
+    return record.phase is Phase.WANTED and not record.is_leaving
+
+
+def _start(record: ShardRecord, choice: Choice, wish: float, now_s: float) -> None:
+    record.node_id, record.machine, record.zone = choice.node.node_id, choice.node.machine, choice.node.zone
+    record.cpus = choice.cpus
+    record.reserves_cpus = choice.cpus == wish
+    record.enter(Phase.STARTING, now_s)
+
+
+def _promised(state: RouterState) -> dict[str, float]:
+    """Return the CPUs per node that created shards will reserve, but that Ray may still count as free."""
+    promised: defaultdict[str, float] = defaultdict(float)
+    for record in state.shards.values():
+        if record.phase is Phase.STARTING:
+            promised[record.node_id] += record.cpus
+    return promised
+
+
+def remove(state: RouterState, now_s: float) -> Iterator[Action]:
+    """End what has left or was given up; ask again for what nobody confirmed."""
+    for index in sorted(state.shards):
+        record = state.shards[index]
+        if record.is_leaving and record.phase is not Phase.REMOVING and _may_go(state, record, now_s):
+            record.is_drained = True
+            record.enter(Phase.REMOVING, now_s)
+        if record.phase is Phase.REMOVING and now_s - record.removal_at_s >= state.patience.retry_s:
+            record.removal_at_s = now_s
+            yield RemoveShard(record.id)
+
+
+def _may_go(state: RouterState, leaving: ShardRecord, now_s: float) -> bool:
+    """Say whether a leaving shard may be ended: it never had slots, or everybody knows that it has none."""
+    if not leaving.is_member:
+        return True
+    if not leaving.left_epoch:
+        return False
+    told = [record.delivery for record in state.shards.values() if record.is_member and record.phase is Phase.UP]
+    is_known = all(delivery is not None and delivery.held_epoch >= leaving.left_epoch for delivery in told)
+    return is_known or now_s - leaving.left_at_s >= state.patience.leave_wait_s

@@ -1,0 +1,59 @@
+"""How a restarted router continues: from the newest topology that anybody holds, and the actors that exist.
+
+What lives here: the take-over. What does not: waiting for the reports (`RouterState.is_recovering`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from raycache.ring.topology import Topology
+from raycache.router.records import Phase, ShardRecord
+from raycache.router.state import RouterState
+
+RECOVERY_JUMP: Final = 1000
+"""How far epochs jump where somebody did not report: a shard that could not be asked may hold epochs that nobody else
+has, and an epoch must never mean two things. The router before made far fewer than this without being heard."""
+
+
+def take_over(state: RouterState, now_s: float) -> None:
+    """Adopt what the reports have shown, when the wait is over; or later, if only then somebody shows a topology."""
+    if state.topology.epoch == 0 and state.awaited:
+        state.epoch_floor = max(state.epoch_floor, (state.best_seen.epoch if state.best_seen else 0) + RECOVERY_JUMP)
+    if state.topology.epoch == 0 and state.best_seen is not None:
+        _adopt(state, state.best_seen, now_s)
+    elif not state.is_recovered:
+        # Nobody holds a table (all were restarted, or none was dealt yet), but these actors were wanted once.
+        _want_at_least(state, state.config.shards)
+    # Who is late is late: from here on a report is one like any other.
+    state.awaited.clear()
+    state.is_recovered = True
+
+
+def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:
+    for info in newest.shards:
+        member = ShardRecord.from_info(info)
+        record = state.shards.get(member.index)
+        if record is None:
+            # Its actor does not exist any more.
+            member.forget_process()
+            member.enter(Phase.WANTED, now_s)
+            state.shards[member.index] = member
+        elif record.phase is Phase.STARTING:
+            # The actor exists but did not answer.
+            member.failure = record.failure
+            member.enter(Phase.DOWN, now_s)
+            state.shards[member.index] = member
+        else:
+            record.is_member, record.is_leaving = True, member.is_leaving
+    state.topology, state.must_publish = newest, True
+    _want_at_least(state, 1)
+
+
+def _want_at_least(state: RouterState, shards: int) -> None:
+    """Want what the router before wanted: members that were not leaving, and actors that were not dealt in yet."""
+    if state.is_scaled:
+        return
+    staying = [record.index for record in state.shards.values() if not record.is_leaving]
+    state.config = replace(state.config, shards=max([shards, *(index + 1 for index in staying)]))

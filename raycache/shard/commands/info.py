@@ -1,0 +1,132 @@
+"""INFO, TIME and other questions about the server.
+
+What lives here: INFO's sections. Fields that Redis has carry Redis' names and mean the same; what is
+ours starts with `raycache_`. What cannot be said is left out rather than invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from raycache import __version__
+from raycache.config import format_bytes
+from raycache.resp import encode
+from raycache.resp.encode import ZERO
+from raycache.shard.commands.arguments import integer
+from raycache.shard.commands.command import Command, Refusal
+from raycache.shard.commands.connection import REDIS_VERSION
+
+if TYPE_CHECKING:
+    from raycache.shard.core import ShardCore
+    from raycache.shard.session import Session
+
+Fields = Mapping[str, Any]
+
+POLICY_NAMES: Final = {"lru": "allkeys-lru", "lfu": "allkeys-lfu", "random": "allkeys-random", "ttl": "volatile-ttl"}
+"""Redis' names for policies that do what Redis' do; the others keep ours."""
+
+
+def _server(core: ShardCore) -> Fields:
+    uptime_s = max(0, core.now_ms - core.started_ms) // 1000
+    return {
+        "redis_version": REDIS_VERSION, "redis_mode": "cluster" if core.topology is not None else "standalone",
+        "arch_bits": 64, "multiplexing_api": "asyncio", "tcp_port": core.port(), "server_time_usec": core.now_ms * 1000,
+        "uptime_in_seconds": uptime_s, "uptime_in_days": uptime_s // 86400, "hz": 10,
+    }
+
+
+def _clients(core: ShardCore) -> Fields:
+    return {"connected_clients": len(core.sessions), "cluster_connections": 0,
+            "maxclients": core.limits.max_connections,
+            "blocked_clients": 0, "tracking_clients": 0, "watching_clients": core.watch.count()}
+
+
+def _memory(core: ShardCore) -> Fields:
+    used, capacity = core.store.used_bytes, core.store.capacity_bytes
+    return {"used_memory": used, "used_memory_human": _human(used), "used_memory_dataset": used,
+            "maxmemory": capacity, "maxmemory_human": _human(capacity),
+            "maxmemory_policy": POLICY_NAMES.get(core.policy, core.policy)}
+
+
+def _human(size: int) -> str:
+    return format_bytes(size).replace(" ", "").replace("iB", "")
+
+
+def _persistence(core: ShardCore) -> Fields:
+    return {"loading": 0, "async_loading": 0, "rdb_bgsave_in_progress": 0, "rdb_last_bgsave_status": "ok",
+            "aof_enabled": 0, "aof_rewrite_in_progress": 0}
+
+
+def _stats(core: ShardCore) -> Fields:
+    counted = core.store.stats
+    return {
+        "total_connections_received": core.sessions_opened, "total_commands_processed": core.commands,
+        "rejected_connections": core.info().get("connections_refused", 0),
+        "expired_keys": counted.expired, "evicted_keys": counted.evicted,
+        "keyspace_hits": counted.hits, "keyspace_misses": counted.misses, "total_error_replies": core.errors,
+    }
+
+
+def _replication(core: ShardCore) -> Fields:
+    return {"role": "master", "connected_slaves": 0}
+
+
+def _cluster(core: ShardCore) -> Fields:
+    return {"cluster_enabled": int(core.topology is not None)}
+
+
+def _keyspace(core: ShardCore) -> Fields:
+    count = len(core.store)
+    return {"db0": f"keys={count},expires={core.store.entries_with_ttl},avg_ttl=0"} if count else {}
+
+
+def _raycache(core: ShardCore) -> Fields:
+    cluster = core.topology.cluster if core.topology is not None else ""
+    return {"raycache_version": __version__, "raycache_cluster": cluster, "raycache_policy": core.policy,
+            **{f"raycache_{name}": value for name, value in core.stats().items() if name != "policy"}}
+
+
+_SECTIONS: Final[dict[str, Callable[[ShardCore], Fields]]] = {
+    "server": _server, "clients": _clients, "memory": _memory, "persistence": _persistence, "stats": _stats,
+    "replication": _replication, "cluster": _cluster, "keyspace": _keyspace, "raycache": _raycache,
+}
+
+
+def info(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+    """INFO [section [section ...]]."""
+    wanted = {word.decode("latin-1").lower() for word in argv[1:]}
+    if not wanted or wanted & {"all", "everything", "default"}:
+        wanted |= set(_SECTIONS)
+    blocks = []
+    for name, fields in _SECTIONS.items():
+        if name in wanted:
+            lines = "".join(f"{field}:{value}\r\n" for field, value in fields(core).items())
+            blocks.append(f"# {name.capitalize()}\r\n{lines}")
+    return encode.verbatim("\r\n".join(blocks).encode(), session.protocol)
+
+
+def time(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+    """TIME: seconds, and microseconds in steps of a thousand, since the shard's clock has milliseconds."""
+    seconds, milliseconds = divmod(core.now_ms, 1000)
+    return encode.bulks([b"%d" % seconds, b"%d" % (milliseconds * 1000)])
+
+
+def wait(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+    """WAIT replicas timeout: there are no replicas yet, so none has acknowledged."""
+    integer(argv[1])
+    if integer(argv[2], "ERR timeout is not an integer or out of range") < 0:
+        raise Refusal("ERR timeout is negative")
+    return ZERO
+
+
+COMMANDS = [
+    Command(name="info", arity=-1, flags="loading stale", handler=info, group="server", categories="dangerous",
+            tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
+            summary="Returns facts and counters of the server."),
+    Command(name="time", arity=1, flags="loading stale fast", handler=time, group="server", since="2.6.0",
+            tips=("nondeterministic_output",), summary="Returns the server's time."),
+    Command(name="wait", arity=3, flags="noscript", handler=wait, group="generic", since="3.0.0", categories="blocking",
+            tips=("request_policy:all_shards", "response_policy:agg_min"),
+            summary="Returns how many replicas acknowledged the last write: 0, there are none."),
+]

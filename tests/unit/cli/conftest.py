@@ -1,0 +1,141 @@
+"""A stand-in for Ray and the clusters in it, and a way to run a command as a shell would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from raycache.cli.main import main
+from raycache.config import parse_bytes
+from raycache.errors import ClusterNotFoundError, RayCacheError
+from raycache.ring.placement import PlacedShard, build_table
+from raycache.ring.topology import ShardInfo, Topology
+from raycache.cluster_status import ClusterStatus, ShardStatus
+
+
+class FakeCache:
+    """A handle on a dict, with bytes for keys as the command line has them."""
+
+    def __init__(self, entries: dict[bytes, Any]) -> None:
+        self.entries = entries
+        self.ttls: dict[bytes, float | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        return self.entries.get(key, default)
+
+    def set(self, key: bytes, value: Any, *, ttl: float | None = None) -> None:
+        if ttl is not None and ttl <= 0:
+            raise ValueError(f"ttl must be positive, not {ttl}")
+        self.entries[key] = value
+        self.ttls[key] = ttl
+
+    def delete_many(self, keys: list[bytes]) -> int:
+        return sum(self.entries.pop(key, None) is not None for key in keys)
+
+
+@dataclass
+class FakeBackend:
+    """Ray with clusters in it, all in memory."""
+
+    ray_runs: bool = True
+    running: dict[str, ClusterStatus] = field(default_factory=dict)
+    caches: dict[str, FakeCache] = field(default_factory=dict)
+    started_with: dict[str, Any] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    def attach(self, *, start: bool) -> bool:
+        if self.ray_runs:
+            return False
+        if not start:
+            raise RayCacheError("no Ray runs here; start a cluster first")
+        self.ray_runs = True
+        return True
+
+    def start(self, name: str, **settings: Any) -> ClusterStatus:
+        if self.failure is not None:
+            raise self.failure
+        self.started_with = settings
+        if name not in self.running:
+            shards = settings["shards"]
+            memory = parse_bytes(settings["memory"]) // shards
+            self.running[name] = cluster_status(name, shards=shards, memory=memory, policy=settings["policy"])
+        return self.running[name]
+
+    def stop(self, name: str) -> None:
+        self.status(name)
+        del self.running[name]
+
+    def scale(self, name: str, shards: int) -> ClusterStatus:
+        self.running[name] = replace(self.status(name), shards=shard_statuses(shards))
+        return self.running[name]
+
+    def clusters(self) -> list[str]:
+        return sorted(self.running)
+
+    def status(self, name: str) -> ClusterStatus:
+        if name not in self.running:
+            raise ClusterNotFoundError(f"no cluster {name!r} in this Ray (these run: {', '.join(self.clusters())})")
+        return self.running[name]
+
+    def topology(self, name: str) -> Topology:
+        return topology(name, len(self.status(name).shards))
+
+    def connect(self, name: str) -> FakeCache:
+        self.status(name)
+        return self.caches.setdefault(name, FakeCache({}))
+
+
+def shard_statuses(count: int) -> tuple[ShardStatus, ...]:
+    return tuple(
+        ShardStatus(f"s{i}", "up", "10.0.0.1", f"10.0.0.1:{7000 + i}", 16384 // count, entries=1000 + i, used_bytes=2048,
+                    capacity_bytes=1 << 20, hits=75 if i else 0, misses=25 if i else 0, commands_per_s=1234.4)
+        for i in range(count)
+    )  # fmt: skip
+
+
+def cluster_status(name: str, *, shards: int = 3, memory: int = 256 << 20, policy: str = "lru") -> ClusterStatus:
+    return ClusterStatus(name, 7, policy, memory, shard_statuses(shards), ("10.0.0.1:6400",), secret="swordfish")
+
+
+def topology(name: str, shards: int) -> Topology:
+    placed = [PlacedShard(f"s{i}") for i in range(shards)]
+    infos = tuple(ShardInfo(f"s{i}", "10.0.0.1", 7000 + i, "n", "10.0.0.1", "", "up", 1, 1) for i in range(shards))
+    return Topology(name, 7, infos, np.asarray(build_table(placed)))
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    """A Ray in which nothing runs."""
+    return FakeBackend()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command; return its exit code and what it printed where."""
+
+    def run_command(*arguments: str) -> Outcome:
+        code = main(arguments, backend=backend)  # type: ignore[arg-type]
+        printed = capsys.readouterr()
+        return Outcome(code, printed.out, printed.err)
+
+    return run_command

@@ -1,0 +1,153 @@
+"""A cluster by hand: carries out the router's actions on paper, so that tests say only what happens.
+
+Time is a number that tests move. Nothing registers unless told to, or `settle` is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raycache.config import ClusterConfig
+from raycache.ring.topology import Topology
+from raycache.router.core import RouterCore
+from raycache.router.messages import (
+    Action,
+    CreateGateway,
+    CreateShard,
+    GatewayReport,
+    NodeReport,
+    PushTopology,
+    RemoveGateway,
+    RemoveShard,
+    ShardReport,
+)
+from raycache.router.records import Patience
+
+PATIENCE = Patience()
+
+
+def node(number: int, *, zone: str = "", cpus: float = 8.0, alive: bool = True) -> NodeReport:
+    return NodeReport(f"n{number}", f"10.0.0.{number}", zone, alive, cpus)
+
+
+@dataclass
+class Actor:
+    """A shard's actor as the world knows it."""
+
+    node_id: str
+    incarnation: int
+    port: int
+    topology: Topology | None = None
+
+
+class World:
+    """Router, actors and the messages between them."""
+
+    def __init__(self, shards: int = 3, nodes: int = 3, **config: Any) -> None:
+        self.now = 100.0
+        self.config = ClusterConfig("c", shards=shards, **config)
+        self.nodes = {f"n{number}": node(number) for number in range(nodes)}
+        self.actors: dict[str, Actor] = {}
+        self.gateways: set[str] = set()
+        self.unreachable: set[str] = set()
+        self.starts = 0
+        self.epochs = [0]
+        self.core = RouterCore(self.config, self.now)
+        self.core.nodes_reported(self.nodes.values())
+
+    # What happens
+
+    def step(self, after_s: float = 0.0) -> list[Action]:
+        """Let time pass, take a step and check what must hold after every one."""
+        self.now += after_s
+        actions = self.core.step(self.now)
+        assert self.core.step(self.now) == [], "a second step without news must have nothing to do"
+        assert self.core.topology.epoch >= self.epochs[-1], "epochs only grow"
+        self.epochs.append(self.core.topology.epoch)
+        return actions
+
+    def carry_out(self, actions: list[Action]) -> None:
+        """Do at once what the shell would do: actors come up and register, pushes arrive."""
+        for action in actions:
+            match action:
+                case CreateShard(shard_id, _, node_id):
+                    self.start(shard_id, node_id)
+                case RemoveShard(shard_id):
+                    self.actors.pop(shard_id, None)
+                    self.core.shard_removed(shard_id, self.now)
+                case CreateGateway(node_id):
+                    self.gateways.add(node_id)
+                    self.core.gateway_reported(GatewayReport("h", 6400, node_id))
+                case RemoveGateway(node_id):
+                    self.gateways.discard(node_id)
+                case PushTopology(topology, shard_ids, gateway_node_ids):
+                    for shard_id in shard_ids:
+                        self.deliver(shard_id, topology)
+                    for node_id in gateway_node_ids:
+                        self.core.gateway_holds(node_id, topology.epoch)
+
+    def settle(self, after_s: float = 0.0) -> World:
+        """Step and carry out until nothing is left to do."""
+        actions = self.step(after_s)
+        for _ in range(20):
+            if not actions:
+                return self
+            self.carry_out(actions)
+            actions = self.step(0.01)
+        raise AssertionError(f"there is always more to do: {actions}")
+
+    def deliver(self, shard_id: str, topology: Topology) -> None:
+        if shard_id in self.actors and shard_id not in self.unreachable:
+            self.actors[shard_id].topology = topology
+            self.core.shard_holds(shard_id, topology.epoch)
+
+    def start(self, shard_id: str, node_id: str | None = None) -> None:
+        """A shard's process starts (again) and registers."""
+        self.starts += 1
+        before = self.actors.get(shard_id)
+        where = node_id or (before.node_id if before else "n0")
+        self.actors[shard_id] = Actor(where, 1000 + self.starts, 7000 + self.starts)
+        self.register(shard_id)
+
+    def register(self, shard_id: str) -> None:
+        if shard_id not in self.unreachable:
+            self.core.shard_reported(self.report(shard_id), self.now)
+
+    def report(self, shard_id: str, **changes: Any) -> ShardReport:
+        actor = self.actors[shard_id]
+        held = actor.topology.to_bytes() if actor.topology else None
+        return replace(ShardReport(shard_id, "h", actor.port, actor.node_id, actor.incarnation, held), **changes)
+
+    def lose(self, shard_id: str) -> None:
+        self.core.shard_lost(shard_id, self.actors[shard_id].incarnation, self.now)
+
+    def report_nodes(self, *changed: NodeReport) -> None:
+        self.nodes |= {each.node_id: each for each in changed}
+        self.core.nodes_reported(self.nodes.values())
+
+    def restart_router(self) -> None:
+        """The router comes back knowing nothing; whoever can be reached reports."""
+        self.core = RouterCore(self.config, self.now)
+        self.core.nodes_reported(self.nodes.values())
+        self.core.recover(list(self.actors), sorted(self.gateways), self.now)
+        for shard_id in self.actors:
+            self.register(shard_id)
+        for node_id in sorted(self.gateways):
+            self.core.gateway_reported(GatewayReport("h", 6400, node_id))
+
+    # What is
+
+    @property
+    def topology(self) -> Topology:
+        return self.core.topology
+
+    def state_of(self, shard_id: str) -> str:
+        return self.topology.shard(shard_id).state
+
+    def ids(self) -> list[str]:
+        return [shard.id for shard in self.topology.shards]
+
+
+def of(kind: type[Any], actions: list[Action]) -> list[Any]:
+    return [action for action in actions if isinstance(action, kind)]
