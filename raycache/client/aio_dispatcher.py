@@ -49,6 +49,7 @@ class AsyncDispatcher:
         self._channels: dict[Address, Channel] = {}
         self._searching: asyncio.Task[Exception | None] | None = None
         self._refreshes = 0
+        self._obstacle: Exception | None = None
         self._closed = False
         forks.watch(self)
 
@@ -133,6 +134,10 @@ class AsyncDispatcher:
     async def close(self) -> None:
         """Close all connections; operations from now on raise."""
         self._closed = True
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Close all connections; the next operation opens new ones."""
         if self._searching is not None:
             self._searching.cancel()
         self._drop(set(), CallerError("this handle was closed"))
@@ -170,7 +175,9 @@ class AsyncDispatcher:
         except TimeoutError as error:
             if isinstance(error, RayCacheError):
                 raise
-            raise attempts.final(failure) from failure
+            # A waiter without routes waits for the search, so what stops the search is what stops the waiter.
+            cause = self._obstacle if isinstance(failure, NoOwner) and self._obstacle is not None else failure
+            raise attempts.final(cause) from cause
 
     async def _ask_shard(self, shard_id: str, request: Request[T], deadline_s: float) -> T | None:
         routes = self._routes
@@ -232,10 +239,12 @@ class AsyncDispatcher:
             try:
                 found = await self._search(addresses, deadline_s)
             except RETRIED as error:
+                self._obstacle = error
                 if self._refresh_info is None:
                     raise
                 found = await self._ask_ray(self._refresh_info, error, deadline_s)
             if found is not None:
+                self._obstacle = None
                 self._adopt(found)
         except Exception as error:
             return error

@@ -18,6 +18,9 @@ def call(function: Callable[[], T]) -> Future[T]:
     """Run `function` in a thread of its own and return its future."""
     future: Future[T] = Future()
 
+    # A caller that gives up must not be able to cancel it: the thread could not set its result any more.
+    future.set_running_or_notify_cancel()
+
     def run() -> None:
         try:
             future.set_result(function())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import deque
 from typing import Final, Protocol, cast
 
@@ -211,7 +212,8 @@ async def open_connection(name: str, host: str, port: int, protocol: int, secret
         _close(connection)
         if isinstance(error, ShardUnavailableError):
             raise
-        text = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        # asyncio's own texts repeat the address and leave out the reason.
+        text = os.strerror(error.errno).lower() if error.errno else f"no answer in {timeout_s:g} s"
         raise ShardUnavailableError(f"{name}: {text}") from None
     except BaseException:
         _close(connection)

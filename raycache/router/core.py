@@ -15,6 +15,7 @@ How the shell drives it. `now_s` is monotonic time throughout.
    more, `shard_holds` and `gateway_holds` when somebody has taken a topology, `scale` on request.
 3. After each of these, and every few hundred milliseconds: `step(now_s)`, and carry out its actions in their order.
    A step without news returns nothing, and an action that failed may simply be dropped: it comes again.
+   Only a `CreateShard` that failed should be followed by `shard_removed`, or it comes again a minute later.
 4. `CreateShard` may find the actor there (`get_if_exists`): then ask it for its report. `RemoveShard` ends the actor
    and, once its name is free, says `shard_removed`; also where there was none. `CreateGateway` and `RemoveGateway`
    need no answer but the gateway's report.

@@ -108,7 +108,8 @@ _sub = partial(Command, group="server", parent="config", flags="admin noscript l
 COMMANDS = [
     container("config", "server", "Reads and changes settings.", [
         _sub(name="get", arity=-3, handler=get, summary="Returns settings by name or pattern."),
-        _sub(name="set", arity=-4, handler=set_, summary="Changes settings that may change."),
+        _sub(name="set", arity=-4, handler=set_, tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
+             summary="Changes settings that may change."),
         _sub(name="resetstat", arity=2, handler=resetstat, summary="Sets the counters to 0."),
         _sub(name="rewrite", arity=2, handler=rewrite, since="2.8.0", summary="Refused: there is no file."),
         Command(name="help", arity=2, flags="loading stale", parent="config", group="server", since="5.0.0",

@@ -126,7 +126,7 @@ COMMANDS = [
             summary="Returns facts and counters of the server."),
     Command(name="time", arity=1, flags="loading stale fast", handler=time, group="server", since="2.6.0",
             tips=("nondeterministic_output",), summary="Returns the server's time."),
-    Command(name="wait", arity=3, flags="noscript", handler=wait, group="generic", since="3.0.0", categories="blocking",
+    Command(name="wait", arity=3, flags="noscript", handler=wait, group="generic", since="3.0.0", categories="connection",
             tips=("request_policy:all_shards", "response_policy:agg_min"),
             summary="Returns how many replicas acknowledged the last write: 0, there are none."),
 ]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from raycache.cli.main import main
+from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError
 from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.topology import ShardInfo, Topology
-from raycache.cluster_status import ClusterStatus, ShardStatus
 
 
 class FakeCache:

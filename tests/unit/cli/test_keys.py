@@ -1,14 +1,11 @@
-"""`get`, `set`, `del` against a stand-in, and how values look."""
+"""`get`, `set`, `del` against a stand-in."""
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
 import pytest
-
-from raycache.cli import output
 
 
 @pytest.fixture(autouse=True)
@@ -62,31 +59,6 @@ def test_keys_are_the_bytes_of_the_command_line(run: Any, backend: Any) -> None:
     # An argument that is no UTF-8 reaches Python with stand-ins for its bytes.
     run("set", "features", b"\xff\x01".decode(errors="surrogateescape"), "2")
     assert set(backend.caches["features"].entries) == {"Zürich".encode(), b"\xff\x01"}
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("text", b"text\n"),
-        (b"\x00\xff", b"\x00\xff\n"),
-        ({"a": [1, 2.5, None]}, b'{"a": [1, 2.5, null]}\n'),
-        (True, b"true\n"),
-        ({1, 2}, b"{1, 2}\n"),
-        (datetime.date(2026, 1, 2), b"datetime.date(2026, 1, 2)\n"),
-    ],
-)
-def test_values_for_people(value: Any, shown: bytes, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    output.write_value(value)
-    assert capsysbinary.readouterr().out == shown
-
-
-def test_values_for_programs() -> None:
-    assert output.value_as_json("text") == '"text"'
-    assert output.value_as_json(b"text") == '"text"'
-    assert output.value_as_json({"a": b"b"}) == '{"a": "b"}'
-    for value in ({1, 2}, b"\xff", float("nan")):
-        with pytest.raises(ValueError, match="no JSON form"):
-            output.value_as_json(value)
 
 
 def test_get_json_refuses_what_has_no_json_form(run: Any, backend: Any) -> None:

@@ -76,7 +76,8 @@ def test_a_bug_keeps_its_traceback(run: Any, backend: Any) -> None:
 def test_an_interruption_is_code_130(run: Any, backend: Any) -> None:
     backend.failure = KeyboardInterrupt()
     outcome = run("up", "features")
-    assert (outcome.code, outcome.err) == (130, "raycache: interrupted\n")
+    # The empty line ends the one on which the terminal shows ^C.
+    assert (outcome.code, outcome.err) == (130, "\nraycache: interrupted\n")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

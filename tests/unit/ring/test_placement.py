@@ -93,7 +93,7 @@ print(hashlib.sha256(first.astype("<i2").tobytes() + second.astype("<i2").tobyte
 def test_every_process_makes_the_same_table_whatever_its_hash_seed() -> None:
     answers = {
         subprocess.run([sys.executable, "-c", FINGERPRINT], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
-                       capture_output=True, text=True, timeout=60).stdout.strip()
+                       capture_output=True, text=True).stdout.strip()
         for seed in ("0", "1", "4242")
     }
     assert len(answers) == 1
@@ -140,8 +140,7 @@ def test_from_any_table_only_what_must_move_moves(data: st.DataObject) -> None:
     old, limits = loads(before, count), caps(shards)
     whole = sum(shard.weight for shard in shards)
     must = int((before < 0).sum()) + sum(max(0, load - cap) for load, cap in zip(old, limits, strict=True))
-    lack = sum(max(0, math.floor(SLOT_COUNT * shard.weight / whole) - load)
-               for shard, load in zip(shards, old, strict=True))
+    lack = sum(max(0.0, SLOT_COUNT * shard.weight / whole - load) for shard, load in zip(shards, old, strict=True))
     assert must <= int((before != after).sum()) <= max(must, lack)
 
 

@@ -58,10 +58,10 @@ def test_no_wish_fits_even_where_more_is_promised_than_there_is() -> None:
 def test_shards_start_without_the_cpus_that_are_not_there() -> None:
     world = World(cpus_per_shard=2.0, nodes=0)
     world.report_nodes(node(0, cpus=5))
-    creates = of(CreateShard, world.step())
-    assert [create.cpus for create in creates] == [2.0, 2.0, 0.0]
+    actions = world.step()
+    assert [create.cpus for create in of(CreateShard, actions)] == [2.0, 2.0, 0.0]
     assert world.core.warnings == ("a reservation of 2 CPUs does not fit for s2: running without one",)
-    world.carry_out(creates)
+    world.carry_out(actions)
     assert world.settle().core.is_settled
     assert len(world.core.warnings) == 1
 
