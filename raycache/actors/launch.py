@@ -11,8 +11,9 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import ray
 
@@ -21,12 +22,14 @@ from raycache.actors.environment import ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name
 from raycache.actors.shard import Door
 from raycache.client.info import ConnectionInfo
+from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
-from raycache.cluster_status import ClusterStatus, ShardStatus
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOPBACK: Final = "127.0.0.1"
 DEFAULT_MEMORY: Final = "768MiB"
@@ -142,7 +145,7 @@ def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
     if not 1 <= shards <= 1000:
         raise ValueError(f"shards must be 1 to 1,000, not {shards}")
     ensure_initialized(start=False)
-    calls.scale(_router(name), shards, _CALL_TIMEOUT_S)
+    _ask_router(name, lambda router: calls.scale(router, shards, _CALL_TIMEOUT_S))
     return _wait_until_serving(name, timeout_s, None, existed=True, shards=shards)
 
 
@@ -184,15 +187,19 @@ def _not_found(name: str) -> ClusterNotFoundError:
 
 def _describe(name: str, *, with_stats: bool = False) -> dict[str, Any]:
     ensure_initialized(start=False)
+    return _ask_router(name, lambda router: calls.describe(router, _CALL_TIMEOUT_S, with_stats=with_stats))
+
+
+def _ask_router(name: str, call: Callable[[calls.RouterHandle], T]) -> T:
+    """Call the router; wait while Ray restarts it (half a second). Only for calls that may run twice."""
     router = _router(name)
     deadline_s = time.monotonic() + _CALL_TIMEOUT_S
     while True:
         try:
-            return calls.describe(router, _CALL_TIMEOUT_S, with_stats=with_stats)
+            return call(router)
         except ray.exceptions.ActorDiedError:
             raise _not_found(name) from None
         except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError) as error:
-            # The router is being restarted; that takes Ray half a second.
             if time.monotonic() > deadline_s:
                 raise ShardUnavailableError(f"the router of cluster {name} does not answer: {error}") from error
             time.sleep(_POLL_S)

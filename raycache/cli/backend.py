@@ -6,12 +6,13 @@ What lives here: one small interface and its one real implementation, which impo
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from raycache.client.sync import Cache
-    from raycache.ring.topology import Topology
     from raycache.cluster_status import ClusterStatus
+    from raycache.ring.topology import Topology
 
 
 class Backend(Protocol):
@@ -41,12 +42,23 @@ class Backend(Protocol):
     def connect(self, name: str) -> Cache: ...
 
 
+def quiet_ray() -> None:
+    """Silence what Ray says about its own affairs; what a user must know of them our errors say.
+
+    Importing Ray sets the level of its logger, so this comes after it.
+    """
+    import ray  # noqa: F401
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
 class RayBackend:
     """The real one: everything goes to `raycache.actors` and `raycache.connect`."""
 
     def attach(self, *, start: bool) -> bool:
         from raycache.actors import environment
 
+        quiet_ray()
         was_running = environment.running_address() is not None
         environment.ensure_ray_running(start=start)
         return not was_running

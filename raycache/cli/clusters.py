@@ -11,9 +11,9 @@ import click
 
 from raycache.cli import output
 from raycache.cli.backend import Backend
+from raycache.cluster_status import ClusterStatus
 from raycache.config import POLICIES, ClusterConfig, parse_bytes
 from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
-from raycache.cluster_status import ClusterStatus
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 SHARDS = click.IntRange(1, 1000)

@@ -17,9 +17,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import format_bytes
 from raycache.ring.slots import SLOT_COUNT
-from raycache.cluster_status import ClusterStatus, ShardStatus
 
 # Into a file or a pipe nothing is wrapped or cut: a line there is a record.
 _PIPE_WIDTH = 250

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from raycache.cluster_status import ShardStatus
 from raycache.config import format_bytes
 from raycache.demo.settings import DemoSettings, Progress
 from raycache.demo.tally import Latencies, Tally
-from raycache.cluster_status import ShardStatus
 
 LINE_EVERY_S = 2.0
 _BAR_WIDTH = 40
@@ -71,7 +71,7 @@ class Display:
         self._last = progress
         if self._live is not None:
             self._live.update(_screen(progress))
-        elif self._clock() >= self._next_line_s:
+        elif progress.tally.lookups and self._clock() >= self._next_line_s:
             self._next_line_s = self._clock() + LINE_EVERY_S
             self._console.print(line(progress), highlight=False)
 

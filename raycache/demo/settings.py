@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from raycache.demo.tally import Tally
 from raycache.cluster_status import ShardStatus
+from raycache.demo.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,13 @@ class DemoSettings:
     seconds: float | None = 20.0
     """How long the readers read; None: until the trace ends."""
     shards: int = 3
-    memory: str = "24MiB"
+    memory: str = "9MiB"
+    """So little that the default run fills it, and the policy has something to decide."""
     policy: str = "lru"
     readers: int = 3
     trace: Path | None = None
     """A recorded trace to replay; None: Zipf popularity."""
-    skew: float = 1.0
+    skew: float = 1.1
     seed: int = 1
 
     def __post_init__(self) -> None:

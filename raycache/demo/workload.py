@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from raycache.demo.database import Question
 
-MAX_RADIUS_KM = 500
+MAX_RADIUS_KM = 300
 """The radius of the first question about an airport; each further one about the same airport asks 1 km less."""
 
 _BLOCK = 4096
@@ -84,7 +84,7 @@ def read_trace(path: Path) -> TraceWorkload:
             keys.extend(int(line.split(None, 1)[0]) for line in lines)
         except (ValueError, IndexError, gzip.BadGzipFile):
             raise ValueError(
-                f"{path.name}, line {len(keys) + 1}: no key number; each line is a request and starts with its key's number"
+                f"{path.name}, line {len(keys) + 1}: each line must start with the number of the key asked for"
             ) from None
     if not keys or min(keys) < 0:
         raise ValueError(f"{path.name}: {'it is empty' if not keys else 'a key number is negative'}")

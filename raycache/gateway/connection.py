@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 COMMANDS_PER_TURN: Final = 64
 """About 0.5 ms of forwarded commands: what one client may take before the others have their turn."""
 
+BACKLOG_BYTES: Final = 256 * 1024
+"""What may have been read and not begun before the socket is left unread. Not 0, because a socket that is not
+read does not tell that its client has gone."""
+
 
 class Place:
     """Where one reply goes in the client's order."""
@@ -69,6 +73,7 @@ class ClientConnection(asyncio.Protocol):
         self._partial_since_s: float | None = None
         self._unread_bytes = 0
         self._partial_bytes = 0
+        self._backlog_bytes = 0
 
     # The socket
 
@@ -87,6 +92,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
+        self._backlog_bytes += len(data)
         if not self._is_queued:
             self._run()
 
@@ -198,7 +204,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._places and (self.conversation.session.closing or is_broken):
             self._say_goodbye()
             return
-        if self.parser.ready and self._may_start():
+        if not self.parser.ready:
+            self._backlog_bytes = 0
+        elif self._may_start():
             self._run_soon()
         self._set_reading()
 
@@ -210,8 +218,8 @@ class ClientConnection(asyncio.Protocol):
         self.transport.close()
 
     def _set_reading(self) -> None:
-        """Read the socket only while what came from it has been started."""
-        wanted = self._paused_since_s is None and not self.parser.ready
+        """Read the socket only while nearly all that came from it has been started."""
+        wanted = self._paused_since_s is None and self._backlog_bytes < BACKLOG_BYTES
         if wanted != self._is_reading and not self.transport.is_closing():
             self._is_reading = wanted
             if wanted:

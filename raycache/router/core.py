@@ -54,14 +54,19 @@ class RouterCore:
 
     # What was observed
 
-    def recover(self, shard_ids: Iterable[str], gateway_node_ids: Iterable[str], now_s: float) -> None:
+    def recover(
+        self, shard_ids: Iterable[str], gateway_node_ids: Iterable[str], now_s: float, *, fallback_epoch: int = 0
+    ) -> None:
         """Say which actors exist already. Until their shards have reported, or the wait is over, `step` does nothing.
 
+        Args:
+            fallback_epoch: surely above every epoch so far, for when these actors were all restarted and hold no
+                topology while clients still do: the Unix time in seconds will do.
         Raises:
             ValueError: an id is none of a shard.
         """
         state = self._state
-        state.started_at_s = now_s
+        state.started_at_s, state.fallback_epoch = now_s, fallback_epoch
         for shard_id in shard_ids:
             state.shards[index_of(shard_id)] = ShardRecord(index_of(shard_id), Phase.STARTING, now_s)
             state.awaited.add(shard_id)

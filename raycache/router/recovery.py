@@ -19,8 +19,8 @@ has, and an epoch must never mean two things. The router before made far fewer t
 
 def take_over(state: RouterState, now_s: float) -> None:
     """Adopt what the reports have shown, when the wait is over; or later, if only then somebody shows a topology."""
-    if state.topology.epoch == 0 and state.awaited:
-        state.epoch_floor = max(state.epoch_floor, (state.best_seen.epoch if state.best_seen else 0) + RECOVERY_JUMP)
+    if not state.is_recovered:
+        _raise_floor(state)
     if state.topology.epoch == 0 and state.best_seen is not None:
         _adopt(state, state.best_seen, now_s)
     elif not state.is_recovered:
@@ -29,6 +29,14 @@ def take_over(state: RouterState, now_s: float) -> None:
     # Who is late is late: from here on a report is one like any other.
     state.awaited.clear()
     state.is_recovered = True
+
+
+def _raise_floor(state: RouterState) -> None:
+    """Keep clear of epochs that the router before may have made, and that nobody has shown."""
+    if state.best_seen is None and (state.shards or state.gateways):
+        state.epoch_floor = state.fallback_epoch
+    if state.awaited:
+        state.epoch_floor += RECOVERY_JUMP
 
 
 def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:

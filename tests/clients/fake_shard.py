@@ -32,6 +32,7 @@ class FakeShard:
 
     def __init__(self, script: Script) -> None:
         self.script = script
+        self.greeting = b"+hello\r\n"
         self.seen: list[list[bytes]] = []
         self.port = 0
         self.connections = 0
@@ -68,8 +69,7 @@ class FakeShard:
 
     async def _answer(self, argv: list[bytes]) -> bytes:
         if argv[0] == b"HELLO":
-            greeting = self.script(argv)
-            return greeting if isinstance(greeting, bytes) and greeting.startswith(b"-NO") else b"+hello\r\n"
+            return self.greeting
         self.seen.append(argv)
         reply = self.script(argv)
         return reply if isinstance(reply, bytes) else await reply

@@ -41,8 +41,6 @@ async def test_moved_refreshes_once_for_all_who_wait_and_tries_again() -> None:
         assert on.refreshes == 1
         for number in range(20):
             assert on.shards[1].seen.count([b"SET", A0.encode(), b"%d" % number]) == 5
-        values = [int(argv[2]) for argv in on.shards[1].seen]
-        assert values == sorted(values) or len(clients) > 1
 
 
 async def test_retried_commands_of_one_client_keep_their_order() -> None:
@@ -148,8 +146,8 @@ async def test_a_reply_of_the_wrong_type_is_one_commands_error() -> None:
 
 
 async def test_a_shard_that_refuses_the_secret_is_said_to() -> None:
-    refusal = b"-NOAUTH wrong secret\r\n"
-    async with stage(says(refusal), says(b"+x\r\n"), secret="s3cret") as on:
+    async with stage(says(b"+a\r\n"), says(b"+b\r\n"), secret="s3cret") as on:
+        on.shards[0].greeting = b"-NOAUTH wrong secret\r\n"
         (reply,) = await (await on.client()).ask(f"GET {A0}")
         assert b"refused the gateway: NOAUTH wrong secret" in reply
 
@@ -226,9 +224,9 @@ async def test_a_watch_whose_connection_broke_counts_as_changed() -> None:
         on.shards[0].script = lambda argv: b"+OK\r\n" if argv[0] == b"WATCH" else transactional(argv)
         await client.ask(f"WATCH {A0}")
         await on.shards[0].stop()
-        await until(lambda: any(connection.is_lost for connection in on.gateway.pool._connections) or True)
         await on.shards[0].start(on.shards[0].port)
-        await asyncio.sleep(0.01)
+        await client.ask(f"GET {A1}")
+        await until(lambda: on.gateway.pool.connection_count == 1)
         assert (await client.ask("MULTI", f"INCR {A0}", "EXEC"))[2] == b"*-1\r\n"
         assert [b"INCR", A0.encode()] not in on.shards[0].seen
 
@@ -271,7 +269,7 @@ async def test_a_client_that_leaves_in_the_middle_harms_nobody() -> None:
         leaver, friend = await on.client(), await on.client()
         leaver.send(f"GET {A0}", f"WATCH {A1}", f"MGET {A0} {A1}")
         friend.send(f"GET {B0}")
-        await until(lambda: on.shards[0].seen)
+        await until(lambda: on.shards[0].seen and len(on.gateway.connections) == 2)
         leaver.writer.transport.abort()
         await until(lambda: len(on.gateway.connections) == 1)
         release.set()

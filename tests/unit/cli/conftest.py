@@ -97,10 +97,21 @@ class FakeBackend:
 
 def shard_statuses(count: int) -> tuple[ShardStatus, ...]:
     return tuple(
-        ShardStatus(f"s{i}", "up", "10.0.0.1", f"10.0.0.1:{7000 + i}", 16384 // count, entries=1000 + i, used_bytes=2048,
-                    capacity_bytes=1 << 20, hits=75 if i else 0, misses=25 if i else 0, commands_per_s=1234.4)
+        ShardStatus(
+            f"s{i}",
+            "up",
+            "10.0.0.1",
+            f"10.0.0.1:{7000 + i}",
+            16384 // count,
+            entries=1000 + i,
+            used_bytes=2048,
+            capacity_bytes=1 << 20,
+            hits=75 if i else 0,
+            misses=25 if i else 0,
+            commands_per_s=1234.4,
+        )
         for i in range(count)
-    )  # fmt: skip
+    )
 
 
 def cluster_status(name: str, *, shards: int = 3, memory: int = 256 << 20, policy: str = "lru") -> ClusterStatus:

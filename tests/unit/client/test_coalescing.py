@@ -74,7 +74,8 @@ def test_writes_of_one_turn_leave_in_one_write(peer: Any, info: ConnectionInfo, 
 
     async def work() -> None:
         async with AsyncCache(info) as cache:
-            await asyncio.gather(*(cache.set(f"k{i}", i) for i in range(50)), *(cache.delete(f"k{i}") for i in range(50)))
+            keys = [f"k{i}" for i in range(50)]
+            await asyncio.gather(*(cache.set(key, 1) for key in keys), *(cache.delete(key) for key in keys))
 
     run(work())
     assert writes == [100]
@@ -158,7 +159,8 @@ def test_moved_refreshes_once_for_all_waiters(new_peer: Any, describe: Any, topo
 
     async def work() -> list[Any]:
         async with AsyncCache(describe(old)) as cache:
-            return await asyncio.gather(*(cache.get(f"k{i}") for i in range(200)), *(cache.set(f"s{i}", i) for i in range(9)))
+            sets = (cache.set(f"s{i}", i) for i in range(9))
+            return await asyncio.gather(*(cache.get(f"k{i}") for i in range(200)), *sets)
 
     assert run(work())[:2] == [b"k0", b"k1"]
     assert len(old.named(b"RC.TOPOLOGY") + new.named(b"RC.TOPOLOGY")) == 1

@@ -13,7 +13,7 @@ from raycache.resp import encode
 
 
 def parsed(reply: bytes) -> object:
-    reader = hiredis.Reader(convertSetsToLists=False)
+    reader = hiredis.Reader()
     reader.feed(reply)
     return reader.gets()
 
@@ -57,7 +57,8 @@ def test_sets_and_pushes_are_arrays_in_resp2() -> None:
     assert encode.push(members, 3) == b">2\r\n:1\r\n:2\r\n"
 
 
-@pytest.mark.parametrize(("number", "text"), [(1.5, b"1.5"), (3.0, b"3"), (-0.1, b"-0.1"), (math.inf, b"inf"), (-math.inf, b"-inf"),
+@pytest.mark.parametrize(("number", "text"),
+                         [(1.5, b"1.5"), (3.0, b"3"), (-0.1, b"-0.1"), (math.inf, b"inf"), (-math.inf, b"-inf"),
                                               (math.nan, b"nan"), (1e300, b"1e+300")])
 def test_doubles(number: float, text: bytes) -> None:
     assert encode.double(number, 3) == b",%b\r\n" % text

@@ -117,6 +117,17 @@ def test_the_number_of_shards_is_the_one_of_before_not_of_the_first_start() -> N
     assert sorted(world.actors) == ["s0", "s1"]
 
 
+def test_a_gateway_may_hold_the_newest() -> None:
+    world = World().settle()
+    for actor in world.actors.values():
+        actor.topology = None
+    before = world.topology
+    world.restart_router()
+    world.settle()
+    assert np.array_equal(world.topology.owners, before.owners)
+    assert world.topology.epoch > before.epoch
+
+
 def test_newcomers_that_were_not_dealt_in_yet_are_still_wanted() -> None:
     world = World().settle()
     world.core.scale(4)
@@ -162,13 +173,15 @@ def test_where_nobody_holds_a_topology_the_shards_are_dealt_anew() -> None:
     world = World(nodes=5).settle()
     world.core.scale(5)
     world.settle()
+    before = world.topology.epoch
     for actor in world.actors.values():
         actor.topology = None
-    world.epochs = [0]
+    world.gateways = dict.fromkeys(world.gateways)
     world.restart_router()
     world.settle()
     assert world.core.wanted_shards == 5
     assert len(world.topology.shares()) == 5
+    assert world.topology.epoch > before  # clients still hold the old one
 
 
 def test_a_topology_that_shows_up_after_the_wait_is_still_taken() -> None:

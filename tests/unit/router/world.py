@@ -49,7 +49,7 @@ class World:
         self.config = ClusterConfig("c", shards=shards, **config)
         self.nodes = {f"n{number}": node(number) for number in range(nodes)}
         self.actors: dict[str, Actor] = {}
-        self.gateways: set[str] = set()
+        self.gateways: dict[str, Topology | None] = {}
         self.unreachable: set[str] = set()
         self.starts = 0
         self.epochs = [0]
@@ -76,16 +76,18 @@ class World:
                     self.start(shard_id, node_id)
                 case RemoveShard(shard_id):
                     self.actors.pop(shard_id, None)
+                    self.unreachable.discard(shard_id)
                     self.core.shard_removed(shard_id, self.now)
                 case CreateGateway(node_id):
-                    self.gateways.add(node_id)
-                    self.core.gateway_reported(GatewayReport("h", 6400, node_id))
+                    self.gateways[node_id] = None
+                    self.register_gateway(node_id)
                 case RemoveGateway(node_id):
-                    self.gateways.discard(node_id)
+                    self.gateways.pop(node_id, None)
                 case PushTopology(topology, shard_ids, gateway_node_ids):
                     for shard_id in shard_ids:
                         self.deliver(shard_id, topology)
-                    for node_id in gateway_node_ids:
+                    for node_id in self.gateways.keys() & set(gateway_node_ids):
+                        self.gateways[node_id] = topology
                         self.core.gateway_holds(node_id, topology.epoch)
 
     def settle(self, after_s: float = 0.0) -> World:
@@ -115,6 +117,10 @@ class World:
         if shard_id not in self.unreachable:
             self.core.shard_reported(self.report(shard_id), self.now)
 
+    def register_gateway(self, node_id: str) -> None:
+        held = self.gateways[node_id]
+        self.core.gateway_reported(GatewayReport("h", 6400, node_id, held.to_bytes() if held else None))
+
     def report(self, shard_id: str, /, **changes: Any) -> ShardReport:
         actor = self.actors[shard_id]
         held = actor.topology.to_bytes() if actor.topology else None
@@ -131,11 +137,11 @@ class World:
         """The router comes back knowing nothing; whoever can be reached reports."""
         self.core = RouterCore(self.config, self.now)
         self.core.nodes_reported(self.nodes.values())
-        self.core.recover(list(self.actors), sorted(self.gateways), self.now)
+        self.core.recover(list(self.actors), sorted(self.gateways), self.now, fallback_epoch=max(self.epochs) + 1)
         for shard_id in self.actors:
             self.register(shard_id)
         for node_id in sorted(self.gateways):
-            self.core.gateway_reported(GatewayReport("h", 6400, node_id))
+            self.register_gateway(node_id)
 
     # What is
 

@@ -77,9 +77,13 @@ def test_a_secret_that_is_not_demanded_can_be_shown() -> None:
     assert shard.run("AUTH other").startswith("WRONGPASS")
 
 
-@pytest.mark.parametrize("line", ["GET {}", "SET {} v", "SET {} v EX 10", "DEL {}", "EXISTS {}", "TTL {}", "INCR {}", "APPEND {} x",
-                                  "MSET a 1 {} 2", "RENAME a {}", "COPY a {}", "EXPIRE {} 10", "SETRANGE {} 5 x", "STRLEN {}",
-                                  "RC.GET {}", "RC.SET {} 0 v 0", "RC.CAS {} 0 0 v 0", "RC.INCRBY {} 1 0", "WATCH {}", "GETEX {}",
+@pytest.mark.parametrize("line",
+                         ["GET {}", "SET {} v", "SET {} v EX 10", "DEL {}", "EXISTS {}", "TTL {}", "INCR {}",
+                          "APPEND {} x",
+                                  "MSET a 1 {} 2", "RENAME a {}", "COPY a {}", "EXPIRE {} 10", "SETRANGE {} 5 x",
+                                  "STRLEN {}",
+                                  "RC.GET {}", "RC.SET {} 0 v 0", "RC.CAS {} 0 0 v 0", "RC.INCRBY {} 1 0", "WATCH {}",
+                                  "GETEX {}",
                                   "OBJECT ENCODING {}", "MSETNX {} 1", "TYPE {}", "PERSIST {}", "SETNX {} 1"])
 def test_a_key_over_the_limit_is_refused_and_changes_nothing(shard: Shard, line: str) -> None:
     shard.run("SET a 1")
@@ -89,7 +93,9 @@ def test_a_key_over_the_limit_is_refused_and_changes_nothing(shard: Shard, line:
     assert shard.run("GET a") == b"1"
 
 
-@pytest.mark.parametrize("line", ["SET k {}", "SET k {} EX 5", "SETNX k {}", "SETEX k 5 {}", "GETSET k {}", "APPEND k {}", "MSET a 1 k {}",
+@pytest.mark.parametrize("line",
+                         ["SET k {}", "SET k {} EX 5", "SETNX k {}", "SETEX k 5 {}", "GETSET k {}", "APPEND k {}",
+                          "MSET a 1 k {}",
                                   "SETRANGE k 2097152 x", "RC.SET k 0 {} 0", "RC.MSET 0 0 k {}"])
 def test_a_value_over_the_limit_is_refused_and_changes_nothing(line: str) -> None:
     shard = Shard(limits=Limits(max_value_bytes=1 << 20))
@@ -98,7 +104,8 @@ def test_a_value_over_the_limit_is_refused_and_changes_nothing(line: str) -> Non
     assert len(shard.store) == 0
 
 
-@pytest.mark.parametrize("line", ["SET k {}", "RC.SET k 0 {} 0", "APPEND k {}", "SETRANGE k 3000000 x", "SET k {} EX 7"])
+@pytest.mark.parametrize("line",
+                         ["SET k {}", "RC.SET k 0 {} 0", "APPEND k {}", "SETRANGE k 3000000 x", "SET k {} EX 7"])
 def test_a_value_larger_than_the_shard_says_so(line: str) -> None:
     shard = Shard(capacity_bytes=1 << 20)
     shard.run("SET other 1")
@@ -160,7 +167,8 @@ def test_statistics_count_what_happened(shard: Shard) -> None:
     for line in ("SET a 1", "GET a", "GET b", "NOSUCH", "DEL a"):
         shard.run(line)
     stats = shard.core.stats()
-    assert {name: stats[name] for name in ("hits", "misses", "commands", "errors", "deleted", "entries", "connections")} == {
+    assert {name: stats[name]
+            for name in ("hits", "misses", "commands", "errors", "deleted", "entries", "connections")} == {
         "hits": 1, "misses": 1, "commands": 5, "errors": 1, "deleted": 1, "entries": 0, "connections": 1}
 
 
@@ -169,7 +177,8 @@ def test_an_unexpected_wrong_type_is_refused_everywhere(shard: Shard) -> None:
     shard.store = shard.core.store = type(shard.store)(capacity_bytes=1 << 20, policy=shard.store.policy.fresh(),
                                                        weigh=lambda key, value: 100)
     shard.core.get, shard.core.put = shard.store.get, shard.store.put
-    for line in ("GET k", "GETSET k v", "APPEND k v", "INCR k", "INCRBYFLOAT k 1", "STRLEN k", "GETRANGE k 0 1", "SETRANGE k 0 v",
+    for line in ("GET k", "GETSET k v", "APPEND k v", "INCR k", "INCRBYFLOAT k 1", "STRLEN k", "GETRANGE k 0 1",
+                 "SETRANGE k 0 v",
                  "GETDEL k", "GETEX k", "SET k v GET", "RC.GET k", "RC.GETV k", "RC.INCRBY k 1 0"):
         shard.store.put(b"k", ["a", "list"], 0, None, shard.core.now_ms)
         assert shard.run(line) == "WRONGTYPE Operation against a key holding the wrong kind of value"
