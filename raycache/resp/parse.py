@@ -46,12 +46,13 @@ class RequestParser:
     malformed input `error` is set, further input is ignored, and the commands before it stand.
     """
 
-    __slots__ = ("_held", "_limits", "_max_command_bytes", "_pending", "_reader", "_size_probe", "_suspects",
-                 "_suspects_when_large", "error", "ready")
+    __slots__ = ("_give", "_held", "_limits", "_max_command_bytes", "_pending", "_reader", "_size_probe", "_suspects",
+                 "_suspects_when_large", "_take", "error", "ready")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._reader = hiredis.Reader(notEnoughData=_NEED_DATA)
+        self._give, self._take = self._reader.feed, self._reader.gets
         size_digits = len(str(limits.max_value_bytes))
         self._size_probe = b"$" + b"0" * size_digits
         self._suspects = re.compile(rb"\*[0-9]{2,}|\$[0-9]{%d,}" % size_digits)
@@ -75,9 +76,22 @@ class RequestParser:
         return self._pending
 
     def feed(self, data: bytes) -> None:
-        """Take in what the socket gave; complete commands are in `ready` afterwards."""
-        if self.error is not None:
-            return
+        """Take in what the socket gave; complete commands are in `ready` afterwards. `data` is not empty."""
+        if not self._pending and not self._held and data[0] == 0x2A and data[-1] == 0x0A:
+            # The usual case, without the detours: whole frames, and none of them long.
+            probe = data.translate(_DIGITS_TO_ZERO)
+            if b"*00" not in probe and self._size_probe not in probe:
+                self._pending = len(data)
+                self._give(data)
+                try:
+                    self._drain()
+                except ProtocolError as error:
+                    self._fail(error)
+                return
+        if self.error is None:
+            self._feed_carefully(data)
+
+    def _feed_carefully(self, data: bytes) -> None:
         self._pending += len(data)
         if self._held:
             data, self._held = self._held + data, b""
@@ -89,7 +103,11 @@ class RequestParser:
             if self._pending > self._max_command_bytes:
                 raise ProtocolError("Protocol error: command larger than the limit")
         except ProtocolError as error:
-            self.error = error
+            self._fail(error)
+
+    def _fail(self, error: ProtocolError) -> None:
+        self.error = error
+        self._pending = max(self._pending, 1)  # never the usual case again
 
     def next(self) -> list[bytes] | None:
         """Return the oldest complete command, or None when more bytes are needed.
@@ -139,7 +157,7 @@ class RequestParser:
 
     def _drain(self) -> None:
         """Move complete commands from hiredis to `ready`."""
-        gets, append = self._reader.gets, self.ready.append
+        gets, append = self._take, self.ready.append
         try:
             argv: Any = gets()
             while argv is not _NEED_DATA:

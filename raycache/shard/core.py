@@ -25,9 +25,9 @@ from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.owned import OwnedSlots
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
+from raycache.shard.statistics import statistics_of
 from raycache.shard.watch import WatchedKeys
-from raycache.store import Entry, Store, StoreFullError, StoreStats
-from raycache.store.weight import TIMER_BYTES, weigher
+from raycache.store import Store, StoreFullError, StoreStats
 
 log = logging.getLogger(__name__)
 
@@ -194,14 +194,14 @@ class ShardCore:
         return encode.QUEUED
 
     def in_steps(self, session: Session, steps: Steps) -> Steps:
-        """Return `steps` with its failures turned into replies, ending early if its slots move meanwhile."""
-        command, topology = session.command, self.slots.topology
+        """Return `steps` with its failures turned into replies, ending early if slots leave meanwhile."""
+        command, losses = session.command, self.slots.losses
         assert command is not None
         try:
             while True:
                 next(steps)
                 yield
-                if self.slots.topology is not topology:
+                if command.first_key and self.slots.losses != losses:
                     return self._counted(MOVED_MEANWHILE)
         except StopIteration as stop:
             reply: bytes = stop.value
@@ -239,20 +239,9 @@ class ShardCore:
         self.now_ms = now_ms
         more = self.store.step(now_ms, budget)
         if self.slots.has_stale:
-            more = self.slots.sweep(self.store, now_ms, budget) or more
+            more = self.slots.sweep(self.store, now_ms, budget // 2) or more
             self.owns_all = self.slots.owns_all
         return more
-
-    def port(self) -> int:
-        """Return the port that the topology names for this shard, 0 where it names none."""
-        topology = self.slots.topology
-        return next((shard.port for shard in topology.shards if shard.id == self.shard_id),
-                    0) if topology is not None else 0
-
-    def charge_of(self, entry: Entry) -> int:
-        """Return the bytes that `entry` is charged."""
-        weigh = weigher(self.store.policy.entry_bytes)
-        return weigh(entry.key, entry.value) + (TIMER_BYTES if entry.expires_ms is not None else 0)
 
     def set_max_value_bytes(self, limit: int) -> None:
         """Take values up to `limit` bytes from now on."""
@@ -268,20 +257,7 @@ class ShardCore:
 
     def stats(self) -> dict[str, Any]:
         """Return the shard's statistics, plain enough for msgpack. The shell's own fields come with them."""
-        store, topology = self.store, self.slots.topology
-        counted = store.stats
-        return {
-            "shard_id": self.shard_id, "epoch": topology.epoch if topology is not None else 0,
-            "slots": self.slots.count,
-            "entries": len(store), "entries_with_ttl": store.entries_with_ttl,
-            "used_bytes": store.used_bytes, "capacity_bytes": store.capacity_bytes, "policy": self.policy,
-            "hits": counted.hits, "misses": counted.misses, "inserts": counted.inserts, "updates": counted.updates,
-            "evicted": counted.evicted, "expired": counted.expired, "deleted": counted.deleted,
-            "rejected": counted.rejected,
-            "commands": self.commands, "errors": self.errors, "failures": self.failures,
-            "connections": len(self.sessions), "uptime_s": (self.now_ms - self.started_ms) / 1000,
-            **self.info(),
-        }
+        return statistics_of(self)
 
 
 def _silenced(steps: Steps) -> Steps:

@@ -37,6 +37,13 @@ class OwnedSlots:
         self._stale = bytearray(SLOT_COUNT)
         self._cursor = 0
         self.has_stale = False
+        self.losses = 0
+        """How often slots that were served stopped being so: a command under way looks whether that happened."""
+
+    def port(self) -> int:
+        """Return the port that the topology names for this shard, 0 where it names none."""
+        shards = self.topology.shards if self.topology is not None else ()
+        return next((shard.port for shard in shards if shard.id == self.shard_id), 0)
 
     def set(self, topology: Topology) -> bool:
         """Take over `topology` if its epoch is newer; return whether it was."""
@@ -60,6 +67,7 @@ class OwnedSlots:
         mine = np.zeros(SLOT_COUNT, dtype=np.uint8)
         mine[self.topology.slots_of(self.shard_id)] = 1
         owned = mine & (1 - np.frombuffer(bytes(self._stale), dtype=np.uint8))
+        self.losses += bool((np.frombuffer(bytes(self.owned), dtype=np.uint8) & (1 - owned)).any())
         self.owned[:] = owned.tobytes()
         self.owns_all = bool(owned.all())
 

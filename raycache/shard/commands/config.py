@@ -35,7 +35,7 @@ def settings(core: ShardCore) -> dict[str, str]:
         "maxmemory": str(core.store.capacity_bytes),
         "maxmemory-policy": POLICY_NAMES.get(core.policy, core.policy),
         "maxclients": str(core.limits.max_connections),
-        "port": str(core.port()),
+        "port": str(core.slots.port()),
         "proto-max-bulk-len": str(core.max_value_bytes),
         "cluster-enabled": "yes" if core.topology is not None else "no",
     }

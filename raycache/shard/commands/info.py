@@ -31,7 +31,8 @@ def _server(core: ShardCore) -> Fields:
     uptime_s = max(0, core.now_ms - core.started_ms) // 1000
     return {
         "redis_version": REDIS_VERSION, "redis_mode": "cluster" if core.topology is not None else "standalone",
-        "arch_bits": 64, "multiplexing_api": "asyncio", "tcp_port": core.port(), "server_time_usec": core.now_ms * 1000,
+        "arch_bits": 64, "multiplexing_api": "asyncio", "tcp_port": core.slots.port(),
+        "server_time_usec": core.now_ms * 1000,
         "uptime_in_seconds": uptime_s, "uptime_in_days": uptime_s // 86400, "hz": 10,
     }
 
@@ -126,7 +127,8 @@ COMMANDS = [
             summary="Returns facts and counters of the server."),
     Command(name="time", arity=1, flags="loading stale fast", handler=time, group="server", since="2.6.0",
             tips=("nondeterministic_output",), summary="Returns the server's time."),
-    Command(name="wait", arity=3, flags="noscript", handler=wait, group="generic", since="3.0.0", categories="connection",
+    Command(name="wait", arity=3, flags="noscript", handler=wait, group="generic", since="3.0.0",
+            categories="connection",
             tips=("request_policy:all_shards", "response_policy:agg_min"),
             summary="Returns how many replicas acknowledged the last write: 0, there are none."),
 ]

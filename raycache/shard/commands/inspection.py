@@ -17,6 +17,7 @@ from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, cont
 from raycache.store import Entry
 from raycache.store.policies.lfu import LfuEntry
 from raycache.store.policies.plain_lfu import PlainLfuEntry
+from raycache.store.weight import TIMER_BYTES, weigher
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -73,7 +74,10 @@ def memory_usage(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """MEMORY USAGE key [SAMPLES count]: what the entry is charged, tables and all."""
     _check_samples(argv[3:])
     entry = _found(core, argv)
-    return encode.integer(core.charge_of(entry)) if entry is not None else NULLS[session.protocol]
+    if entry is None:
+        return NULLS[session.protocol]
+    charge = weigher(core.store.policy.entry_bytes)(entry.key, entry.value)
+    return encode.integer(charge + (TIMER_BYTES if entry.timer is not None else 0))
 
 
 def _check_samples(words: list[bytes]) -> None:

@@ -21,7 +21,7 @@ def frame(*argv: bytes) -> bytes:
 def parse(chunks: list[bytes], limits: Limits = SMALL) -> tuple[list[list[bytes]], str | None]:
     parser = RequestParser(limits)
     commands = []
-    for chunk in chunks:
+    for chunk in filter(None, chunks):
         parser.feed(chunk)
         while parser.ready:
             commands.append(parser.ready.popleft())

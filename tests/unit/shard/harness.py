@@ -9,6 +9,7 @@ import hiredis
 
 from raycache.config import Limits
 from raycache.resp.parse import split_inline
+from raycache.shard.commands.command import Reply
 from raycache.shard.core import ShardCore
 from raycache.shard.session import Session
 from raycache.store import Store, make_policy
@@ -24,6 +25,18 @@ def parsed(reply: bytes) -> Any:
     assert not reader.has_data(), f"{reply!r} is more than one reply"
     assert value is not False, f"{reply!r} is no whole reply"
     return value
+
+
+def finished(reply: Reply) -> tuple[bytes, int]:
+    """Drive a reply to its end; return it and in how many steps it came."""
+    steps = 1
+    while not isinstance(reply, bytes):
+        try:
+            next(reply)
+            steps += 1
+        except StopIteration as stop:
+            reply = stop.value
+    return reply, steps
 
 
 class Shard:
@@ -43,15 +56,7 @@ class Shard:
     def drive(self, argv: list[bytes | str], session: Session | None = None) -> tuple[bytes, int]:
         """Run one command; return its reply and in how many steps it came."""
         words = [word.encode() if isinstance(word, str) else word for word in argv]
-        reply = self.core.execute(session or self.session, words)
-        steps = 1
-        while not isinstance(reply, bytes):
-            try:
-                next(reply)
-                steps += 1
-            except StopIteration as stop:
-                reply = stop.value
-        return reply, steps
+        return finished(self.core.execute(session or self.session, words))
 
     def run(self, line: str, session: Session | None = None) -> Any:
         """Run a command written as for redis-cli; return the parsed reply, an error as its text."""

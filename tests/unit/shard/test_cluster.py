@@ -8,7 +8,7 @@ import pytest
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import ShardInfo, Topology
 from raycache.shard.commands.cluster import node_id
-from tests.unit.shard.harness import Shard
+from tests.unit.shard.harness import Shard, finished
 
 
 def topology(epoch: int, owners: np.ndarray, shards: int = 2) -> Topology:
@@ -115,6 +115,24 @@ def test_a_long_command_stops_when_slots_move(half: Shard) -> None:
     with pytest.raises(StopIteration) as stop:
         next(reply)
     assert stop.value.value.startswith(b"-TRYAGAIN")
+
+
+def test_a_long_command_without_keys_goes_on_when_slots_move(half: Shard) -> None:
+    for at in range(2000):
+        half.raw("SET", b"{%b}%d" % (MINE, at), "v")
+    reply = half.core.execute(half.session, [b"KEYS", b"*"])
+    assert not isinstance(reply, bytes)
+    next(reply)
+    half.core.set_topology(topology(2, 1 - HALVES))
+    assert finished(reply)[0].startswith(b"*")
+
+
+def test_a_newer_topology_that_takes_nothing_disturbs_no_command(half: Shard) -> None:
+    reply = half.core.execute(half.session, [b"MGET", *[b"{%b}%d" % (MINE, at) for at in range(2000)]])
+    assert not isinstance(reply, bytes)
+    next(reply)
+    half.core.set_topology(topology(2, HALVES))
+    assert finished(reply)[0].startswith(b"*2000\r\n")
 
 
 def test_cluster_slots_shards_and_nodes_agree(half: Shard) -> None:

@@ -19,7 +19,7 @@ def test_hello_switches_the_protocol_and_names_the_client(shard: Shard) -> None:
 
 def test_a_refused_hello_changes_nothing(shard: Shard) -> None:
     assert shard.run("HELLO 3 AUTH nobody x") == "WRONGPASS invalid username-password pair or user is disabled."
-    assert shard.run("HELLO 3 SETNAME 'a b'") == "ERR Client names cannot contain spaces, newlines or special characters."
+    assert shard.run("HELLO 3 SETNAME 'a b'").startswith("ERR Client names cannot contain spaces")
     assert shard.run("HELLO 9") == "NOPROTO unsupported protocol version"
     assert (shard.session.protocol, shard.session.name) == (2, b"")
 
@@ -34,7 +34,7 @@ def test_what_drivers_send_first_is_taken_or_refused_and_the_connection_goes_on(
     assert shard.run("CLIENT SETINFO LIB-NAME redis-py") == b"OK"
     assert shard.run("CLIENT SETINFO lib-ver 8.1.0") == b"OK"
     assert shard.run("CLIENT SETINFO LIB-OTHER x") == "ERR Unrecognized option 'LIB-OTHER'"
-    assert shard.run("CLIENT SETINFO LIB-NAME 'a b'") == "ERR lib-name cannot contain spaces, newlines or special characters."
+    assert shard.run("CLIENT SETINFO LIB-NAME 'a b'").startswith("ERR lib-name cannot contain spaces")
     assert shard.run("CLIENT TRACKING ON").startswith("ERR unknown subcommand")
     assert shard.run("SELECT 0") == b"OK"
     assert not shard.session.closing

@@ -1,0 +1,34 @@
+"""A shard's statistics: one flat dict for RC.STATS, INFO, `raycache status` and the router.
+
+What lives here: the names. What each store counter counts is in `raycache.store.stats`; the shell's
+fields (connections, pauses) come from the shell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raycache.shard.core import ShardCore
+
+
+def statistics_of(core: ShardCore) -> dict[str, Any]:
+    """Return the statistics of `core`, of types that msgpack knows."""
+    store, topology = core.store, core.topology
+    return {
+        "shard_id": core.shard_id,
+        "epoch": topology.epoch if topology is not None else 0,
+        "slots": core.slots.count,
+        "entries": len(store),
+        "entries_with_ttl": store.entries_with_ttl,
+        "used_bytes": store.used_bytes,
+        "capacity_bytes": store.capacity_bytes,
+        "policy": core.policy,
+        **store.stats.as_dict(),
+        "commands": core.commands,
+        "errors": core.errors,
+        "failures": core.failures,
+        "connections": len(core.sessions),
+        "uptime_s": (core.now_ms - core.started_ms) / 1000,
+        **core.info(),
+    }
