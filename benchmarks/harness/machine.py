@@ -10,11 +10,13 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("raycache", "ray", "uvloop", "hiredis", "redis", "numpy", "msgpack")
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -48,15 +50,37 @@ def busy_cores(sample_s: float = 0.5) -> float:
     """Return how many cores are at work just now, over `sample_s` seconds: what a load average learns a minute late."""
     before = _ticks()
     time.sleep(sample_s)
-    after = _ticks()
+    return busy_between(before, _ticks(), os.cpu_count() or 1)
+
+
+def busy_between(before: Sequence[int], after: Sequence[int], cores: int) -> float:
+    """Return how many of `cores` were at work between two readings of the ticks of /proc/stat."""
     total = sum(after) - sum(before)
     idle = sum(after[3:5]) - sum(before[3:5])
-    return (1 - idle / total) * (os.cpu_count() or 1) if total else 0.0
+    return (1 - idle / total) * cores if total else 0.0
 
 
 def resident_bytes(pid: int) -> int:
     """Return the resident memory (VmRSS) of process `pid`."""
     return int(_field(f"/proc/{pid}/status", "VmRSS").split()[0]) * 1024
+
+
+def listening_pid(port: int) -> int:
+    """Return the process that listens on the loopback TCP `port`, as Linux says it.
+
+    Raises:
+        LookupError: none does, or it belongs to another user.
+    """
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    inodes = {row[9] for row in rows if row[3] == _LISTEN and int(row[1].partition(":")[2], 16) == port}
+    links = {f"socket:[{inode}]" for inode in inodes}
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.readlink(handle) in links:
+                return int(handle.parts[2])
+        except OSError:
+            continue  # it ended, or is not ours, while we looked
+    raise LookupError(f"nobody we may look at listens on port {port}")
 
 
 def _ticks() -> list[int]:

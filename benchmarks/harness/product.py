@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import ray
 
 import raycache
-from benchmarks.harness.servers import HOST, info
+from benchmarks.harness.machine import listening_pid
+from benchmarks.harness.servers import HOST
 from raycache.actors import environment
 
 
@@ -30,8 +31,8 @@ class Product:
         return raycache.connect(self.name)
 
     def shard_pid(self, index: int = 0) -> int:
-        """Return the process id of a shard, as its INFO says it."""
-        return int(info(self.ports[index])["process_id"])
+        """Return the process id of a shard."""
+        return listening_pid(self.ports[index])
 
 
 @contextmanager

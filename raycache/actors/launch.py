@@ -26,6 +26,7 @@ from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
+from raycache.store import make_policy
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, split_transactions=split_transactions,
         limits=limits or Limits(),
     )
+    make_policy(policy)  # refuses here, in one sentence, what every shard would refuse
     ensure_initialized()
     existed = router_name(name) in calls.actor_names()
     calls.create_router(config, _door(config))

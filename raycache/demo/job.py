@@ -19,7 +19,7 @@ import ray
 
 import raycache
 from raycache.actors import environment
-from raycache.demo import database
+from raycache.demo import database, interrupts
 from raycache.demo.display import Display
 from raycache.demo.reader import Reader
 from raycache.demo.settings import DemoSettings, Progress
@@ -78,16 +78,19 @@ def _ray() -> Iterator[bool]:
     was_connected = ray.is_initialized()
     ours = not was_connected and environment.running_address() is None
     try:
-        environment.ensure_initialized(start=True)
+        with interrupts.put_off():
+            environment.ensure_initialized(start=True)
         yield ours
     finally:
         if not was_connected:
-            ray.shutdown()
+            with interrupts.put_off():
+                ray.shutdown()
 
 
 def _stop(name: str) -> None:
-    if name in raycache.clusters():
-        raycache.stop(name)
+    with interrupts.put_off():
+        if name in raycache.clusters():
+            raycache.stop(name)
 
 
 def _watch(name: str, settings: DemoSettings, workload: Workload, path: Path, display: Display) -> Tally:

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
+import socket
 
 import pytest
 
 from benchmarks.harness import machine
-
-
-@pytest.mark.redis_server
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-def test_description_is_complete_and_plain_json() -> None:
-    facts = machine.describe()
-    assert json.loads(json.dumps(facts)) == facts
-    assert facts["cores"] >= 1
-    assert facts["memory"].endswith("kB")
-    assert facts["versions"]["redis-server"][0].isdigit()
-    assert set(machine.PACKAGES) < set(facts["versions"])
-    hardware, software = machine.lines(facts)
-    assert "cores" in hardware
-    assert "load average" in hardware
-    assert f"commit {facts['commit']}" in software
 
 
 def test_uncommitted_changes_are_said() -> None:
@@ -44,11 +28,8 @@ def test_uncommitted_changes_are_said() -> None:
         ([0] * 8, [25, 25, 25, 0, 0, 10, 10, 5], 4.0),
     ],
 )
-def test_busy_cores(monkeypatch: pytest.MonkeyPatch, before: list[int], after: list[int], busy: float) -> None:
-    readings = iter([before, after])
-    monkeypatch.setattr(machine, "_ticks", lambda: next(readings))
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert machine.busy_cores(0) == pytest.approx(busy)
+def test_busy_cores(before: list[int], after: list[int], busy: float) -> None:
+    assert machine.busy_between(before, after, 4) == pytest.approx(busy)
 
 
 def test_ticks_of_this_machine_grow() -> None:
@@ -61,3 +42,13 @@ def test_resident_bytes_of_this_process() -> None:
     before = machine.resident_bytes(os.getpid())
     ballast = b"x" * (64 * 1024 * 1024)
     assert machine.resident_bytes(os.getpid()) - before > 0.9 * len(ballast)
+
+
+def test_the_process_that_listens_on_a_port_is_found() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        with pytest.raises(LookupError, match=str(port)):  # bound, but nobody listens yet
+            machine.listening_pid(port)
+        listener.listen()
+        assert machine.listening_pid(port) == os.getpid()

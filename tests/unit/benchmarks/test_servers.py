@@ -1,16 +1,13 @@
-"""Real servers come up on free ports, answer, and are gone afterwards."""
+"""Free ports, missing programs, and waiting that ends."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 
 import pytest
 
 from benchmarks.harness import servers
 from benchmarks.harness.servers import HOST, MissingProgramError, ServerFailedError
-
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
 
 def test_a_missing_program_is_named_with_the_way_to_get_it() -> None:
@@ -51,44 +48,3 @@ def test_wait_until_returns_what_the_probe_found() -> None:
 def test_wait_until_gives_up_and_says_for_what_it_waited() -> None:
     with pytest.raises(ServerFailedError, match="waited 0 s for the moon"):
         servers.wait_until("the moon", lambda: None, 0)
-
-
-@pytest.mark.redis_server
-@needs_redis
-def test_a_server_answers_keeps_nothing_on_disk_and_is_gone_afterwards() -> None:
-    with servers.redis_server() as port:
-        assert servers.ask(port, "PING") == "PONG"
-        assert servers.ask(port, "CONFIG", "GET", "save").split("\n") == ["save"]
-        assert servers.ask(port, "CONFIG", "GET", "appendonly").split("\n") == ["appendonly", "no"]
-        assert servers.info(port)["redis_mode"] == "standalone"
-    assert servers.ask(port, "PING") == ""
-    assert servers._is_free(port)
-
-
-@pytest.mark.redis_server
-@needs_redis
-def test_a_server_that_refuses_to_start_says_why() -> None:
-    with pytest.raises(ServerFailedError, match="no-such-setting"):  # noqa: SIM117
-        with servers.redis_server("--no-such-setting", "1"):
-            pass
-
-
-@pytest.mark.redis_server
-@needs_redis
-def test_a_server_is_stopped_when_its_block_fails() -> None:
-    with pytest.raises(RuntimeError, match="boom"):  # noqa: SIM117
-        with servers.redis_server() as port:
-            raise RuntimeError("boom")
-    assert servers._is_free(port)
-
-
-@pytest.mark.redis_server
-@needs_redis
-def test_three_nodes_make_one_cluster() -> None:
-    with servers.redis_cluster(3) as ports:
-        assert len(set(ports)) == 3
-        for port in ports:
-            answer = servers.ask(port, "CLUSTER", "INFO")
-            assert "cluster_slots_ok:16384" in answer
-            assert "cluster_known_nodes:3" in answer
-    assert [servers.ask(port, "PING") for port in ports] == ["", "", ""]

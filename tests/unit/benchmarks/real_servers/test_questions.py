@@ -5,7 +5,6 @@ No figure is judged here: Redis beside Redis in a few hundred calls says nothing
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -20,10 +19,7 @@ from benchmarks.harness.rounds import Plan
 from benchmarks.harness.servers import HOST, info, redis_server
 from benchmarks.redis_benchmark import Shape
 
-pytestmark = [
-    pytest.mark.redis_server,
-    pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
-]
+pytestmark = pytest.mark.redis_server
 
 PLAN = Plan(rounds=5, quick=True)
 QUESTIONS = (handle_get, redis_benchmark, get_many, memory_pauses)
@@ -63,6 +59,7 @@ def fake_stats(port: int) -> dict[str, float]:
 def _small_and_on_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in QUESTIONS:
         monkeypatch.setattr(module, "running_cluster", fake_cluster)
+        monkeypatch.setattr(module, "idle_check", lambda: 0.0)
     monkeypatch.setattr(handle_get, "KEYS", 100)
     monkeypatch.setattr(handle_get, "CALLS", 2_000)
     monkeypatch.setattr(handle_get, "CALLS_LOADED", 1_000)
