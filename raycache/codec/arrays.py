@@ -118,7 +118,7 @@ def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:
         missing = getattr(dtype, "na_object", None)
         return np.array([missing if text is None else text for text in texts], dtype=dtype).reshape(shape)
     array: np.ndarray[Any, Any] = np.ndarray(tuple(shape), dtype, buffer=view, offset=start, order=order)
-    if array.nbytes != len(view) - start:
+    if array.nbytes != len(view) - start or list(array.shape) != shape:  # numpy takes -1 for "as many as fit"
         raise ValueError(f"{len(view) - start} bytes of elements, not {array.nbytes}")
     return array.copy(order="K")
 

@@ -21,10 +21,10 @@ How the shell drives it. `now_s` is monotonic time throughout.
    need no answer but the gateway's report.
 5. Answer a registration with `topology` as it is after the step that followed it, and then say `shard_holds`.
 
-What it keeps to. Epochs only grow. A slot changes its owner only when shards are added or removed: a lost shard stays
-owner, marked "down", because it alone has the address that comes back (one copy: there is nobody to take over), and
-one that does not come back is created anew under its id. A leaving shard gives its slots away first, and is ended when
-the others know. The wanted number of shards survives a restart of the router: it is read off the newest topology
+What it keeps to. Epochs only grow; a restarted router keeps the newest table that anybody shows, under a newer epoch. A
+slot changes its owner only when shards are added or removed: a lost shard stays owner, marked "down", because it alone
+has the address that comes back (one copy: there is nobody to take over), and one that does not come back is created
+anew under its id. A leaving shard gives its slots away first, and is ended when the others know. The wanted number of shards survives a restart of the router: it is read off the newest topology
 (weight 0 = was leaving) and the actors that exist.
 """
 
@@ -55,23 +55,27 @@ class RouterCore:
     # What was observed
 
     def recover(
-        self, shard_ids: Iterable[str], gateway_node_ids: Iterable[str], now_s: float, *, fallback_epoch: int = 0
+        self, shard_ids: Iterable[str], gateway_node_ids: Iterable[str], now_s: float, *, epoch_floor: int = 0
     ) -> None:
         """Say which actors exist already. Until their shards have reported, or the wait is over, `step` does nothing.
 
         Args:
-            fallback_epoch: surely above every epoch so far, for when these actors were all restarted and hold no
-                topology while clients still do: the Unix time in seconds will do.
+            shard_ids, gateway_node_ids: those whose actors are there by name; none on the very first start.
+            epoch_floor: surely at least every epoch so far; the Unix time in seconds will do. The router before may
+                have made epochs that only those hold who cannot be asked: clients, a shard that is lost since. None
+                of them takes the same epoch twice, so it must never mean two things. 0: trust the reports.
         Raises:
             ValueError: an id is none of a shard.
         """
         state = self._state
-        state.started_at_s, state.fallback_epoch = now_s, fallback_epoch
+        state.started_at_s = now_s
         for shard_id in shard_ids:
             state.shards[index_of(shard_id)] = ShardRecord(index_of(shard_id), Phase.STARTING, now_s)
             state.awaited.add(shard_id)
         for node_id in gateway_node_ids:
             state.gateways[node_id] = GatewayRecord(node_id, now_s)
+        if state.shards or state.gateways:
+            state.epoch_floor = max(state.epoch_floor, epoch_floor)
 
     def nodes_reported(self, nodes: Iterable[NodeReport]) -> None:
         """Take in all nodes of the Ray cluster; one that was there before and is missing now is dead."""

@@ -6,21 +6,14 @@ What lives here: the take-over. What does not: waiting for the reports (`RouterS
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from raycache.ring.topology import Topology
 from raycache.router.records import Phase, ShardRecord
 from raycache.router.state import RouterState
 
-RECOVERY_JUMP: Final = 1000
-"""How far epochs jump where somebody did not report: a shard that could not be asked may hold epochs that nobody else
-has, and an epoch must never mean two things. The router before made far fewer than this without being heard."""
-
 
 def take_over(state: RouterState, now_s: float) -> None:
     """Adopt what the reports have shown, when the wait is over; or later, if only then somebody shows a topology."""
-    if not state.is_recovered:
-        _raise_floor(state)
     if state.topology.epoch == 0 and state.best_seen is not None:
         _adopt(state, state.best_seen, now_s)
     elif not state.is_recovered:
@@ -29,14 +22,6 @@ def take_over(state: RouterState, now_s: float) -> None:
     # Who is late is late: from here on a report is one like any other.
     state.awaited.clear()
     state.is_recovered = True
-
-
-def _raise_floor(state: RouterState) -> None:
-    """Keep clear of epochs that the router before may have made, and that nobody has shown."""
-    if state.best_seen is None and (state.shards or state.gateways):
-        state.epoch_floor = state.fallback_epoch
-    if state.awaited:
-        state.epoch_floor += RECOVERY_JUMP
 
 
 def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:

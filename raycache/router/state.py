@@ -36,8 +36,6 @@ class RouterState:
     """The newest that anybody has shown."""
     epoch_floor: int = 0
     """Somebody may hold this epoch; the next one is above it."""
-    fallback_epoch: int = 0
-    """The floor where actors exist and nobody has shown any topology."""
     must_publish: bool = False
     """Somebody holds an epoch that this router did not make."""
     doubts: dict[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ SCALARS = st.one_of(
     st.datetimes(timezones=ZONES), st.dates(), st.times(timezones=ZONES), st.timedeltas(), st.complex_numbers(),
     st.timezones(),
 )  # fmt: skip
+HASHABLE_SCALARS = SCALARS.filter(lambda value: not (isinstance(value, Decimal) and value.is_snan()))
 HASHABLE = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3), max_leaves=5
+    HASHABLE_SCALARS, lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3), max_leaves=5
 )
 VALUES = st.recursive(
     SCALARS | st.binary().map(bytearray),
@@ -55,14 +57,14 @@ def same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(VALUES)
 def test_any_value_comes_back(value: Any) -> None:
     kind, data = encode(value)
     assert same(decode_payload(bytes([kind]) + data), value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ARRAYS)
 def test_any_array_comes_back(array: np.ndarray[Any, Any]) -> None:
     result = decode(*encode(array))
@@ -70,14 +72,14 @@ def test_any_array_comes_back(array: np.ndarray[Any, Any]) -> None:
     assert result.tobytes() == array.tobytes()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 255), st.binary(max_size=80))
 def test_rubbish_is_a_value_or_the_one_error(kind: int, data: bytes) -> None:
     with contextlib.suppress(InternalError):
         decode(kind, data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, st.data())
 def test_a_damaged_value_is_a_value_or_the_one_error(value: Any, data: st.DataObject) -> None:
     kind, frame = encode(value)

@@ -11,14 +11,18 @@ import pytest
 from raycache.demo.interrupts import SIGNALS, put_off
 
 
+def interrupted(number: int, done: list[str]) -> None:
+    with put_off():
+        os.kill(os.getpid(), number)
+        done.append("the rest")
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_block_is_finished_first(number: int) -> None:
     before = signal.getsignal(number)
-    done = []
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012: the point is what still runs in the block
-        with put_off():
-            os.kill(os.getpid(), number)
-            done.append("the rest")
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(number, done)
     assert done == ["the rest"]
     assert signal.getsignal(number) is before
 

@@ -52,6 +52,7 @@ class World:
         self.gateways: dict[str, Topology | None] = {}
         self.unreachable: set[str] = set()
         self.starts = 0
+        self.lives = 0
         self.epochs = [0]
         self.core = RouterCore(self.config, self.now)
         self.core.nodes_reported(self.nodes.values())
@@ -135,9 +136,10 @@ class World:
 
     def restart_router(self) -> None:
         """The router comes back knowing nothing; whoever can be reached reports."""
+        self.lives += 1
         self.core = RouterCore(self.config, self.now)
         self.core.nodes_reported(self.nodes.values())
-        self.core.recover(list(self.actors), sorted(self.gateways), self.now, fallback_epoch=max(self.epochs) + 1)
+        self.core.recover(list(self.actors), sorted(self.gateways), self.now, epoch_floor=1000 * self.lives)
         for shard_id in self.actors:
             self.register(shard_id)
         for node_id in sorted(self.gateways):

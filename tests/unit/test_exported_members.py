@@ -1,0 +1,111 @@
+"""What `import raycache` promises: these names, each documented, typed, and without Ray until somebody needs it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import raycache
+from raycache.client.aio import AsyncCache
+from raycache.client.sync import Cache
+
+REPOSITORY = Path(__file__).parents[2]
+
+PUBLIC = [
+    "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ClusterConfig", "ClusterLoadingError",
+    "ClusterNotFoundError", "ClusterStatus", "CommandError", "ConnectionInfo", "CrossSlotError",
+    "DeadlineExceededError", "InternalError", "KeyTooLargeError", "Limits", "NotANumberError", "OutOfMemoryError",
+    "ProtocolError", "RayCacheError", "RetryableError", "ShardStatus", "ShardUnavailableError", "Topology",
+    "UnsupportedTypeError", "ValueTooLargeError", "WrongTypeError", "__version__", "clusters", "connect",
+    "connect_async", "scale", "start", "status", "stop", "topology",
+]
+
+OPERATIONS = {
+    "add", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists", "get",
+    "get_many", "get_with_version", "incr", "replace", "scan", "set", "set_many", "stats", "touch", "ttl",
+}
+
+# Runs in a process of its own, because `start` and its kin bring Ray in.
+LOOK_AT_EVERYTHING = """
+import inspect, json, raycache
+def is_documented(thing):
+    text = inspect.getdoc(thing) or ""
+    # A dataclass without a docstring gets its signature for one.
+    return bool(text) and not text.startswith(getattr(thing, "__name__", "?") + "(")
+undocumented = []
+for name in raycache.__all__:
+    thing = getattr(raycache, name)
+    if name == "__version__":
+        continue
+    if not is_documented(thing):
+        undocumented.append(name)
+    if inspect.isclass(thing):
+        undocumented += [f"{name}.{member}" for member, value in vars(thing).items()
+                         if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property))
+                         and not is_documented(value)]
+print(json.dumps(undocumented))
+"""
+
+LOOK_FOR_RAY = """
+import sys, raycache
+found = ["import raycache"] if "ray" in sys.modules else []
+raycache.Cache, raycache.AsyncCache, raycache.ConnectionInfo, raycache.ClusterConfig, raycache.Limits, raycache.Topology
+found += ["the names of the client"] if "ray" in sys.modules else []
+raycache.connect("anything", address="127.0.0.1:1").close()
+found += ["connecting by address"] if "ray" in sys.modules else []
+import raycache.cli.main
+found += ["the command line"] if "ray" in sys.modules else []
+import raycache.testing.local
+found += ["the cluster for tests"] if "ray" in sys.modules else []
+print(found)
+"""
+
+
+def output_of(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    assert raycache.__all__ == PUBLIC
+
+
+def test_the_list_is_sorted_as_the_linter_sorts_it_and_has_no_repeats() -> None:
+    assert len(set(PUBLIC)) == len(PUBLIC)
+
+
+def test_every_public_name_and_each_of_its_members_is_documented() -> None:
+    assert json.loads(output_of(LOOK_AT_EVERYTHING)) == []
+
+
+def test_nothing_but_the_launch_functions_brings_ray_in() -> None:
+    assert output_of(LOOK_FOR_RAY).strip() == "[]"
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
+    assert not hasattr(raycache, "conect")
+    try:
+        raycache.conect  # noqa: B018
+    except AttributeError as error:
+        assert "'conect'" in str(error)
+
+
+def test_both_handles_have_the_operations_of_the_readme() -> None:
+    assert {name for name in vars(Cache) if not name.startswith("_")} == OPERATIONS
+    assert {name for name in vars(AsyncCache) if not name.startswith("_")} == OPERATIONS
+
+
+def test_both_handles_take_the_same_arguments() -> None:
+    for name in OPERATIONS - {"cluster"}:
+        mine, theirs = inspect.signature(getattr(Cache, name)), inspect.signature(getattr(AsyncCache, name))
+        assert list(mine.parameters.values()) == list(theirs.parameters.values()), name
+
+
+def test_the_package_is_typed_and_its_version_is_that_of_the_distribution() -> None:
+    assert files("raycache").joinpath("py.typed").is_file()
+    assert f'version = "{raycache.__version__}"' in (REPOSITORY / "pyproject.toml").read_text()

@@ -1,0 +1,157 @@
+"""Who may import whom: the arrows point one way, the core knows no network, no Ray and no clock.
+
+Read off the sources, imports inside functions and for type checking included, so that a lazy import is no
+way around a rule. `docs/design.md` says why.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "raycache"
+
+# Package -> the packages and modules of raycache that it may import. What is not here may import nothing.
+MAY_IMPORT: dict[str, set[str]] = {
+    # Pure, and none knows the others. Errors and settings are plain values that everybody may see.
+    "store": {"errors"},
+    "ring": set(),
+    "resp": {"config", "errors"},
+    "codec": {"errors"},
+    # What joins them.
+    "router": {"config", "ring"},
+    "shard": {"clock", "config", "errors", "resp", "ring", "store", "__version__"},
+    "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
+    "client": {"codec", "config", "errors", "ring"},
+    # Ray, and what starts from it.
+    "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "ring", "router", "shard", "store"},
+    "connecting": {"actors", "client"},
+    "testing": {"client", "clock", "config", "errors", "gateway", "ring", "shard"},
+    "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client"},
+    "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring"},
+    "errors": set(),
+    "config": set(),
+    "clock": set(),
+    "cluster_status": set(),
+    "__init__": {"actors", "client", "cluster_status", "config", "connecting", "errors", "ring"},
+}
+
+# The world outside: whoever has none of these cannot wait, cannot look at a clock, and cannot be raced.
+WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "select", "selectors", "signal", "socket",
+         "ssl", "subprocess", "sched", "threading", "time", "uvloop"}
+
+SHELLS = {
+    "shard/server.py", "shard/build.py",
+    "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/server.py", "gateway/upstream.py",
+    "gateway/watch.py",
+}
+PURE_FOLDERS = ("store", "ring", "resp", "codec", "router", "shard", "gateway")
+PURE_CLIENT = {f"client/{name}.py" for name in (
+    "arguments", "batches", "discovery", "frames", "info", "requests", "retry", "routes", "scanning", "stats")}
+
+CLOCK_CALLS = {"now", "utcnow", "today", "monotonic", "perf_counter", "time_ns", "process_time"}
+
+# Beside `actors`: the demo is a Ray program like any user's, and the command line quiets Ray's own logger.
+RAY_ELSEWHERE = {"demo/job.py", "cli/backend.py"}
+
+
+def sources() -> dict[str, ast.Module]:
+    return {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+SOURCES = sources()
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Return the full names of everything that is imported anywhere in `tree`."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def area_of(path: str) -> str:
+    return path.partition("/")[0].removesuffix(".py")
+
+
+def pure_files() -> list[str]:
+    return [path for path in SOURCES
+            if (area_of(path) in PURE_FOLDERS and path not in SHELLS) or path in PURE_CLIENT]
+
+
+def test_the_reader_finds_lazy_imports_and_those_for_type_checking() -> None:
+    tree = ast.parse("import a.b\nif TYPE_CHECKING:\n    from c import d\ndef f():\n    from e.f import g\n")
+    assert imported(tree) == {"a.b", "c.d", "e.f.g"}
+
+
+def test_every_package_has_a_rule() -> None:
+    assert {area_of(path) for path in SOURCES} <= MAY_IMPORT.keys()
+
+
+def test_every_file_that_a_rule_names_is_there() -> None:
+    assert SHELLS | PURE_CLIENT | RAY_ELSEWHERE <= SOURCES.keys()
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_imports_point_one_way(path: str) -> None:
+    area = area_of(path)
+    found = {name.split(".")[1] for name in imported(SOURCES[path]) if name.startswith("raycache.")}
+    assert found - {area} <= MAY_IMPORT[area]
+
+
+@pytest.mark.parametrize("one", ["store", "ring", "resp", "codec"])
+def test_the_four_foundations_know_nothing_of_each_other(one: str) -> None:
+    assert not MAY_IMPORT[one] & {"store", "ring", "resp", "codec", "shard", "router", "client", "gateway", "actors"}
+
+
+@pytest.mark.parametrize("path", pure_files())
+def test_the_pure_core_imports_nothing_of_the_world(path: str) -> None:
+    assert not {name.partition(".")[0] for name in imported(SOURCES[path])} & WORLD
+
+
+@pytest.mark.parametrize("path", pure_files())
+def test_the_pure_core_asks_no_clock(path: str) -> None:
+    calls = {node.func.attr for node in ast.walk(SOURCES[path])
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+    assert not calls & CLOCK_CALLS
+
+
+def test_the_shells_are_shells() -> None:
+    """A file that needs no world any more belongs to the pure core, and under its rules."""
+    for path in SHELLS - {"shard/build.py"}:
+        assert {name.partition(".")[0] for name in imported(SOURCES[path])} & WORLD, path
+
+
+def test_only_the_actors_import_ray() -> None:
+    found = {path for path, tree in SOURCES.items() if any(name.partition(".")[0] == "ray" for name in imported(tree))}
+    assert {path for path in found if area_of(path) != "actors"} == RAY_ELSEWHERE
+
+
+def test_remote_is_called_in_one_hand_typed_module() -> None:
+    """Ray's handles accept anything, so every call to one of ours goes through `actors/calls.py`."""
+    callers = {path for path, tree in SOURCES.items() for node in ast.walk(tree)
+               if isinstance(node, ast.Attribute) and node.attr == "remote" and path != "demo/job.py"}
+    assert callers == {"actors/calls.py"}
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    readers = {path for path, tree in SOURCES.items() for node in ast.walk(tree)
+               if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")}
+    assert readers <= {"actors/environment.py", "actors/shard.py", "demo/job.py"}
+
+
+def test_nothing_is_unpickled_by_the_product() -> None:
+    for path, tree in SOURCES.items():
+        assert not {name.partition(".")[0] for name in imported(tree)} & {"pickle", "cloudpickle", "marshal", "dill"}, path
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_every_module_says_what_lives_in_it(path: str) -> None:
+    tree = SOURCES[path]
+    assert not tree.body or ast.get_docstring(tree)
