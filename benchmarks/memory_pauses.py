@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import msgpack
 import redis
@@ -36,6 +37,18 @@ SAMPLE_S = 0.05
 # Keys of redis-benchmark are "key:" and twelve digits: 16 bytes. Out of a thousand million, hardly any comes twice.
 WRITE = ("-t", "set", "-d", str(VALUE_BYTES), "-r", "1000000000")
 
+EVICTING = {"evicting": ("-c", "50"), "evicting, -P 16": ("-c", "50", "-P", "16")}
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The longest pause of one round, as the loop measured it."""
+
+    wall_ms: float
+    """How late the loop came for its own timer. The goal is judged on this, whoever was to blame."""
+    cpu_ms: float
+    """The longest stretch of CPU time that the loop itself spent between two looks: the part that is ours."""
+
 
 def steps(plan: Plan) -> int:
     """Return how many steps `run` reports."""
@@ -48,7 +61,7 @@ def run(plan: Plan, step: Step) -> Outcome:
         NAME, facts={"key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES, "busy_cores_before": idle_check()}
     )
     step("probing what one entry is charged")
-    memory_bytes = charge_per_entry() * plan.size(ENTRIES)
+    memory_bytes = charge_per_entry() * ENTRIES  # however quick: beside a small budget the bare process is all one sees
     with running_cluster(1, memory_bytes) as product:
         _measure(product, memory_bytes, plan, step, outcome)
     return outcome
@@ -71,42 +84,46 @@ def stats(port: int) -> dict[str, float]:
 
 def _measure(product: Product, memory_bytes: int, plan: Plan, step: Step, outcome: Outcome) -> None:
     port, pid = product.ports[0], product.shard_pid()
+    pauses: dict[str, list[Pause]] = {name: [] for name in ("filling", *EVICTING)}
     with _sampled_memory(pid) as resident:
         step("filling past the budget")
-        fill_pause_ms = _pause_during(port, ("-c", "50", "-P", "16"), plan.size(FILL))
-        filled = stats(port)
-        if not filled["evicted"]:
-            raise AssertionError(
-                f"the shard is not full: {filled['entries']} entries, {filled['used_bytes']} of {memory_bytes} bytes"
-            )
-        pauses: dict[str, list[float]] = {"": [], "-P 16": []}
+        pauses["filling"].append(_pause_during(port, EVICTING["evicting, -P 16"], FILL))
+        _check_full(stats(port))
         for number in range(1, plan.rounds + 1):
-            for shape, samples in pauses.items():
-                step(f"evicting {shape or 'unpipelined'}, round {number} of {plan.rounds}")
-                samples.append(_pause_during(port, ("-c", "50", *shape.split()), plan.size(CHURN)))
-        churned = stats(port)
-    outcome.facts |= {"budget_bytes": memory_bytes, "entries_full": churned["entries"], "evicted": churned["evicted"]}
-    outcome.series.append(Series("longest pause of the loop while filling", "ms", [fill_pause_ms]))
-    for shape, samples in pauses.items():
-        outcome.series.append(Series(f"longest pause per round, evicting {shape or 'unpipelined'}", "ms", samples))
-    _figures([*pauses[""], *pauses["-P 16"]], [value / memory_bytes for value in resident], outcome)
+            for name, options in EVICTING.items():
+                step(f"{name}, round {number} of {plan.rounds}")
+                pauses[name].append(_pause_during(port, options, plan.size(CHURN)))
+    after = stats(port)
+    outcome.facts |= {"budget_bytes": memory_bytes, "entries": after["entries"], "used_bytes": after["used_bytes"]}
+    _report(pauses, [value / memory_bytes for value in resident], outcome)
 
 
-def _figures(pauses_ms: list[float], resident: list[float], outcome: Outcome) -> None:
+def _check_full(filled: dict[str, float]) -> None:
+    """Make sure that what is measured next is what the goal speaks of."""
+    if not filled["evicted"] or filled["entries"] < 0.97 * ENTRIES:
+        raise AssertionError(f"the shard is not full: {filled['entries']:,} entries, {filled['evicted']:,} evicted")
+
+
+def _report(pauses: dict[str, list[Pause]], resident: list[float], outcome: Outcome) -> None:
     """Both goals are promises for the worst case: the figure is the largest value seen, not a median."""
-    outcome.series.append(Series("resident memory over the budget, sampled while filling and evicting", "x", resident))
+    for name, samples in pauses.items():
+        outcome.series.append(Series(f"longest pause a round, {name}", "ms", [pause.wall_ms for pause in samples]))
+        outcome.series.append(Series(f"the loop's own CPU, {name}", "ms", [pause.cpu_ms for pause in samples]))
+    outcome.series.append(Series("resident memory over the budget, sampled", "x", resident))
+    worst_ms = tuple(pause.wall_ms for name in EVICTING for pause in pauses[name])
     figure = "longest pause of the loop, one million entries, evicting"
-    outcome.figures.append(Figure(figure, PAUSE_GOAL, max(pauses_ms), "ms", tuple(pauses_ms)))
+    outcome.figures.append(Figure(figure, PAUSE_GOAL, max(worst_ms), "ms", worst_ms))
     figure = "resident memory over the configured budget"
     outcome.figures.append(Figure(figure, MEMORY_GOAL, max(resident), "x", (max(resident),)))
 
 
-def _pause_during(port: int, options: tuple[str, ...], requests: int) -> float:
-    """Return the longest pause, in ms, that the loop of the shard saw during `requests` writes of new keys."""
+def _pause_during(port: int, options: tuple[str, ...], requests: int) -> Pause:
+    """Return the longest pause that the loop of the shard saw during `requests` writes of new keys."""
     with redis.Redis(host=HOST, port=port) as client:
         client.config_resetstat()
     load.run(port, (*WRITE, *options, "-n", str(requests)))
-    return float(stats(port)["loop_pause_max_ms"])
+    seen = stats(port)
+    return Pause(float(seen["loop_pause_max_ms"]), float(seen["loop_cpu_max_ms"]))
 
 
 @contextmanager

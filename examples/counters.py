@@ -49,7 +49,7 @@ def main() -> None:
             print(f"winner: {cache.get('auction')['bidder']}")
             print(f"requests: {[allowed(cache, 'ada', per_minute=3) for _ in range(5)]}")
             # Only the first of many gets to do something once.
-            print(f"first: {cache.add('daily-report', 'mine', ttl=3600)}, {cache.add('daily-report', 'mine', ttl=3600)}")
+            print(f"first: {[cache.add('daily-report', task, ttl=3600) for task in ('a', 'b')]}")
     finally:
         raycache.stop(NAME)
 

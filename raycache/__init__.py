@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.errors import (
     AuthenticationError,
     CallerError,
     ClusterLoadingError,
     ClusterNotFoundError,
     CommandError,
+    CorruptValueError,
     CrossSlotError,
     DeadlineExceededError,
     InternalError,
@@ -28,12 +30,12 @@ from raycache.errors import (
     ValueTooLargeError,
     WrongTypeError,
 )
-from raycache.cluster_status import ClusterStatus, ShardStatus
 
 if TYPE_CHECKING:
     from raycache.actors.launch import clusters, scale, start, status, stop, topology
     from raycache.client.aio import AsyncCache
-    from raycache.client.info import ConnectionInfo
+    from raycache.client.info import ConnectionInfo, Versioned
+    from raycache.client.stats import ClusterStats, ShardStats
     from raycache.client.sync import Cache
     from raycache.config import ClusterConfig, Limits
     from raycache.connecting import connect, connect_async
@@ -46,7 +48,8 @@ _LAZY = {
     **dict.fromkeys(("connect", "connect_async"), "raycache.connecting"),
     "AsyncCache": "raycache.client.aio",
     "Cache": "raycache.client.sync",
-    "ConnectionInfo": "raycache.client.info",
+    **dict.fromkeys(("ConnectionInfo", "Versioned"), "raycache.client.info"),
+    **dict.fromkeys(("ClusterStats", "ShardStats"), "raycache.client.stats"),
     "ClusterConfig": "raycache.config",
     "Limits": "raycache.config",
     "Topology": "raycache.ring.topology",
@@ -60,9 +63,11 @@ __all__ = [
     "ClusterConfig",
     "ClusterLoadingError",
     "ClusterNotFoundError",
+    "ClusterStats",
     "ClusterStatus",
     "CommandError",
     "ConnectionInfo",
+    "CorruptValueError",
     "CrossSlotError",
     "DeadlineExceededError",
     "InternalError",
@@ -73,11 +78,13 @@ __all__ = [
     "ProtocolError",
     "RayCacheError",
     "RetryableError",
+    "ShardStats",
     "ShardStatus",
     "ShardUnavailableError",
     "Topology",
     "UnsupportedTypeError",
     "ValueTooLargeError",
+    "Versioned",
     "WrongTypeError",
     "__version__",
     "clusters",

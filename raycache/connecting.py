@@ -43,13 +43,19 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
 async def connect_async(name: str, *, address: str | None = None, secret: str | None = None,
                         timeout_s: float = 5.0) -> AsyncCache:
     """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
-    info, refresh = await asyncio.to_thread(_connection, name, address, secret)
-    return AsyncCache(info, timeout_s=timeout_s, refresh_info=refresh)
+    return await asyncio.to_thread(_connect_async, name, address, secret, timeout_s)
 
 
 def _reconnect(name: str, address: str | None, secret: str | None, timeout_s: float) -> Cache:
     """Unpickle a handle: connect anew, in whatever process this is."""
     return connect(name, address=address, secret=secret, timeout_s=timeout_s)
+
+
+def _connect_async(name: str, address: str | None, secret: str | None, timeout_s: float) -> AsyncCache:
+    """Connect, or unpickle a handle. Blocks for the look-up in Ray where this process has not made it yet."""
+    info, refresh = _connection(name, address, secret)
+    return AsyncCache(info, timeout_s=timeout_s, refresh_info=refresh,
+                      reduce=lambda: (_connect_async, (name, address, secret, timeout_s)))
 
 
 def _connection(name: str, address: str | None, secret: str | None) -> tuple[ConnectionInfo, Refresh | None]:

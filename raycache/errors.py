@@ -17,7 +17,8 @@
     │   ├── ClusterLoadingError    no shard owns the slot yet
     │   └── OutOfMemoryError       the shard is full and may not evict
     └── InternalError              we must act: a bug here
-        └── ProtocolError          the peer broke the framing
+        ├── ProtocolError          the peer broke the framing
+        └── CorruptValueError      stored bytes are not what their kind says
 
 Each class knows its RESP prefix (`prefix`) and whether repeating the call is safe even for a
 write (`retry_safe`: the command surely did not run). What lives elsewhere: the texts of Redis'
@@ -116,6 +117,10 @@ class InternalError(RayCacheError):
 
 class ProtocolError(InternalError):
     """The peer broke the framing; the connection is closed."""
+
+
+class CorruptValueError(InternalError):
+    """Stored bytes are not what their kind says; they are not taken for a miss."""
 
 
 _BY_PREFIX: dict[str, type[RayCacheError]] = {

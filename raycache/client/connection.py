@@ -97,10 +97,10 @@ class Connection:
             Lost: it could not be, so no command in it has run.
             RayCacheError: the shard said why, before it closed.
         """
-        left_s = deadline_s - monotonic()
-        if not self._low_s <= left_s <= self._high_s:
-            self._arm(left_s)
         try:
+            left_s = deadline_s - monotonic()
+            if not self._low_s <= left_s <= self._high_s:
+                self._arm(left_s)
             sent = self._socket.send(frame)
             if sent < len(frame):
                 self._send_rest(memoryview(frame)[sent:], deadline_s)

@@ -23,6 +23,9 @@ MISSING: Final = object()
 """What a read answers for an absent key: a stored None is not a miss."""
 
 
+_JOINED_KEY_BYTES: Final = 1024
+
+
 class Request(Generic[T]):
     """One command, or a few in one frame. `decode` gets the reply, or the list of replies where there are several.
 
@@ -111,7 +114,8 @@ def _cleared(replies: list[Any]) -> int:
 
 def get(key: bytes) -> Request[Any]:
     """Return a read; it answers MISSING for an absent key."""
-    return Request(frames.get(key), _payload, read_key=key)
+    # A long key gains nothing in a larger read, and one that the shard refuses must not fail other tasks' reads.
+    return Request(frames.get(key), _payload, read_key=key if len(key) <= _JOINED_KEY_BYTES else None)
 
 
 def get_with_version(key: bytes) -> Request[Versioned | None]:

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from raycache.errors import InternalError, UnsupportedTypeError
+from raycache.errors import CorruptValueError, UnsupportedTypeError
 
 _BUILTINS: Final = (bool, int, float, str, bytes, bytearray, list, tuple, dict, set, frozenset, complex)
 _LAST_RESORT: Final = "convert it to a dict, list, str, bytes or numpy array, or store bytes of your own serialiser"
@@ -70,6 +70,6 @@ def too_deep(limit: int) -> UnsupportedTypeError:
     )
 
 
-def corrupt(kind: int, reason: object) -> InternalError:
+def corrupt(kind: int, reason: object) -> CorruptValueError:
     """Return the error for stored bytes that no version of this codec wrote like this."""
-    return InternalError(f"the stored value (kind {kind}) cannot be decoded: {reason}")
+    return CorruptValueError(f"the stored value (kind {kind}) cannot be decoded: {reason}")

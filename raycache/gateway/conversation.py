@@ -18,8 +18,9 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from raycache.gateway import executor
-from raycache.gateway.executor import Done, Executor
+from raycache.gateway import call
+from raycache.gateway.call import Done
+from raycache.gateway.executor import Executor
 from raycache.gateway.plan import is_local
 from raycache.gateway.settings import GatewaySettings
 from raycache.gateway.watch import Watches
@@ -37,7 +38,7 @@ _INTERNAL_ERROR: Final = encode.error("ERR internal error, see the gateway's log
 _CHANGES_PROTOCOL: Final = frozenset({"hello", "reset"})
 
 
-class Client(executor.Client, Protocol):
+class Client(call.Client, Protocol):
     """Where answers go, as far as a conversation must know."""
 
     def answer(self, reply: Frame) -> None:
@@ -53,15 +54,15 @@ class Client(executor.Client, Protocol):
 class Conversation:
     """One client's session with the gateway."""
 
-    def __init__(self, core: ShardCore, session: Session, executor_: Executor, client: Client,
+    def __init__(self, core: ShardCore, session: Session, executor: Executor, client: Client,
                  settings: GatewaySettings, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self.session = session
         self._core = core
-        self._executor = executor_
+        self._executor = executor
         self._client = client
         self._settings = settings
         self._spawn = spawn
-        self._watches = Watches(executor_, client)
+        self._watches = Watches(executor, client)
 
     def start(self, argv: list[bytes]) -> None:
         """Begin one command. Its reply comes through the client, now or later."""

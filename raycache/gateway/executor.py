@@ -1,9 +1,9 @@
 """Carrying out plans: sending the parts, gathering the replies, and trying again what met a moved or dead shard.
 
-What lives here: `Executor`, its calls, and the one loop that refreshes the topology for all who wait.
-What does not: plans (`plan`, `transaction`), connections (`pool`), clients (`connection`). It belongs
-to the gateway's loop; replies arrive through callbacks, because a future per command would cost more
-than the command.
+What lives here: `Executor` and the one loop that refreshes the topology for all who wait. What does
+not: the calls themselves (`call`), plans (`plan`, `transaction`), connections (`pool`), clients
+(`connection`). It belongs to the gateway's loop; replies arrive through callbacks, because a future
+per command would cost more than the command.
 
 What a client may rely on:
 
@@ -22,12 +22,11 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
-from raycache.gateway.merge import Merge
+from raycache.gateway.call import Client, Done, Errand, Gather, PortionCall, RoundCall, ShardCall, Stranded
 from raycache.gateway.plan import Answered, Part, Plan, Planner, Scatter
 from raycache.gateway.pool import Pool
-from raycache.gateway.request import encoded, encoded_transaction, may_repeat
 from raycache.gateway.settings import GatewaySettings
 from raycache.gateway.transaction import AnswerLocally, Portion, Queued, Transaction, cut
 from raycache.resp import encode
@@ -37,43 +36,7 @@ from raycache.shard.commands.command import Command
 
 log = logging.getLogger(__name__)
 
-Done = Callable[[Frame], None]
-
-_NOT_RUN: Final = (b"-MOVED ", b"-CLUSTERDOWN ", b"-LOADING ", b"-ASK ")
-"""Refusals that say: not here, or not now; the command surely did not run."""
-_PARTLY_RUN: Final = b"-TRYAGAIN "
-"""Its slots moved while a long command ran in steps."""
 _NOT_SERVED: Final = "no shard serves this slot yet"
-_MERGE_FAILED: Final = encode.error("ERR internal error, see the gateway's log")
-
-
-class Client(Protocol):
-    """Who a command is for, as far as the executor must know."""
-
-    stranded: int
-    """Commands waiting for the next topology; while there are any, later ones must not overtake them."""
-
-    def proceed(self) -> None:
-        """No command is stranded any more."""
-
-
-class Stranded(Protocol):
-    """What waits for the next topology."""
-
-    @property
-    def errand(self) -> Errand:
-        """For whom, and until when."""
-
-    @property
-    def is_tried_once(self) -> bool:
-        """Whether it must not wait at all."""
-
-    @property
-    def done(self) -> Done:
-        """Takes the error if the wait was in vain."""
-
-    def again(self) -> None:
-        """There may be a newer topology: try again."""
 
 
 @dataclass(slots=True)
@@ -86,139 +49,6 @@ class ExecutorStats:
     """Commands, or parts of them, tried again."""
     given_up: int = 0
     """Commands, or parts of them, answered with -CLUSTERDOWN."""
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """For whom and how: shared by all parts of one command."""
-
-    client: Client
-    protocol: int
-    is_long: bool
-    deadline_s: float
-
-
-class ShardCall:
-    """One command on its way to one shard."""
-
-    __slots__ = ("argv", "command", "done", "errand", "executor", "is_tried_once", "shard_id")
-
-    expects = 1
-
-    def __init__(self, executor: Executor, errand: Errand, command: Command, argv: list[bytes], done: Done,
-                 shard_id: str | None = None, is_tried_once: bool = False) -> None:
-        self.executor = executor
-        self.errand = errand
-        self.command = command
-        self.argv = argv
-        self.done = done
-        self.shard_id = shard_id
-        """The shard it is meant for, whatever its keys; None: its keys decide."""
-        self.is_tried_once = is_tried_once
-
-    def encode(self) -> bytes:
-        return encoded(self.argv)
-
-    def answered(self, frames: list[Frame]) -> None:
-        frame = frames[0]
-        if frame[0] == 0x2D and (frame.startswith(_NOT_RUN) or (frame.startswith(_PARTLY_RUN) and self.may_repeat())):
-            self.executor.strand(self, _text(frame))
-        else:
-            self.done(frame)
-
-    def lost(self, reason: str, was_sent: bool) -> None:
-        self.executor.lost(self, reason, was_sent)
-
-    def may_repeat(self) -> bool:
-        """Whether running it twice changes nothing."""
-        return may_repeat(self.command, self.argv)
-
-    def again(self) -> None:
-        """Go where the newest topology says."""
-        self.executor.send(self)
-
-
-class PortionCall:
-    """One shard's portion of a transaction, on its way."""
-
-    __slots__ = ("done", "errand", "executor", "expects", "portion")
-
-    is_tried_once = False
-
-    def __init__(self, executor: Executor, errand: Errand, portion: Portion, done: Done) -> None:
-        self.executor = executor
-        self.errand = errand
-        self.portion = portion
-        self.done = done
-        self.expects = len(portion.queue) + 2
-
-    def encode(self) -> bytes:
-        return encoded_transaction(argv for _, argv in self.portion.queue)
-
-    def answered(self, frames: list[Frame]) -> None:
-        """Pass on EXEC's reply; where the shard refused to queue something, nothing ran, and the reply says why."""
-        refusal = next(filter(is_error, frames[:-1]), None)
-        if refusal is None and frames[-1].startswith(_NOT_RUN):  # a slot moved after its command was queued
-            refusal = frames[-1]
-        if refusal is None:
-            self.done(frames[-1])
-        elif refusal.startswith(_NOT_RUN):
-            self.executor.strand(self, _text(refusal))
-        else:
-            self.done(b"-EXECABORT Transaction discarded because of: " + refusal[1:])
-
-    def lost(self, reason: str, was_sent: bool) -> None:
-        self.executor.lost(self, reason, was_sent)
-
-    def may_repeat(self) -> bool:
-        """Whether running all of it twice changes nothing."""
-        return all(may_repeat(command, argv) for command, argv in self.portion.queue)
-
-    def again(self) -> None:
-        """Go where the newest topology says; that may be several shards by now."""
-        self.executor.send_portion(self)
-
-
-class RoundCall:
-    """A coroutine that waits for the next topology; see `Executor.next_round`."""
-
-    is_tried_once = False
-
-    def __init__(self, errand: Errand) -> None:
-        self.errand = errand
-        self.outcome: asyncio.Future[Frame | None] = asyncio.get_running_loop().create_future()
-
-    def done(self, reply: Frame) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(reply)
-
-    def again(self) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(None)
-
-
-class Gather:
-    """Collects the replies to a command's parts, in any order; calls `done` with the merged one."""
-
-    __slots__ = ("_done", "_merge", "_missing", "_replies")
-
-    def __init__(self, count: int, merge: Merge, done: Done) -> None:
-        self._replies: list[Frame] = [b""] * count
-        self._missing = count
-        self._merge = merge
-        self._done = done
-
-    def take(self, index: int, reply: Frame) -> None:
-        """Take in the reply to part `index`."""
-        self._replies[index] = reply
-        self._missing -= 1
-        if not self._missing:
-            try:
-                reply = self._merge(self._replies)
-            except Exception:  # a reply of a type the rule does not expect: one client's error, not the end of a lane
-                log.exception("replies of several shards could not be merged")
-                reply = _MERGE_FAILED
-            self._done(reply)
 
 
 class Executor:
@@ -439,7 +269,3 @@ class Executor:
                 await self._refresh()
         except Exception as error:  # whatever keeps the router from answering, the next round asks again
             log.info("no newer topology: %s", error or type(error).__name__)
-
-
-def _text(error: Frame) -> str:
-    return error[1:-2].decode(errors="replace")

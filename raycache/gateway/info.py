@@ -27,7 +27,7 @@ _SUMS: Final = frozenset({
     "total_system_memory", "total_commands_processed", "total_connections_received", "instantaneous_ops_per_sec",
     "rejected_connections", "expired_keys", "evicted_keys", "keyspace_hits", "keyspace_misses", "total_error_replies",
     "total_net_input_bytes", "total_net_output_bytes", "used_cpu_sys", "used_cpu_user",
-})  # fmt: skip
+})
 _LONGEST: Final = frozenset({"uptime_in_seconds", "uptime_in_days", "raycache_uptime_s"})
 _OF_ONE_SHARD: Final = frozenset({"raycache_shard_id"})
 _STANDALONE: Final = {"redis_mode": "standalone", "cluster_enabled": "0", "loading": "0", "role": "master"}
@@ -90,7 +90,7 @@ def _merged(texts: Sequence[Sections], own: Mapping[str, object]) -> Sections:
 def _merged_field(section: str, field: str, values: Sequence[str]) -> str:
     if section == "Keyspace":
         return _merged_keyspace(values)
-    is_longest = field in _LONGEST or field.startswith("raycache_loop_") and "_max_" in field
+    is_longest = field in _LONGEST or (field.startswith("raycache_loop_") and "_max_" in field)
     if is_longest or field in _SUMS or field.startswith("raycache_"):
         try:
             numbers = [float(value) if "." in value else int(value) for value in values]

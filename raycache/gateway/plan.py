@@ -77,7 +77,7 @@ UNSERVED: Final = Unserved()
 _LOCAL: Final = frozenset({
     "asking", "auth", "client", "cluster", "command", "discard", "echo", "exec", "hello", "multi", "ping", "quit",
     "readonly", "readwrite", "reset", "select", "time", "unwatch", "watch",
-})  # fmt: skip
+})
 
 
 def is_local(command: Command) -> bool:
@@ -241,4 +241,4 @@ _RULES: Final[dict[str, Rule]] = {
     "config|rewrite": _everywhere(merge.all_ok),
     "scan": _scan, "randomkey": _random_key, "info": _info,
     "rc.scan": _refused, "rc.stats": _refused,
-}  # fmt: skip
+}

@@ -21,7 +21,7 @@ EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 _SAME_WHEN_REPEATED: Final = frozenset({
     "config|set", "config|resetstat", "del", "expire", "expireat", "flushall", "flushdb", "getex", "mset", "persist",
     "pexpire", "pexpireat", "psetex", "set", "setex", "setrange", "touch", "unlink",
-})  # fmt: skip
+})
 """Writes that leave the same behind when they run twice in a row. DEL may then count fewer than it removed, which
 harms nobody, while a DEL that is given up leaves a stale value in the cache."""
 _CONDITIONS: Final = frozenset({b"NX", b"XX", b"GET", b"GT", b"LT"})

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from raycache.errors import ShardUnavailableError
-from raycache.gateway.executor import Client, Errand, Executor
+from raycache.gateway.call import Client, Errand
+from raycache.gateway.executor import Executor
 from raycache.gateway.plan import CROSS_SLOT
 from raycache.gateway.request import EXEC, MULTI, encoded, encoded_transaction
 from raycache.gateway.transaction import AnswerLocally, Portion, Queued, Transaction

@@ -8,7 +8,7 @@ only dealing slots anew takes longer than microseconds (some 5 ms; 30 ms for 1,0
 How the shell drives it. `now_s` is monotonic time throughout.
 
 1. After every start: `RouterCore(config, now_s)`, then `recover(...)` with the shards and gateways whose actors exist
-   by name (none on the very first start), and ask each of those for its report.
+   by name (none on the very first start), and ask each of those for its report. Not to be left out after a restart.
 2. Whenever something is known: `nodes_reported` with all nodes of the Ray cluster (before the first `step`, then every
    second or so), `shard_reported` and `gateway_reported` on registration or answer, `shard_lost` and `gateway_lost` on
    a reset connection or a silence (`raycache.router.detector`), `shard_removed` when an actor is known to exist no
@@ -24,8 +24,9 @@ How the shell drives it. `now_s` is monotonic time throughout.
 What it keeps to. Epochs only grow; a restarted router keeps the newest table that anybody shows, under a newer epoch. A
 slot changes its owner only when shards are added or removed: a lost shard stays owner, marked "down", because it alone
 has the address that comes back (one copy: there is nobody to take over), and one that does not come back is created
-anew under its id. A leaving shard gives its slots away first, and is ended when the others know. The wanted number of shards survives a restart of the router: it is read off the newest topology
-(weight 0 = was leaving) and the actors that exist.
+anew under its id. A leaving shard gives its slots away first, and is ended when the others know. The wanted number of
+shards survives a restart of the router: it is read off the newest topology (weight 0 = was leaving) and the actors
+that exist.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ class RouterCore:
 
         Args:
             shard_ids, gateway_node_ids: those whose actors are there by name; none on the very first start.
-            epoch_floor: surely at least every epoch so far; the Unix time in seconds will do. The router before may
-                have made epochs that only those hold who cannot be asked: clients, a shard that is lost since. None
-                of them takes the same epoch twice, so it must never mean two things. 0: trust the reports.
+            epoch_floor: surely at least every epoch so far; the Unix time in seconds will do, 0 on the very first
+                start. The router before may have made epochs that only those hold who cannot be asked: clients, a
+                shard that is lost since. None of them takes an epoch twice, so one must never mean two things.
         Raises:
             ValueError: an id is none of a shard.
         """
@@ -74,8 +75,7 @@ class RouterCore:
             state.awaited.add(shard_id)
         for node_id in gateway_node_ids:
             state.gateways[node_id] = GatewayRecord(node_id, now_s)
-        if state.shards or state.gateways:
-            state.epoch_floor = max(state.epoch_floor, epoch_floor)
+        state.epoch_floor = max(state.epoch_floor, epoch_floor)
 
     def nodes_reported(self, nodes: Iterable[NodeReport]) -> None:
         """Take in all nodes of the Ray cluster; one that was there before and is missing now is dead."""

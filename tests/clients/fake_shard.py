@@ -28,7 +28,10 @@ Script = Callable[[list[bytes]], "bytes | Awaitable[bytes]"]
 
 
 class FakeShard:
-    """Answers each command with what `script` says: a reply, `SILENCE`, or `CLOSE`. `seen` are the commands, greetings left out."""
+    """Answers each command with what `script` says: a reply, `SILENCE`, or `CLOSE`.
+
+    `seen` are the commands that came, greetings left out.
+    """
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -139,8 +142,9 @@ async def stage(*scripts: Script, settings: GatewaySettings = QUICK, **options: 
     for each in set_up.shards:
         await each.start()
     set_up.topology = set_up.publish()
-    set_up.gateway = GatewayServer(get_topology=lambda: set_up.topology, refresh=set_up.refresh, settings=settings,
-                                   rng=random.Random(1), **options)
+    set_up.gateway = GatewayServer(
+        get_topology=lambda: set_up.topology, refresh=set_up.refresh, settings=settings, rng=random.Random(1), **options
+    )
     await set_up.gateway.start(listening_socket("127.0.0.1", 0))
     try:
         yield set_up

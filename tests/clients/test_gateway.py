@@ -58,8 +58,10 @@ def test_without_the_secret_nothing_is_served(cluster: LocalCluster) -> None:
     once = Retry(NoBackoff(), 0)
     with redis.Redis(host=host, port=port, retry=once) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.get("name:1")
-    with (redis.Redis(host=host, port=port, retry=once, password="wrong") as stranger,
-          pytest.raises(redis.AuthenticationError)):
+    with (
+        redis.Redis(host=host, port=port, retry=once, password="wrong") as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
         stranger.ping()
 
 
@@ -94,7 +96,7 @@ def test_thousands_of_keys_in_one_command(client: Any) -> None:
 
 
 def test_scan_and_keys_see_every_key_once_all_is_said(client: Any) -> None:
-    client.mset({name: 1 for name in NAMES})
+    client.mset(dict.fromkeys(NAMES, 1))
     client.mset({f"other:{number}": 1 for number in range(20)})
     everything = {name.encode() for name in NAMES} | {b"other:%d" % number for number in range(20)}
     assert set(client.scan_iter(count=7)) == everything
@@ -114,7 +116,7 @@ def test_it_looks_like_one_standalone_redis(client: Any, cluster: LocalCluster) 
     assert info["redis_version"].startswith("7.")
     assert info["tcp_port"] == cluster.gateway_address[1]
     assert info["raycache_shards"] == 3
-    client.mset({name: 1 for name in NAMES})
+    client.mset(dict.fromkeys(NAMES, 1))
     assert client.info("keyspace")["db0"]["keys"] == len(NAMES)
     with pytest.raises(redis.ResponseError, match="cluster support disabled"):
         client.execute_command("CLUSTER", "SLOTS")
@@ -146,12 +148,18 @@ def test_config_is_read_from_one_shard_and_written_to_all(client: Any, cluster: 
     assert client.info("stats")["keyspace_misses"] == 0
 
 
-@pytest.mark.parametrize(("command", "message"), [
-    (["NOSUCH", "a"], "unknown command 'NOSUCH', with args beginning with: 'a'"),
-    (["GET"], "wrong number of arguments for 'get'"), (["MSET", "a", "1", "b"], "wrong number of arguments for 'mset'"),
-    (["CLIENT", "NOSUCH"], "unknown subcommand"), (["SET", "a", "1", "EX", "x"], "not an integer"),
-    (["EXEC"], "EXEC without MULTI"), (["DISCARD"], "DISCARD without MULTI"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["NOSUCH", "a"], "unknown command 'NOSUCH', with args beginning with: 'a'"),
+        (["GET"], "wrong number of arguments for 'get'"),
+        (["MSET", "a", "1", "b"], "wrong number of arguments for 'mset'"),
+        (["CLIENT", "NOSUCH"], "unknown subcommand"),
+        (["SET", "a", "1", "EX", "x"], "not an integer"),
+        (["EXEC"], "EXEC without MULTI"),
+        (["DISCARD"], "DISCARD without MULTI"),
+    ],
+)
 def test_errors_are_those_of_redis(client: Any, command: list[str], message: str) -> None:
     with pytest.raises(redis.ResponseError, match=message):
         client.execute_command(*command)
@@ -220,7 +228,9 @@ def test_watch_lets_the_transaction_run_if_nothing_changed(client: Any) -> None:
 
 
 @pytest.mark.parametrize("written", ["{w}mine", "name:1", "name:2"])
-def test_watch_stops_the_transaction_if_any_watched_key_changed(client: Any, cluster: LocalCluster, written: str) -> None:
+def test_watch_stops_the_transaction_if_any_watched_key_changed(
+    client: Any, cluster: LocalCluster, written: str
+) -> None:
     host, port = cluster.gateway_address
     with client.pipeline() as pipe, redis.Redis(host=host, port=port, password=SECRET) as other:
         pipe.watch("{w}mine", "name:1", "name:2")
@@ -415,7 +425,24 @@ def test_redis_cli(cluster: LocalCluster) -> None:
 def test_redis_benchmark_runs_through_it(cluster: LocalCluster) -> None:
     program = require_program("redis-benchmark", "redis-tools")
     host, port = cluster.gateway_address
-    command = [program, "-h", host, "-p", str(port), "-a", SECRET, "-q", "-n", "2000", "-c", "20", "-P", "16", "-r", "1000"]
+    command = [
+        program,
+        "-h",
+        host,
+        "-p",
+        str(port),
+        "-a",
+        SECRET,
+        "-q",
+        "-n",
+        "2000",
+        "-c",
+        "20",
+        "-P",
+        "16",
+        "-r",
+        "1000",
+    ]
     done = subprocess.run([*command, "-t", "set,get,mset,incr"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.count("requests per second") == 4
     assert "Error" not in done.stdout + done.stderr

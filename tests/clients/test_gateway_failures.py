@@ -94,7 +94,9 @@ async def test_a_shard_that_comes_back_elsewhere_serves_again() -> None:
         assert (await client.ask(f"GET {A0}"))[0].startswith(b"-CLUSTERDOWN ")
         on.shards[0].script = says(b"+new\r\n")
         await on.shards[0].start()
-        on.topology = topology(shard(0, port=on.shards[0].port, incarnation=2), shard(1, port=on.shards[1].port), epoch=2)
+        on.topology = topology(
+            shard(0, port=on.shards[0].port, incarnation=2), shard(1, port=on.shards[1].port), epoch=2
+        )
         assert await client.ask(f"GET {A0}") == [b"+new\r\n"]
 
 
@@ -212,7 +214,9 @@ async def test_a_transaction_with_a_dead_shard_runs_on_the_others_and_says_so() 
 
 
 async def test_a_transaction_that_broke_off_is_not_repeated() -> None:
-    async with stage(lambda argv: CLOSE if argv[0] == b"EXEC" else transactional(argv), says(b""), settings=PATIENT) as on:
+    async with stage(
+        lambda argv: CLOSE if argv[0] == b"EXEC" else transactional(argv), says(b""), settings=PATIENT
+    ) as on:
         replies = await (await on.client()).ask("MULTI", f"INCR {A0}", "EXEC")
         assert b"may or may not have run" in replies[2]
         assert on.shards[0].seen.count([b"EXEC"]) == 1
@@ -242,7 +246,9 @@ async def test_one_watched_shard_that_changed_after_another_ran_is_an_error_in_i
         reply = (await client.ask("MULTI", f"INCR {A0}", f"INCR {A1}", "EXEC"))[3]
         assert reply.startswith(b"*2\r\n:1\r\n-EXECABORT a watched key")
         await client.ask(f"WATCH {A1} {A0}")
-        assert (await client.ask("MULTI", f"INCR {A1}", f"INCR {A0}", "EXEC"))[3] == b"*-1\r\n", "the first one stops all"
+        assert (await client.ask("MULTI", f"INCR {A1}", f"INCR {A0}", "EXEC"))[3] == b"*-1\r\n", (
+            "the first one stops all"
+        )
 
 
 async def test_a_client_that_does_not_read_is_dropped_counted_and_holds_little() -> None:
@@ -287,10 +293,14 @@ async def test_many_clients_share_few_connections() -> None:
         assert [each.connections for each in on.shards] == [1, 1]
 
 
-@pytest.mark.parametrize(("sent", "expected"), [
-    (b"*1\r\n:5\r\n", b"-ERR Protocol error"), (b"*99999999\r\n", b"-ERR Protocol error"),
-    (b"*2\r\n$3\r\nGET\r\n$5x\r\n", b"-ERR Protocol error"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"*1\r\n:5\r\n", b"-ERR Protocol error"),
+        (b"*99999999\r\n", b"-ERR Protocol error"),
+        (b"*2\r\n$3\r\nGET\r\n$5x\r\n", b"-ERR Protocol error"),
+    ],
+)
 async def test_broken_framing_is_told_after_the_replies_before_it_and_closes(sent: bytes, expected: bytes) -> None:
     async with stage(says(b"+a\r\n"), says(b"+b\r\n")) as on:
         client = await on.client()

@@ -104,7 +104,7 @@ def test_settings_that_make_no_sense_say_which_and_why(settings: dict[str, Any],
     if reason is None:
         # A class with `popitem` passes here; `make_policy` knows cachetools and refuses it.
         config = ClusterConfig(name="c", **settings)
-        with pytest.raises(ValueError, match="or pass a cachetools.Cache class"):
+        with pytest.raises(ValueError, match=r"or pass a cachetools\.Cache class"):
             make_policy(config.policy)
         return
     with pytest.raises(ValueError, match=reason):

@@ -9,6 +9,8 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
+
 import raycache
 from raycache.client.aio import AsyncCache
 from raycache.client.sync import Cache
@@ -88,11 +90,8 @@ def test_nothing_but_the_launch_functions_brings_ray_in() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
-    assert not hasattr(raycache, "conect")
-    try:
+    with pytest.raises(AttributeError, match="'conect'"):
         raycache.conect  # noqa: B018
-    except AttributeError as error:
-        assert "'conect'" in str(error)
 
 
 def test_both_handles_have_the_operations_of_the_readme() -> None:

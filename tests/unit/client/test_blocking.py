@@ -17,6 +17,7 @@ from raycache.client import AsyncCache, Cache, ConnectionInfo
 from raycache.client.connection import Connection
 from raycache.client.pool import MAX_CONNECTIONS, Pool
 from raycache.client.requests import get
+from raycache.client.retry import Lost
 from raycache.client.settings import ClientSettings
 from raycache.errors import DeadlineExceededError, ProtocolError
 
@@ -109,6 +110,16 @@ def test_a_peer_that_does_not_read_meets_the_deadline(pair: Any) -> None:
     connection, _ = pair
     with pytest.raises(Exception, match="did not take the command in"):
         connection.send(b"x" * 50_000_000, time.monotonic() + 0.2)
+
+
+def test_a_deadline_that_has_passed_sends_nothing(pair: Any) -> None:
+    connection, theirs = pair
+    with pytest.raises(Lost) as caught:
+        exchange(connection, -1)
+    assert not caught.value.sent
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
 
 
 def test_a_short_deadline_does_not_stay_with_the_connection(pair: Any) -> None:

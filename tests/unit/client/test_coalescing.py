@@ -15,7 +15,7 @@ import uvloop
 from raycache.client import AsyncCache, ConnectionInfo
 from raycache.client.channel import Wire
 from raycache.client.pending import MAX_RUN
-from raycache.errors import ProtocolError
+from raycache.errors import KeyTooLargeError, ProtocolError
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -194,6 +194,18 @@ def test_a_run_answered_with_too_few_values_fails_all_its_waiters(peer: Any, inf
     errors = run(work())
     assert [type(error) for error in errors] == [ProtocolError] * 3
     assert len({id(error) for error in errors}) == 3  # each raises its own, with its own traceback
+
+
+def test_a_key_that_is_refused_fails_no_other_read(peer: Any, info: ConnectionInfo, run: Any) -> None:
+    refused = "k" * 70_000
+    peer.script = lambda argv: b"-ERR key is too large (70000 bytes)\r\n" if refused.encode() in argv else echo(argv)
+
+    async def work() -> list[Any]:
+        async with AsyncCache(info) as cache:
+            return await asyncio.gather(*(cache.get(key) for key in ("a", refused, "b")), return_exceptions=True)
+
+    first, second, third = run(work())
+    assert (first, type(second), third) == (b"a", KeyTooLargeError, b"b")
 
 
 def test_one_handle_serves_one_loop_after_another(peer: Any, info: ConnectionInfo, run: Any) -> None:

@@ -8,15 +8,19 @@ from raycache.resp.reply import bulk_of
 
 FIRST = (
     "# Server\r\nredis_version:7.0.15\r\nredis_mode:cluster\r\ntcp_port:7000\r\nuptime_in_seconds:10\r\n\r\n"
-    "# Clients\r\nconnected_clients:5\r\n\r\n# Memory\r\nused_memory:1048576\r\nused_memory_human:1.0M\r\nmaxmemory_policy:allkeys-lru\r\n\r\n"
+    "# Clients\r\nconnected_clients:5\r\n\r\n"
+    "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.0M\r\nmaxmemory_policy:allkeys-lru\r\n\r\n"
     "# Stats\r\nkeyspace_hits:3\r\n\r\n# Cluster\r\ncluster_enabled:1\r\n\r\n"
-    "# Raycache\r\nraycache_shard_id:s0\r\nraycache_slots:10\r\nraycache_policy:lru\r\nraycache_loop_pause_max_ms:1.5\r\nraycache_uptime_s:4\r\n\r\n"
+    "# Raycache\r\nraycache_shard_id:s0\r\nraycache_slots:10\r\nraycache_policy:lru\r\n"
+    "raycache_loop_pause_max_ms:1.5\r\nraycache_uptime_s:4\r\n\r\n"
     "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=900\r\n"
 )
 SECOND = (
-    FIRST.replace("uptime_in_seconds:10", "uptime_in_seconds:99").replace("keys=3,expires=1,avg_ttl=900", "keys=5,expires=3,avg_ttl=100")
-    .replace("raycache_shard_id:s0", "raycache_shard_id:s1").replace("pause_max_ms:1.5", "pause_max_ms:0.5")
-)  # fmt: skip
+    FIRST.replace("uptime_in_seconds:10", "uptime_in_seconds:99")
+    .replace("keys=3,expires=1,avg_ttl=900", "keys=5,expires=3,avg_ttl=100")
+    .replace("raycache_shard_id:s0", "raycache_shard_id:s1")
+    .replace("pause_max_ms:1.5", "pause_max_ms:0.5")
+)
 OWN = {"tcp_port": 6400, "connected_clients": 1, "raycache_role": "gateway"}
 
 
@@ -26,15 +30,28 @@ def merged(*replies: bytes, protocol: int = 2) -> dict[str, dict[str, str]]:
 
 def test_counts_add_up_times_do_not_and_the_gateway_speaks_for_itself() -> None:
     sections = merged(encode.bulk(FIRST.encode()), encode.bulk(SECOND.encode()))
-    assert sections["Server"] == {"redis_version": "7.0.15", "redis_mode": "standalone", "tcp_port": "6400", "uptime_in_seconds": "99"}
+    assert sections["Server"] == {
+        "redis_version": "7.0.15",
+        "redis_mode": "standalone",
+        "tcp_port": "6400",
+        "uptime_in_seconds": "99",
+    }
     assert sections["Clients"] == {"connected_clients": "1"}
-    assert sections["Memory"] == {"used_memory": "2097152", "used_memory_human": "2.0M", "maxmemory_policy": "allkeys-lru"}
+    assert sections["Memory"] == {
+        "used_memory": "2097152",
+        "used_memory_human": "2.0M",
+        "maxmemory_policy": "allkeys-lru",
+    }
     assert sections["Stats"] == {"keyspace_hits": "6"}
     assert sections["Cluster"] == {"cluster_enabled": "0"}
     assert sections["Raycache"] == {
-        "raycache_slots": "20", "raycache_policy": "lru", "raycache_loop_pause_max_ms": "1.500000", "raycache_uptime_s": "4",
-        "raycache_role": "gateway", "raycache_shards_unreachable": "0",
-    }  # fmt: skip
+        "raycache_slots": "20",
+        "raycache_policy": "lru",
+        "raycache_loop_pause_max_ms": "1.500000",
+        "raycache_uptime_s": "4",
+        "raycache_role": "gateway",
+        "raycache_shards_unreachable": "0",
+    }
     assert sections["Keyspace"] == {"db0": "keys=8,expires=4,avg_ttl=300"}
 
 

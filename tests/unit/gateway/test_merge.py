@@ -13,10 +13,15 @@ from raycache.gateway.merge import Merge
 DOWN = b"-CLUSTERDOWN s1 is unreachable\r\n"
 
 
-@pytest.mark.parametrize(("rule", "good"), [
-    (merge.all_ok, b"+OK\r\n"), (merge.total, b":1\r\n"), (merge.concatenated, b"*1\r\n$1\r\na\r\n"),
-    (merge.in_order([[0], [1]], 2), b"*1\r\n$1\r\na\r\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "good"),
+    [
+        (merge.all_ok, b"+OK\r\n"),
+        (merge.total, b":1\r\n"),
+        (merge.concatenated, b"*1\r\n$1\r\na\r\n"),
+        (merge.in_order([[0], [1]], 2), b"*1\r\n$1\r\na\r\n"),
+    ],
+)
 def test_one_failed_part_fails_the_whole(rule: Merge, good: bytes) -> None:
     assert rule([good, DOWN]) == DOWN
     assert rule([DOWN, good]) == DOWN
@@ -33,7 +38,9 @@ def test_sums_and_concatenations() -> None:
 
 def test_elements_keep_their_type_whatever_it_is() -> None:
     rule = merge.in_order([[2, 0], [1]], 3)
-    assert rule([b"*2\r\n_\r\n*1\r\n:1\r\n", b"*1\r\n%1\r\n+a\r\n#t\r\n"]) == b"*3\r\n*1\r\n:1\r\n%1\r\n+a\r\n#t\r\n_\r\n"
+    assert (
+        rule([b"*2\r\n_\r\n*1\r\n:1\r\n", b"*1\r\n%1\r\n+a\r\n#t\r\n"]) == b"*3\r\n*1\r\n:1\r\n%1\r\n+a\r\n#t\r\n_\r\n"
+    )
 
 
 def test_a_part_with_too_few_elements_is_an_error_not_a_hole() -> None:

@@ -35,11 +35,22 @@ def scattered(*argv: bytes) -> dict[str, list[bytes]]:
     return {part.shard.id: part.argv for part in planned.parts}
 
 
-@pytest.mark.parametrize(("argv", "expected"), [
-    ([b"GET", A1], "s1"), ([b"set", A0, b"v", b"EX", b"5"], "s0"), ([b"OBJECT", b"ENCODING", A2], "s2"),
-    ([b"MEMORY", b"USAGE", A1], "s1"), ([b"MGET", A0, B0], "s0"), ([b"DEL", A1], "s1"), ([b"MSET", A1, b"1", B1, b"2"], "s1"),
-    ([b"RENAME", A0, B0], "s0"), ([b"MSETNX", A1, b"1", B1, b"2"], "s1"), ([b"COPY", A1, B1], "s1"), ([b"RC.GET", A2], "s2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ([b"GET", A1], "s1"),
+        ([b"set", A0, b"v", b"EX", b"5"], "s0"),
+        ([b"OBJECT", b"ENCODING", A2], "s2"),
+        ([b"MEMORY", b"USAGE", A1], "s1"),
+        ([b"MGET", A0, B0], "s0"),
+        ([b"DEL", A1], "s1"),
+        ([b"MSET", A1, b"1", B1, b"2"], "s1"),
+        ([b"RENAME", A0, B0], "s0"),
+        ([b"MSETNX", A1, b"1", B1, b"2"], "s1"),
+        ([b"COPY", A1, B1], "s1"),
+        ([b"RC.GET", A2], "s2"),
+    ],
+)
 def test_keys_of_one_shard_go_there_as_they_are(argv: list[bytes], expected: str) -> None:
     planned = plan(*argv)
     assert isinstance(planned, ShardInfo)
@@ -66,7 +77,10 @@ def test_counts_are_split_with_their_repetitions_and_added_up(name: bytes) -> No
 
 
 def test_mset_is_split_by_pairs() -> None:
-    assert scattered(b"MSET", A0, b"1", A1, b"2", B0, b"3") == {"s0": [b"MSET", A0, b"1", B0, b"3"], "s1": [b"MSET", A1, b"2"]}
+    assert scattered(b"MSET", A0, b"1", A1, b"2", B0, b"3") == {
+        "s0": [b"MSET", A0, b"1", B0, b"3"],
+        "s1": [b"MSET", A1, b"2"],
+    }
 
 
 def test_mset_with_half_a_pair_is_refused_here() -> None:
@@ -74,21 +88,33 @@ def test_mset_with_half_a_pair_is_refused_here() -> None:
     assert planned == Answered(b"-ERR wrong number of arguments for 'mset' command\r\n")
 
 
-@pytest.mark.parametrize("argv", [[b"RENAME", A0, A1], [b"RENAMENX", A0, A1], [b"COPY", A0, A1], [b"MSETNX", A0, b"1", A1, b"2"]])
+@pytest.mark.parametrize(
+    "argv", [[b"RENAME", A0, A1], [b"RENAMENX", A0, A1], [b"COPY", A0, A1], [b"MSETNX", A0, b"1", A1, b"2"]]
+)
 def test_keys_that_belong_together_are_refused_over_several_shards(argv: list[bytes]) -> None:
     planned = plan(*argv)
     assert planned == Answered(CROSS_SLOT)
     assert CROSS_SLOT.startswith(b"-CROSSSLOT ")
 
 
-@pytest.mark.parametrize("argv", [
-    [b"DBSIZE"], [b"FLUSHALL"], [b"FLUSHDB", b"ASYNC"], [b"KEYS", b"*"], [b"CONFIG", b"SET", b"maxmemory", b"1"],
-    [b"CONFIG", b"RESETSTAT"], [b"INFO"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [b"DBSIZE"],
+        [b"FLUSHALL"],
+        [b"FLUSHDB", b"ASYNC"],
+        [b"KEYS", b"*"],
+        [b"CONFIG", b"SET", b"maxmemory", b"1"],
+        [b"CONFIG", b"RESETSTAT"],
+        [b"INFO"],
+    ],
+)
 def test_the_whole_database_is_every_shard(argv: list[bytes]) -> None:
     planned = plan(*argv)
     assert isinstance(planned, Scatter)
-    assert [(part.shard.id, part.argv, part.is_pinned) for part in planned.parts] == [(f"s{n}", argv, True) for n in range(3)]
+    assert [(part.shard.id, part.argv, part.is_pinned) for part in planned.parts] == [
+        (f"s{n}", argv, True) for n in range(3)
+    ]
 
 
 def test_a_shard_without_slots_is_not_asked() -> None:
@@ -100,7 +126,10 @@ def test_a_shard_without_slots_is_not_asked() -> None:
 
 
 def test_config_get_goes_to_one_shard_that_is_up() -> None:
-    down = [ShardInfo(**{**{name: getattr(shard(n), name) for name in ShardInfo.__slots__}, "state": "down"}) for n in (0, 1)]
+    down = [
+        ShardInfo(**{**{name: getattr(shard(n), name) for name in ShardInfo.__slots__}, "state": "down"})
+        for n in (0, 1)
+    ]
     planned = plan(b"CONFIG", b"GET", b"*", on=topology(*down, shard(2)))
     assert isinstance(planned, ShardInfo)
     assert planned.id == "s2"

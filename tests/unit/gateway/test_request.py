@@ -26,13 +26,32 @@ def test_a_transaction_is_one_piece() -> None:
     assert list(parser.ready) == [[b"MULTI"], [b"SET", b"k", b"v"], [b"GET", b"k"], [b"EXEC"]]
 
 
-@pytest.mark.parametrize(("line", "expected"), [
-    ("GET k", True), ("MGET k j", True), ("DBSIZE", True), ("SET k v", True), ("SET k v EX 5", True), ("MSET k v", True),
-    ("DEL k", True), ("PEXPIRE k 5", True), ("FLUSHALL", True), ("SETRANGE k 0 x", True),
-    ("SET k v NX", False), ("SET k v xx", False), ("SET k v GET", False), ("PEXPIRE k 5 GT", False), ("INCR k", False),
-    ("APPEND k v", False), ("SETNX k v", False), ("GETDEL k", False), ("GETSET k v", False), ("RENAME k j", False),
-    ("RC.CAS k 1 0 v 0", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("GET k", True),
+        ("MGET k j", True),
+        ("DBSIZE", True),
+        ("SET k v", True),
+        ("SET k v EX 5", True),
+        ("MSET k v", True),
+        ("DEL k", True),
+        ("PEXPIRE k 5", True),
+        ("FLUSHALL", True),
+        ("SETRANGE k 0 x", True),
+        ("SET k v NX", False),
+        ("SET k v xx", False),
+        ("SET k v GET", False),
+        ("PEXPIRE k 5 GT", False),
+        ("INCR k", False),
+        ("APPEND k v", False),
+        ("SETNX k v", False),
+        ("GETDEL k", False),
+        ("GETSET k v", False),
+        ("RENAME k j", False),
+        ("RC.CAS k 1 0 v 0", False),
+    ],
+)
 def test_only_what_changes_nothing_twice_is_repeated(line: str, expected: bool) -> None:
     argv = line.encode().split()
     command = resolve(argv)

@@ -28,8 +28,13 @@ def walk(shards: Sequence[ShardInfo], inner_cursors: dict[str, list[int]]) -> li
 def test_each_shard_is_walked_to_its_end_in_the_order_of_their_numbers() -> None:
     shards = [shard(10), shard(2), shard(0)]
     assert walk(shards, {"s0": [5, 9, 0], "s2": [0], "s10": [1, 0]}) == [
-        ("s0", 0), ("s0", 5), ("s0", 9), ("s2", 0), ("s10", 0), ("s10", 1),
-    ]  # fmt: skip
+        ("s0", 0),
+        ("s0", 5),
+        ("s0", 9),
+        ("s2", 0),
+        ("s10", 0),
+        ("s10", 1),
+    ]
 
 
 @given(st.lists(st.integers(0, 200), min_size=1, unique=True), st.data())

@@ -21,7 +21,9 @@ A0, B0 = keys_of(0, 2)
 A1, B1 = keys_of(1, 2)
 
 
-def cut_up(*commands: list[bytes], on: Topology = THREE, may_split: bool = True, touched: tuple[str, ...] = ()) -> Transaction | Answered:
+def cut_up(
+    *commands: list[bytes], on: Topology = THREE, may_split: bool = True, touched: tuple[str, ...] = ()
+) -> Transaction | Answered:
     planner = Planner(random.Random(1), dict)
 
     def plan(argv: list[bytes], command: Command) -> Plan:
@@ -80,7 +82,11 @@ def test_if_every_portion_failed_the_error_is_execs_own() -> None:
 
 
 def test_without_splitting_several_shards_are_refused_and_nothing_runs() -> None:
-    for commands in ([[b"PING"], [b"SET", A0, b"1"], [b"SET", A1, b"1"]], [[b"PING"], [b"MGET", A0, A1]], [[b"PING"], [b"DBSIZE"]]):
+    for commands in (
+        [[b"PING"], [b"SET", A0, b"1"], [b"SET", A1, b"1"]],
+        [[b"PING"], [b"MGET", A0, A1]],
+        [[b"PING"], [b"DBSIZE"]],
+    ):
         assert cut_up(*commands, may_split=False) == Answered(SPLIT_REFUSED)
         assert said == []
     assert isinstance(cut_up([b"SET", A0, b"1"], [b"GET", B0], may_split=False, touched=("s0",)), Transaction)
@@ -106,7 +112,11 @@ def test_an_unserved_slot_fails_its_command_only() -> None:
     assert planned.result([]) == encode.array([NOT_SERVED, b":1\r\n"])
 
 
-@given(st.lists(st.lists(st.sampled_from([A0, B0, A1, B1, *keys_of(2, 2)]), min_size=1, max_size=4), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.lists(st.sampled_from([A0, B0, A1, B1, *keys_of(2, 2)]), min_size=1, max_size=4), min_size=1, max_size=8
+    )
+)
 def test_whatever_is_queued_comes_back_as_if_one_server_had_run_it(groups: list[list[bytes]]) -> None:
     planned = transaction(*[[b"MGET", *group] for group in groups])
     for portion in planned.portions:

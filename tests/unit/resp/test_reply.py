@@ -11,11 +11,26 @@ from raycache.errors import ProtocolError
 from raycache.resp.reply import ReplySplitter, bulk_of, elements, integer_of, is_error, is_null
 
 FRAMES = [
-    b"+OK\r\n", b"-ERR no\r\n", b":-12\r\n", b"$-1\r\n", b"$0\r\n\r\n", b"$4\r\n\r\n\r\n\r\n", b"*-1\r\n", b"*0\r\n",
-    b"*2\r\n$1\r\na\r\n*2\r\n:1\r\n*0\r\n", b"_\r\n", b",1.5\r\n", b"#t\r\n", b"(12345678901234567890\r\n",
-    b"!5\r\nERR x\r\n", b"=6\r\ntxt:ab\r\n", b"%1\r\n+a\r\n*1\r\n+b\r\n", b"~2\r\n+a\r\n:1\r\n", b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n",
+    b"+OK\r\n",
+    b"-ERR no\r\n",
+    b":-12\r\n",
+    b"$-1\r\n",
+    b"$0\r\n\r\n",
+    b"$4\r\n\r\n\r\n\r\n",
+    b"*-1\r\n",
+    b"*0\r\n",
+    b"*2\r\n$1\r\na\r\n*2\r\n:1\r\n*0\r\n",
+    b"_\r\n",
+    b",1.5\r\n",
+    b"#t\r\n",
+    b"(12345678901234567890\r\n",
+    b"!5\r\nERR x\r\n",
+    b"=6\r\ntxt:ab\r\n",
+    b"%1\r\n+a\r\n*1\r\n+b\r\n",
+    b"~2\r\n+a\r\n:1\r\n",
+    b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n",
     b"|1\r\n+ttl\r\n:9\r\n$1\r\nv\r\n",
-]  # fmt: skip
+]
 
 lines = st.binary(max_size=8).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
 bulks = st.binary(max_size=12).map(lambda text: b"$%d\r\n%b\r\n" % (len(text), text))
@@ -24,14 +39,18 @@ leaves = st.one_of(
     lines.map(lambda text: b"+%b\r\n" % text),
     lines.map(lambda text: b"-%b\r\n" % text),
     st.integers(-(2**63), 2**63 - 1).map(lambda number: b":%d\r\n" % number),
-    st.sampled_from([b"$-1\r\n", b"*-1\r\n", b"_\r\n", b"#t\r\n", b",inf\r\n", b"(9\r\n", b"=5\r\ntxt:x\r\n", b"!3\r\nE x\r\n"]),
+    st.sampled_from(
+        [b"$-1\r\n", b"*-1\r\n", b"_\r\n", b"#t\r\n", b",inf\r\n", b"(9\r\n", b"=5\r\ntxt:x\r\n", b"!3\r\nE x\r\n"]
+    ),
 )
 frames = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4).map(lambda items: b"*%d\r\n%b" % (len(items), b"".join(items))),
         st.lists(inner, max_size=4).map(lambda items: b"~%d\r\n%b" % (len(items), b"".join(items))),
-        st.lists(st.tuples(inner, inner), max_size=3).map(lambda pairs: b"%%%d\r\n%b" % (len(pairs), b"".join(a + b for a, b in pairs))),
+        st.lists(st.tuples(inner, inner), max_size=3).map(
+            lambda pairs: b"%%%d\r\n%b" % (len(pairs), b"".join(a + b for a, b in pairs))
+        ),
         st.tuples(leaves, leaves, inner).map(lambda parts: b"|1\r\n%b%b%b" % parts),
     ),
     max_leaves=12,
@@ -90,7 +109,10 @@ def test_rubbish_is_refused_or_split_without_loss(chunks: list[bytes], framed: b
     assert (b"*2\r\n" * framed + b"".join(chunks)).startswith(b"".join(found))
 
 
-@pytest.mark.parametrize("rubbish", [b"x", b"$x\r\n", b"$-2\r\n", b"*1_0\r\n", b"$?\r\n", b"$ 3\r\nabc\r\n", b"$1\r\nabc\r\n", b"*1\r\nHTTP/1.1\r\n"])
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"x", b"$x\r\n", b"$-2\r\n", b"*1_0\r\n", b"$?\r\n", b"$ 3\r\nabc\r\n", b"$1\r\nabc\r\n", b"*1\r\nHTTP/1.1\r\n"],
+)
 def test_what_is_no_reply_is_an_error(rubbish: bytes) -> None:
     splitter = ReplySplitter()
     splitter.feed(rubbish)
@@ -115,7 +137,9 @@ def test_elements_of_maps_and_nulls() -> None:
     assert elements(b"*-1\r\n") == []
 
 
-@pytest.mark.parametrize("frame", [b"$1\r\na\r\n", b"*2\r\n:1\r\n", b"*1\r\n$4\r\nab\r\n", b"*1\r\n:1\r\n:2\r\n", b"", b"*1"])
+@pytest.mark.parametrize(
+    "frame", [b"$1\r\na\r\n", b"*2\r\n:1\r\n", b"*1\r\n$4\r\nab\r\n", b"*1\r\n:1\r\n:2\r\n", b"", b"*1"]
+)
 def test_elements_refuse_what_is_no_complete_aggregate(frame: bytes) -> None:
     with pytest.raises(ProtocolError):
         elements(frame)

@@ -95,7 +95,7 @@ class Trouble(RuleBasedStateMachine):
             for shard_id in world.actors:
                 world.register(shard_id)
         world.settle(1.0)
-        assert world.core.is_settled, (world.core._state)
+        assert world.core.is_settled, (world.core.shards, world.topology.epoch, world.core.warnings)
         assert sorted(world.actors) == ["s0", "s1", "s2"]
         assert all(actor.topology == world.topology for actor in world.actors.values())
         assert world.step(PATIENCE.retry_s) == []

@@ -213,10 +213,14 @@ def test_without_a_floor_it_goes_on_with_the_next_epoch() -> None:
     assert world.topology.epoch == before.epoch + 1
 
 
-def test_a_fresh_router_starts_at_one_whatever_the_floor() -> None:
-    world = World()
-    world.core.recover([], [], world.now, epoch_floor=10**9)
-    assert world.settle().topology.epoch < 10
+def test_where_nothing_is_left_epochs_still_go_on() -> None:
+    world = World().settle()
+    before = world.topology
+    world.actors.clear()
+    world.gateways.clear()
+    world.restart_router()
+    assert world.settle().core.is_settled
+    assert world.topology.epoch > before.epoch
 
 
 def test_a_shard_that_was_not_on_the_list_reports_in_time() -> None:

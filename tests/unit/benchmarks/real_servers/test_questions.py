@@ -52,7 +52,13 @@ def fake_stats(port: int) -> dict[str, float]:
     """What a shard would say, with 250 bytes a key; the pause grows from one call to the next."""
     entries = int(redis.Redis(host=HOST, port=port, single_connection_client=True).dbsize())
     calls = int(info(port)["total_connections_received"])
-    return {"entries": entries, "used_bytes": 250 * entries, "evicted": 1, "loop_pause_max_ms": float(calls)}
+    return {
+        "entries": entries,
+        "used_bytes": 250 * entries,
+        "evicted": 1,
+        "loop_pause_max_ms": float(calls),
+        "loop_cpu_max_ms": 0.5,
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +75,7 @@ def _small_and_on_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_many, "KEYS", 2_000)
     monkeypatch.setattr(get_many, "BATCHES", 20)
     monkeypatch.setattr(memory_pauses, "stats", fake_stats)
-    for name in ("PROBE_ENTRIES", "FILL", "CHURN"):
+    for name in ("ENTRIES", "PROBE_ENTRIES", "FILL", "CHURN"):
         monkeypatch.setattr(memory_pauses, name, 5_000)
 
 
@@ -162,10 +168,12 @@ def test_memory_figures_are_the_worst_seen() -> None:
     pause, _ = outcome.figures
     assert len(pause.rounds) == 2 * PLAN.rounds
     assert pause.value == max(pause.rounds)
-    assert outcome.facts["budget_bytes"] == 250 * PLAN.size(memory_pauses.ENTRIES)
+    assert outcome.facts["budget_bytes"] == 250 * memory_pauses.ENTRIES
 
 
-def test_a_shard_that_is_not_full_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_pauses, "stats", lambda port: fake_stats(port) | {"evicted": 0})
+@pytest.mark.parametrize("stats", [{"entries": 9_699, "evicted": 1}, {"entries": 10_000, "evicted": 0}])
+def test_a_shard_that_is_not_full_is_no_answer(monkeypatch: pytest.MonkeyPatch, stats: dict[str, float]) -> None:
+    monkeypatch.setattr(memory_pauses, "ENTRIES", 10_000)
+    memory_pauses._check_full({"entries": 9_700, "evicted": 1})
     with pytest.raises(AssertionError, match="not full"):
-        ask(memory_pauses)
+        memory_pauses._check_full(stats)
