@@ -95,4 +95,5 @@ class GatewayActor:
         topology = Topology.from_bytes(data)
         if topology.epoch > self._topology.epoch:
             self._topology = topology
+            self._server.topology_changed()
         return self._topology.epoch

@@ -42,14 +42,15 @@ class Backend(Protocol):
     def connect(self, name: str) -> Cache: ...
 
 
-def quiet_ray() -> None:
-    """Silence what Ray says about its own affairs; what a user must know of them our errors say.
+def quiet_logs() -> None:
+    """Silence what Ray and the library log: what a user of the command must know, the command itself says.
 
     Importing Ray sets the level of its logger, so this comes after it.
     """
     import ray  # noqa: F401
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for logger in ("ray", "raycache"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
 
 
 class RayBackend:
@@ -58,7 +59,7 @@ class RayBackend:
     def attach(self, *, start: bool) -> bool:
         from raycache.actors import environment
 
-        quiet_ray()
+        quiet_logs()
         was_running = environment.running_address() is not None
         environment.ensure_ray_running(start=start)
         return not was_running

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from raycache.cli.backend import quiet_ray
+from raycache.cli.backend import quiet_logs
 from raycache.config import POLICIES, ClusterConfig, parse_bytes
 from raycache.demo.display import Display
 from raycache.demo.settings import DemoSettings
@@ -54,7 +54,7 @@ def demo(seconds: float | None, shards: int, memory: str, policy: str, readers: 
     ClusterConfig(name="demo", shards=shards, memory_per_shard_bytes=parse_bytes(memory) // shards)  # refuses at once
     from raycache.demo import job  # Ray takes a third of a second to import
 
-    quiet_ray()
+    quiet_logs()
     tally = job.run(settings, Display(settings, Console()))
     if tally.wrong:
         raise InternalError(f"{tally.wrong} of {tally.checked} answers from the cache differed from the database's")

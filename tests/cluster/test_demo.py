@@ -23,6 +23,13 @@ pytestmark = pytest.mark.ray
 PROGRAM = Path(sys.executable).with_name("raycache")
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for temporary files that no other demo on this machine uses."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
 def demo_leftovers() -> list[str]:
     clusters = [name for name in raycache.clusters() if name.startswith("demo-")]
     return clusters + [path.name for path in Path(tempfile.gettempdir()).glob("raycache-demo-*")]
