@@ -99,5 +99,5 @@ def _may_go(state: RouterState, leaving: ShardRecord, now_s: float) -> bool:
     if not leaving.left_epoch:
         return False
     told = [record.delivery for record in state.shards.values() if record.is_member and record.phase is Phase.UP]
-    is_known = all(delivery is not None and delivery.held_epoch >= leaving.left_epoch for delivery in told)
-    return is_known or now_s - leaving.left_at_s >= state.patience.leave_wait_s
+    know = [delivery is not None and delivery.held_epoch >= leaving.left_epoch for delivery in told]
+    return (bool(know) and all(know)) or now_s - leaving.left_at_s >= state.patience.leave_wait_s

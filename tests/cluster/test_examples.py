@@ -16,7 +16,12 @@ FOLDER = Path(__file__).parents[2] / "examples"
 
 PRINTED = {
     "async_handle": ["1000 prices read, 49950000 cents in all", "unknown item: not for sale", "seconds to live: 60"],
-    "counters": ["visits: 300", "winner: bidder 4", "requests: [True, True, True, False, False]", "first: [True, False]"],
+    "counters": [
+        "visits: 300",
+        "winner: bidder 4",
+        "requests: [True, True, True, False, False]",
+        "first: [True, False]",
+    ],
     "django_cache": [
         "user: {'name': 'Ada', 'groups': ['staff']}",
         "many: [('a', 1), ('b', 2), ('c', 3)]",

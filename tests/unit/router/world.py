@@ -63,7 +63,8 @@ class World:
         """Let time pass, take a step and check what must hold after every one."""
         self.now += after_s
         actions = self.core.step(self.now)
-        assert self.core.step(self.now) == [], "a second step without news must have nothing to do"
+        again = self.core.step(self.now)
+        assert again == [], f"after {actions} a second step without news must have nothing to do"
         # 0 is a router that has just come back, and says nothing yet.
         assert self.core.topology.epoch >= self.epochs[-1] or not self.core.topology.epoch, "epochs only grow"
         self.epochs.append(self.core.topology.epoch or self.epochs[-1])
