@@ -212,7 +212,8 @@ def _start_head() -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    # A session of its own: Ctrl-C here must not hit a Ray that is half started.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, start_new_session=True)
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
         raise RayCacheError(f"`{' '.join(command[1:3])}` failed: {lines[-1]}")

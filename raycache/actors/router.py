@@ -95,7 +95,9 @@ class RouterActor:
         self._core.nodes_reported(await asyncio.to_thread(_nodes))
         shards = [part[1] for part in parts if part[0] == "shard"]
         gateways = [part[1] for part in parts if part[0] == "gateway"]
-        self._core.recover(shards, gateways, self._now_s())
+        # Epochs start from the time in seconds, so that they never repeat: what a lost shard, or a handle on an
+        # older cluster of this name, still holds must count as older.
+        self._core.recover(shards, gateways, self._now_s(), epoch_floor=self._clock.unix_ms() // 1000)
         for shard_id in shards:
             self._start(f"ask {shard_id}", self._ask_shard(shard_id))
         for node_id in gateways:
@@ -170,17 +172,25 @@ class RouterActor:
     async def _create_shard(self, action: CreateShard) -> None:
         create = partial(calls.create_shard, self._config, action.shard_id, action.index, self._door,
                          node_id=action.node_id, peer_node_ids=action.peer_node_ids, cpus=action.cpus)
-        await asyncio.to_thread(create)
+        try:
+            await asyncio.to_thread(create)
+        except Exception:
+            self._core.shard_removed(action.shard_id, self._now_s())  # to be wanted again at once
+            raise
 
     async def _remove_shard(self, shard_id: str) -> None:
         self._forget_link(shard_id)
-        await asyncio.to_thread(calls.kill_by_name, shard_name(self._config.name, shard_id))
+        name = shard_name(self._config.name, shard_id)
+        # Ray ends actors in the background; a new one of this name must not find the dying one.
+        while await asyncio.to_thread(calls.kill_by_name, name):
+            await asyncio.sleep(PING_TICK_S)
         self._failures.pop(shard_id, None)
         self._notes.pop(shard_id, None)
         self._core.shard_removed(shard_id, self._now_s())
 
     async def _create_gateway(self, node_id: str) -> None:
         await asyncio.to_thread(calls.create_gateway, self._config, node_id, self._door)
+        await self._ask_gateway(node_id)  # it may have been there, and its registration lost
 
     async def _push_to_shard(self, shard_id: str, data: bytes) -> None:
         handle = await asyncio.to_thread(calls.find_shard, self._config.name, shard_id)

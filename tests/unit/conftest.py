@@ -24,3 +24,6 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
     if "ray" in sys.modules:
         monkeypatch.setattr(sys.modules["ray"], "init", refuse, raising=False)
+    if "raycache.actors.environment" in sys.modules:
+        for name in ("ensure_initialized", "ensure_ray_running"):
+            monkeypatch.setattr(sys.modules["raycache.actors.environment"], name, refuse)

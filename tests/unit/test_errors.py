@@ -14,6 +14,7 @@ from raycache.errors import (
     ClusterLoadingError,
     ClusterNotFoundError,
     CommandError,
+    CorruptValueError,
     CrossSlotError,
     DeadlineExceededError,
     InternalError,
@@ -49,6 +50,7 @@ TREE: dict[type[RayCacheError], tuple[type[RayCacheError], type[Exception], str,
     ClusterLoadingError: (RetryableError, Exception, "CLUSTERDOWN", True),
     OutOfMemoryError: (RetryableError, Exception, "OOM", True),
     ProtocolError: (InternalError, Exception, "ERR", False),
+    CorruptValueError: (InternalError, Exception, "ERR", False),
 }
 BRANCHES = (CallerError, RetryableError, InternalError)
 

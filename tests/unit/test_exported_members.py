@@ -19,11 +19,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 PUBLIC = [
     "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ClusterConfig", "ClusterLoadingError",
-    "ClusterNotFoundError", "ClusterStatus", "CommandError", "ConnectionInfo", "CrossSlotError",
-    "DeadlineExceededError", "InternalError", "KeyTooLargeError", "Limits", "NotANumberError", "OutOfMemoryError",
-    "ProtocolError", "RayCacheError", "RetryableError", "ShardStatus", "ShardUnavailableError", "Topology",
-    "UnsupportedTypeError", "ValueTooLargeError", "WrongTypeError", "__version__", "clusters", "connect",
-    "connect_async", "scale", "start", "status", "stop", "topology",
+    "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError", "ConnectionInfo", "CorruptValueError",
+    "CrossSlotError", "DeadlineExceededError", "InternalError", "KeyTooLargeError", "Limits", "NotANumberError",
+    "OutOfMemoryError", "ProtocolError", "RayCacheError", "RetryableError", "ShardStats", "ShardStatus",
+    "ShardUnavailableError", "Topology", "UnsupportedTypeError", "ValueTooLargeError", "Versioned", "WrongTypeError",
+    "__version__", "clusters", "connect", "connect_async", "scale", "start", "status", "stop", "topology",
 ]
 
 OPERATIONS = {

@@ -44,8 +44,8 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 
 SHELLS = {
     "shard/server.py", "shard/build.py",
-    "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/server.py", "gateway/upstream.py",
-    "gateway/watch.py",
+    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/server.py",
+    "gateway/upstream.py", "gateway/watch.py",
 }
 PURE_FOLDERS = ("store", "ring", "resp", "codec", "router", "shard", "gateway")
 PURE_CLIENT = {f"client/{name}.py" for name in (
