@@ -21,7 +21,7 @@
         └── CorruptValueError      stored bytes are not what their kind says
 
 Each class knows its RESP prefix (`prefix`) and whether repeating the call is safe even for a
-write (`retry_safe`: the command surely did not run). What lives elsewhere: the texts of Redis'
+write (`retry_safe`: the same call may simply be made again). What lives elsewhere: the texts of Redis'
 own replies, which are part of each command.
 """
 

@@ -28,7 +28,6 @@ import sys
 from typing import Any, Final
 
 import ray
-from ray._private import services
 
 from raycache.errors import RayCacheError
 
@@ -129,18 +128,29 @@ def running_address() -> str | None:
         return None
     if named and "://" in named:
         return named
-    try:
-        found = services.canonicalize_bootstrap_address(named or "auto")
-    except (ConnectionError, ValueError):
-        found = None
-    if found and _answers(str(found)):
-        return str(found)
+    found = _noted_address(named)
+    if found and answers(found):
+        return found
     if named and named != "auto":
         raise RayCacheError(f"no Ray answers at RAY_ADDRESS={named}; start one there, or unset RAY_ADDRESS")
     return None
 
 
-def _answers(address: str) -> bool:
+def _noted_address(named: str | None) -> str | None:
+    """Return the address that Ray itself would connect to. Private API; without it only RAY_ADDRESS is known."""
+    try:
+        from ray._private.services import canonicalize_bootstrap_address
+    except ImportError:
+        return named
+    try:
+        found = canonicalize_bootstrap_address(named or "auto")
+    except (ConnectionError, ValueError):
+        return None
+    return str(found) if found else None
+
+
+def answers(address: str) -> bool:
+    """Return whether something accepts connections at `address`, "host:port"."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_TIMEOUT_S).close()

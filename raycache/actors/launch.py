@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import ray
 
 from raycache.actors import calls
-from raycache.actors.environment import ensure_initialized, ray_token
+from raycache.actors.environment import answers, ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name
 from raycache.actors.shard import Door
 from raycache.client.info import ConnectionInfo
@@ -58,8 +58,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         max_entries: for all shards together; None: only memory counts.
         port: shard `i` listens on `port + i`; 0: free ports.
         gateway_port: where each machine's gateway listens; 0: a free port.
-        bind: "auto": loopback while Ray has a single node, else each node's own address; or an address to listen on.
-            Beyond loopback, every door demands AUTH.
+        bind: "auto": loopback if Ray has a single node now, else "node": each node's own address; or an address
+            to listen on. Beyond loopback, every door demands AUTH. Where nodes will join later, say "node".
         cpus_per_shard: of Ray's CPUs to reserve; a shard starts without where that does not fit, and `status` says so.
         split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
             shard, or refuses it.
@@ -104,6 +104,7 @@ def stop(name: str) -> None:
     mine = sorted(actor for actor in calls.actor_names() if cluster_of(actor) == name)
     if not mine:
         raise _not_found(name)
+    doors = _doors(name)
     # The router first: it would start the shards again.
     router = router_name(name)
     for actor in [router, *(actor for actor in mine if actor != router)]:
@@ -113,9 +114,26 @@ def stop(name: str) -> None:
     while left := [actor for actor in calls.actor_names() if cluster_of(actor) == name]:
         for actor in left:
             calls.kill_by_name(actor)
-        if time.monotonic() > deadline_s:
-            raise RayCacheError(f"cluster {name} does not stop: {', '.join(left)} still there")
-        time.sleep(_POLL_S)
+        _pause_before(deadline_s, f"cluster {name} does not stop: {', '.join(left)} still there")
+    # Ray forgets a name before its process has ended; stopped means that nobody is answered any more.
+    while open_doors := [door for door in doors if answers(door)]:
+        _pause_before(deadline_s, f"cluster {name} does not stop: {', '.join(open_doors)} still answers")
+
+
+def _pause_before(deadline_s: float, complaint: str) -> None:
+    if time.monotonic() > deadline_s:
+        raise RayCacheError(complaint)
+    time.sleep(_POLL_S)
+
+
+def _doors(name: str) -> list[str]:
+    """Return where a cluster listens, as far as its router still tells."""
+    try:
+        table = Topology.from_bytes(calls.describe(_router(name), _POLL_S * 20, with_stats=False)["topology"])
+    except (RayCacheError, ray.exceptions.RayError):
+        return []
+    shards = [f"{shard.host}:{shard.port}" for shard in table.shards]
+    return shards + [f"{gateway.host}:{gateway.port}" for gateway in table.gateways]
 
 
 def clusters() -> list[str]:

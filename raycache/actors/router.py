@@ -58,6 +58,7 @@ class RouterActor:
         self._clock = SystemClock()
         self._core = RouterCore(config, self._now_s())
         self._detector = Detector()
+        self._alive_nodes = 0
         self._links: dict[str, Link] = {}
         self._failures: dict[str, str] = {}
         self._notes: dict[str, list[str]] = {}
@@ -92,7 +93,7 @@ class RouterActor:
         names = await asyncio.to_thread(calls.actor_names)
         mine = router_name(self._config.name).removesuffix("router")
         parts = [name.removeprefix(mine).split(":") for name in names if name.startswith(mine)]
-        self._core.nodes_reported(await asyncio.to_thread(_nodes))
+        self._take_nodes(await asyncio.to_thread(_nodes))
         shards = [part[1] for part in parts if part[0] == "shard"]
         gateways = [part[1] for part in parts if part[0] == "gateway"]
         # Epochs start from the time in seconds, so that they never repeat: what a lost shard, or a handle on an
@@ -107,7 +108,7 @@ class RouterActor:
         while True:
             await asyncio.sleep(NODES_S)
             try:
-                self._core.nodes_reported(await asyncio.to_thread(_nodes))
+                self._take_nodes(await asyncio.to_thread(_nodes))
             except Exception as error:
                 log.warning("Ray does not say which nodes there are: %s", error)
 
@@ -213,6 +214,10 @@ class RouterActor:
 
     # News
 
+    def _take_nodes(self, nodes: list[NodeReport]) -> None:
+        self._alive_nodes = sum(node.is_alive for node in nodes)
+        self._core.nodes_reported(nodes)
+
     def _take_shard(self, report: dict[str, Any]) -> None:
         shard_id, incarnation, failure = report["shard_id"], report["incarnation"], report["failure"]
         if not failure and not report["serving"]:
@@ -297,6 +302,8 @@ class RouterActor:
         stats = await asyncio.gather(*(self._stats_of(shard_id) for shard_id in up))
         policy = self._config.policy
         notes = list(dict.fromkeys(note for notes in self._notes.values() for note in notes))
+        if not self._door.require_auth and self._alive_nodes > 1:
+            notes.append('the doors listen on loopback, and Ray has several nodes: start the cluster with bind="node"')
         return {
             "topology": self._core.topology.to_bytes(), "settled": self._core.is_settled,
             "desired": self._core.wanted_shards,

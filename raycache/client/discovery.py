@@ -67,7 +67,8 @@ def search(routes: Routes | None, addresses: list[Address]) -> Generator[Address
 def adopt(routes: Routes | None, old: ConnectionInfo, new: ConnectionInfo) -> Routes | None:
     """Return the routes that Ray's answer brings, None if they are not newer.
 
-    Another secret means that the cluster was started anew under its name: its epochs began anew, too.
+    Another secret means that the cluster was started anew under its name, perhaps on a machine whose clock (from
+    which epochs start) is behind: then even an older epoch is news.
     """
     try:
         return newer(routes if new.secret == old.secret else None, new.topology)

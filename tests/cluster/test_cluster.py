@@ -38,8 +38,8 @@ def shard_pid(name: str, shard_id: str) -> int:
 
 def key_of(topology: raycache.Topology, shard_id: str, prefix: str = "k") -> str:
     """A key that this shard owns."""
-    return next(key for i in range(100_000) if (primary := topology.primary_of(slot_of((key := f"{prefix}{i}").encode())))
-                is not None and primary.id == shard_id)
+    slots = set(topology.slots_of(shard_id).tolist())
+    return next(key for i in range(100_000) if slot_of((key := f"{prefix}{i}").encode()) in slots)
 
 
 def test_start_serves_through_every_door_and_attaches_the_second_time(cluster_name: str, start: Start) -> None:
@@ -85,8 +85,9 @@ def test_tasks_and_actors_use_a_pickled_handle(cluster_name: str, start: Start) 
         cache.set(f"task:{number}", number)
         return type(pickle.loads(pickle.dumps(cache))).__name__
 
-    assert set(ray.get([write.remote(cache, number) for number in range(4)])) == {"Cache"}
-    assert cache.get_many([f"task:{number}" for number in range(4)]) == {f"task:{number}": number for number in range(4)}
+    written = {f"task:{number}": number for number in range(4)}
+    assert set(ray.get([write.remote(cache, number) for number in written.values()])) == {"Cache"}
+    assert cache.get_many(list(written)) == written
 
     @ray.remote
     class Reader:
@@ -220,6 +221,20 @@ def test_scaling_up_and_down_moves_slots_and_serves(cluster_name: str, start: St
     cache.close()
 
 
+def test_an_old_handle_follows_a_cluster_that_was_started_anew(cluster_name: str, start: Start) -> None:
+    start(shards=2)
+    with raycache.connect(cluster_name, timeout_s=10) as cache:
+        cache.set("k", "old")
+        raycache.scale(cluster_name, 3)
+        raycache.stop(cluster_name)
+        with pytest.raises(raycache.RayCacheError):
+            cache.get("k")
+        start(shards=2)
+        cache.set("k", "new")
+        assert cache.get("k") == "new"
+        assert raycache.status(cluster_name).entries == 1
+
+
 def test_fixed_ports_and_a_port_that_is_taken(cluster_name: str, start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -283,7 +298,8 @@ def test_cpu_reservations_that_do_not_fit_do_not_stop_the_start(cluster_name: st
     ({"policy": "mru"}, "no policy 'mru'"), ({"memory": "1KiB"}, "too small"), ({"shards": 0}, "shards must be 1"),
     ({"memory": "lots"}, "is not a size"), ({"port": 65535}, "port"), ({"max_entries": 0}, "max_entries"),
 ])
-def test_settings_that_make_no_sense_say_so(cluster_name: str, start: Start, settings: dict[str, Any], reason: str) -> None:
+def test_settings_that_make_no_sense_say_so(cluster_name: str, start: Start, settings: dict[str, Any],
+                                            reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         start(**settings)
     assert cluster_name not in raycache.clusters()

@@ -11,7 +11,7 @@ from typing import Any
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ.pop("RAY_ADDRESS", None)
 
-from raycache.actors import environment  # noqa: E402
+from raycache.actors import environment
 
 environment.prepare()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,6 @@ from hypothesis import strategies as st
 from raycache.config import Limits
 from raycache.errors import ProtocolError
 from raycache.resp.parse import RequestParser, split_inline
-import itertools
 
 SMALL = Limits(max_arguments=1000, max_value_bytes=100_000)
 

@@ -1,0 +1,52 @@
+"""What raycache uses of Ray that Ray does not promise: a new Ray that changes it must be noticed here, not by users."""
+
+from __future__ import annotations
+
+import ray
+
+from raycache.actors import calls, environment
+from raycache.actors.router import _cpus_free
+
+
+def test_settings_can_be_reread_from_the_environment() -> None:
+    from ray._raylet import Config
+
+    assert callable(Config.initialize)
+
+
+def test_the_token_can_be_asked_for(ray_cluster: str) -> None:
+    from ray._raylet import AuthenticationTokenLoader
+
+    loader = AuthenticationTokenLoader.instance()
+    assert isinstance(loader.has_token(), bool)
+    token = environment.ray_token()
+    assert token is None or len(token) >= 16
+
+
+def test_a_running_ray_is_found(ray_cluster: str) -> None:
+    assert environment.running_address() == ray_cluster
+
+
+def test_free_cpus_are_known_per_node(ray_cluster: str) -> None:
+    nodes = [node["NodeID"] for node in calls.nodes() if node["Alive"]]
+    free = _cpus_free()
+    assert set(nodes) <= set(free)
+    assert free[nodes[0]] <= ray.cluster_resources()["CPU"]
+
+
+def test_actors_run_on_uvloop_and_init_runs_on_the_loop(ray_cluster: str) -> None:
+    @ray.remote(num_cpus=0)
+    class Probe:
+        def __init__(self) -> None:
+            import asyncio
+
+            self.loop = asyncio.get_running_loop()
+
+        async def look(self) -> tuple[bool, str]:
+            import asyncio
+
+            return asyncio.get_running_loop() is self.loop, type(self.loop).__module__
+
+    same, module = ray.get(Probe.remote().look.remote())
+    assert same
+    assert module.startswith("uvloop")
