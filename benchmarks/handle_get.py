@@ -27,7 +27,7 @@ KEYS = 10_000
 VALUE_BYTES = 100
 CALLS = 20_000
 CALLS_LOADED = 10_000
-LOAD = ("-t", "get,set", "-c", "20", "-d", str(VALUE_BYTES), "-r", "100000", "-n", "500000")
+LOAD = ("-t", "get,set", "-c", "20", "-d", str(VALUE_BYTES), "-r", "100000", "-n", "50000")
 RATIO_GOAL = Goal("<=", 0.85)
 LOADED_GOAL = Goal("<", 1.0)
 

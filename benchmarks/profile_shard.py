@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -57,6 +57,7 @@ def parse_ns(commands: list[list[bytes]], batch: int) -> float:
     began_ns = time.thread_time_ns()
     for read in reads:
         parser.feed(read)
+        parser.drain()
         parser.ready.clear()
     return (time.thread_time_ns() - began_ns) / len(commands)
 
@@ -85,17 +86,17 @@ def store_ns(store: Store, commands: list[list[bytes]]) -> float:
     return (time.thread_time_ns() - began_ns) / len(commands)
 
 
-def measure(case: Case, policy: str, keys: int, rounds: int) -> dict[str, float]:
-    """Return nanoseconds per command by layer, the fastest of `rounds` rounds of `keys` commands each."""
+def measure(case: Case, policy: str, keys: int, count: int, rounds: int) -> dict[str, float]:
+    """Return nanoseconds per command by layer, the fastest of `rounds` rounds of `count` commands on `keys` keys."""
     fastest: dict[str, float] = {}
     rng = random.Random(20260)
     store, core = _store(case, policy), ShardCore(store=_store(case, policy), started_ms=NOW_MS)
     core.now_ms = NOW_MS
     for number in range(rounds + 1):  # round 0 fills, and warms up
-        first = number * keys if case.fresh_keys else 0
-        names = [b"key:%012d" % name for name in range(first, first + keys)]
+        numbers: Sequence[int] = range(number * count, (number + 1) * count)
         if not case.fresh_keys:
-            rng.shuffle(names)
+            numbers = [rng.randrange(keys) for _ in numbers] if number else range(keys)
+        names = [b"key:%012d" % name for name in numbers]
         commands = [(case if number else CASES[1]).argv(name) for name in names]
         layers: dict[str, Callable[[], float]] = {
             "parse, 1 a read": lambda: parse_ns(commands, 1),  # noqa: B023  (called before the next round)
@@ -116,15 +117,17 @@ def _store(case: Case, policy: str) -> Store:
 
 @click.command()
 @click.option("--policy", default="lru", show_default=True, help="Eviction policy of the store.")
-@click.option(
-    "--keys", default=100_000, show_default=True, type=click.IntRange(min=1), help="Keys, and commands a round."
-)
+@click.option("--keys", default=100_000, show_default=True, type=click.IntRange(min=1), help="How many there are.")
+@click.option("--count", default=100_000, show_default=True, type=click.IntRange(min=1), help="Commands a round.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="The fastest is shown.")
-def main(policy: str, keys: int, rounds: int) -> None:
+def main(policy: str, keys: int, count: int, rounds: int) -> None:
     """Show what one command costs in each layer of a shard, in nanoseconds."""
     gc.disable()  # as in a shard
-    table = Table(title=f"CPU ns per command, {policy}, fastest of {rounds} rounds of {keys:,}", title_justify="left")
-    results = {case.label: measure(case, policy, keys, rounds) for case in CASES}
+    table = Table(
+        title=f"CPU ns per command, {policy}, {keys:,} keys, fastest of {rounds} rounds of {count:,}",
+        title_justify="left",
+    )
+    results = {case.label: measure(case, policy, keys, count, rounds) for case in CASES}
     table.add_column("command")
     for layer in results[CASES[0].label]:
         table.add_column(layer, justify="right")

@@ -32,7 +32,7 @@ SHARDS = click.IntRange(1, 1000)
 @click.option("--gateway-port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="Each machine's gateway listens here; 0: a free port.")  # fmt: skip
 @click.option("--bind", default="auto", show_default=True,
-              help="auto: loopback if Ray has one node now, else node: each node's own address. Or an address.")  # fmt: skip
+              help="auto: loopback if Ray has one node now, else node: each node's own; or an address.")  # fmt: skip
 @click.option("--cpus-per-shard", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
 @click.option("--split-transactions/--refuse-split-transactions", default=True, show_default=True,

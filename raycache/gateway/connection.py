@@ -92,6 +92,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
+        self.parser.drain()
         self._backlog_bytes += len(data)
         if not self._is_queued:
             self._run()

@@ -4,18 +4,19 @@ What lives here: framing of what clients send (arrays of bulk strings, inline co
 limits on depth, arguments and sizes. What does not: replies (`encode`, `reply`), sockets, commands.
 One parser belongs to one connection and to the loop that reads it.
 
-Why the limits need care: `hiredis` allocates what a header announces, so `*2000000000` would cost
-16 GB before the second argument arrives, and arrays may nest without end. Such headers must be
-caught before it sees them, without scanning each command in Python. Three facts make that cheap:
+Why the limits need care: `hiredis` allocates what an array's header announces, so `*2000000000` would
+cost 16 GB before the second argument arrives, and arrays may nest without end. Such headers must be
+caught before it sees them, without scanning each command in Python. Four facts make that cheap:
 
-* translating all digits to `0` and searching for `*00` finds each *possible* header of ten arguments
-  or more with three calls into C per chunk, however many commands it holds;
+* only a `*` with two digits or more can announce much, and one search in C finds whether a chunk has any;
 * after feeding everything before such a place and taking out what is complete, `has_data()` is
   false exactly if a header must follow there: the bytes of a bulk string stay unconsumed until the
   whole string has come. So a value that merely looks like a header is told apart for certain;
 * feeding an empty array there gives an empty command at the top level, and nothing inside another
   array: so nesting, which no command has, is told apart as well. Arrays of fewer than ten are
-  checked likewise once a command has grown past 64 KiB; until then they can waste 2 MiB at most.
+  checked likewise once a command has grown past 64 KiB; until then they can waste 2 MiB at most;
+* a bulk string's header allocates nothing, but one over the limit is refused as soon as it is seen
+  to be what the rest of a chunk waits for: the chunk is looked at again, by the same rule.
 
 A chunk that ends inside a possible header is held back from that place on, so that a header
 cannot slip through cut in two.
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Final
 
 import hiredis
@@ -32,37 +34,46 @@ import hiredis
 from raycache.config import Limits
 from raycache.errors import ProtocolError
 
-_DIGITS_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_ARRAY: Final = re.compile(rb"\*[0-9][0-9]")
 _CUT_HEADER: Final = re.compile(rb"[*$][0-9]*\r?\Z")
 _LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, and slack
 _LARGE_BYTES: Final = 64 * 1024
+_has_long_array: Final = _LONG_ARRAY.search
 _NEED_DATA: Final = object()
+_TOO_LARGE: Final = "Protocol error: invalid bulk length"
+_NOT_BULK: Final = "Protocol error: expected '$', a command is an array of bulk strings"
+_NOT_ARRAY: Final = "Protocol error: expected '*', a command is an array of bulk strings"
 
 
 class RequestParser:
     """Incremental parser of one connection's requests.
 
-    `ready` holds the complete commands, oldest first; each is a non-empty list of `bytes`. After
-    malformed input `error` is set, further input is ignored, and the commands before it stand.
+    `feed` takes bytes in; `commands` gives complete commands out, oldest first, each a non-empty list of
+    `bytes`; or `drain` lays them all into `ready`. After malformed input `error` is set, by either, when
+    the commands before it are out; further input is ignored.
     """
 
-    __slots__ = ("_give", "_held", "_limits", "_max_command_bytes", "_pending", "_reader", "_size_probe", "_suspects",
-                 "_suspects_when_large", "_take", "error", "ready")
+    __slots__ = ("_chunk", "_failure", "_give", "_has_data", "_held", "_large_sizes", "_limits", "_max_command_bytes",
+                 "_pending", "_reader", "_suspects", "_suspects_when_large", "_take", "error", "ready")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._reader = hiredis.Reader(notEnoughData=_NEED_DATA)
-        self._give, self._take = self._reader.feed, self._reader.gets
+        self._give, self._take, self._has_data = self._reader.feed, self._reader.gets, self._reader.has_data
         size_digits = len(str(limits.max_value_bytes))
-        self._size_probe = b"$" + b"0" * size_digits
+        self._large_sizes = re.compile(rb"\$[0-9]{%d,}" % size_digits)
         self._suspects = re.compile(rb"\*[0-9]{2,}|\$[0-9]{%d,}" % size_digits)
         self._suspects_when_large = re.compile(rb"\*[0-9]+|\$[0-9]{%d,}" % size_digits)
+        self._chunk = b""
+        """What was fed last without a look at its sizes; it began with a command."""
         # One command may carry several values, but never more unread bytes than Redis' own
         # client-query-buffer-limit (1 GiB) keeps, scaled to the value limit.
         self._max_command_bytes = 2 * limits.max_value_bytes + limits.max_inline_bytes
         self._held = b""
         self._pending = 0
         self.ready: deque[list[bytes]] = deque()
+        """Complete commands that `drain`, or a check in `feed`, has found."""
+        self._failure: ProtocolError | None = None
         self.error: ProtocolError | None = None
 
     @property
@@ -76,23 +87,66 @@ class RequestParser:
         return self._pending
 
     def feed(self, data: bytes) -> None:
-        """Take in what the socket gave; complete commands are in `ready` afterwards. `data` is not empty."""
-        if not self._pending and not self._held and data[0] == 0x2A and data[-1] == 0x0A:
-            # The usual case, without the detours: whole frames, and none of them long.
-            probe = data.translate(_DIGITS_TO_ZERO)
-            if b"*00" not in probe and self._size_probe not in probe:
-                self._pending = len(data)
-                self._give(data)
-                try:
-                    self._drain()
-                except ProtocolError as error:
-                    self._fail(error)
-                return
-        if self.error is None:
+        """Take in what the socket gave, at least one byte; then ask `commands`."""
+        # The usual case, without the detours: whole frames from their beginning, and none of them long.
+        if not self._pending and not self._held and data[0] == 0x2A and data[-1] == 0x0A and not _has_long_array(data):
+            self._pending = len(data)
+            self._chunk = data
+            self._give(data)
+            return
+        if self._failure is None:
             self._feed_carefully(data)
+
+    def commands(self) -> Iterator[list[bytes]]:
+        """Yield the complete commands, oldest first, until more bytes are needed. May be left and asked for again."""
+        ready, take = self.ready, self._take
+        while ready:
+            yield ready.popleft()
+        if self._failure is None:
+            try:
+                while (argv := take()) is not _NEED_DATA:
+                    self._pending = 0
+                    if type(argv) is list:
+                        for argument in argv:
+                            if type(argument) is not bytes:
+                                raise ProtocolError(_NOT_BULK)
+                        if argv:
+                            yield argv
+                    elif argv is not None:
+                        raise ProtocolError(_NOT_ARRAY)
+                if self._has_data():
+                    self._look_at_rest()
+            except (ProtocolError, hiredis.ProtocolError) as error:
+                self._fail(error)
+        self.error = self._failure
+
+    def drain(self) -> None:
+        """Lay all complete commands into `ready`."""
+        if self._failure is None:
+            try:
+                self._drain()
+                if self._has_data():
+                    self._look_at_rest()
+            except (ProtocolError, hiredis.ProtocolError) as error:
+                self._fail(error)
+        self.error = self._failure
+
+    def _look_at_rest(self) -> None:
+        """Remember that a command is half there; refuse it if what it waits for is over the limit."""
+        self._pending = self._pending or 1
+        chunk, self._chunk = self._chunk, b""
+        again, start = hiredis.Reader(notEnoughData=_NEED_DATA), 0
+        for match in self._large_sizes.finditer(chunk):
+            again.feed(chunk[start : match.start()])
+            start = match.start()
+            while again.gets() is not _NEED_DATA:
+                pass
+            if not again.has_data() and int(match[0][1:]) > self._limits.max_value_bytes:
+                raise ProtocolError(_TOO_LARGE)
 
     def _feed_carefully(self, data: bytes) -> None:
         self._pending += len(data)
+        self._chunk = b""
         if self._held:
             data, self._held = self._held + data, b""
         try:
@@ -102,35 +156,20 @@ class RequestParser:
                 self._take_frames(data)
             if self._pending > self._max_command_bytes:
                 raise ProtocolError("Protocol error: command larger than the limit")
-        except ProtocolError as error:
+        except (ProtocolError, hiredis.ProtocolError) as error:
             self._fail(error)
 
-    def _fail(self, error: ProtocolError) -> None:
-        self.error = error
+    def _fail(self, error: ProtocolError | hiredis.ProtocolError) -> None:
+        self._failure = error if isinstance(error, ProtocolError) else ProtocolError(f"Protocol error: {error}")
         self._pending = max(self._pending, 1)  # never the usual case again
-
-    def next(self) -> list[bytes] | None:
-        """Return the oldest complete command, or None when more bytes are needed.
-
-        Raises:
-            ProtocolError: the input is malformed or over a limit; the commands before it came out first.
-        """
-        if self.ready:
-            return self.ready.popleft()
-        if self.error is not None:
-            raise self.error
-        return None
 
     def _take_frames(self, data: bytes) -> None:
         if not data.endswith(b"\n"):
             cut = _CUT_HEADER.search(data, max(0, len(data) - _LONGEST_HEADER))
             if cut is not None:
                 data, self._held = data[: cut.start()], data[cut.start() :]
-        probe = data.translate(_DIGITS_TO_ZERO)
-        if self._pending - len(data) > _LARGE_BYTES:
-            data = self._check_suspects(self._suspects_when_large, data)
-        elif b"*00" in probe or self._size_probe in probe:
-            data = self._check_suspects(self._suspects, data)
+        is_large = self._pending - len(data) > _LARGE_BYTES
+        data = self._check_suspects(self._suspects_when_large if is_large else self._suspects, data)
         self._reader.feed(data)
         self._drain()
 
@@ -146,7 +185,7 @@ class RequestParser:
             announced = int(match[0][1:])
             if match[0][0] == 0x24:
                 if announced > self._limits.max_value_bytes:
-                    raise ProtocolError("Protocol error: invalid bulk length")
+                    raise ProtocolError(_TOO_LARGE)
                 continue
             if announced > self._limits.max_arguments:
                 raise ProtocolError("Protocol error: invalid multibulk length")
@@ -156,23 +195,17 @@ class RequestParser:
         return data[start:]
 
     def _drain(self) -> None:
-        """Move complete commands from hiredis to `ready`."""
-        gets, append = self._take, self.ready.append
-        try:
-            argv: Any = gets()
-            while argv is not _NEED_DATA:
-                self._pending = 0
-                if type(argv) is not list:
-                    if argv is not None:
-                        raise ProtocolError(f"Protocol error: expected '*', got {type(argv).__name__}")
-                elif argv:
-                    for argument in argv:
-                        if type(argument) is not bytes:
-                            raise ProtocolError("Protocol error: expected '$', a command is an array of bulk strings")
-                    append(argv)
-                argv = gets()
-        except hiredis.ProtocolError as error:
-            raise ProtocolError(f"Protocol error: {error}") from None
+        """Take complete commands out of hiredis, so that `has_data` tells what follows them."""
+        argv: Any
+        while (argv := self._take()) is not _NEED_DATA:
+            self._pending = 0
+            if type(argv) is list:
+                if any(type(argument) is not bytes for argument in argv):
+                    raise ProtocolError(_NOT_BULK)
+                if argv:
+                    self.ready.append(argv)
+            elif argv is not None:
+                raise ProtocolError(_NOT_ARRAY)
 
     def _take_inline(self, data: bytes) -> bytes:
         """Turn inline commands at the start of `data` into frames; return what follows them.

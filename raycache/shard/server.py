@@ -12,8 +12,8 @@ Bounds, each with its reason in `config.Limits`:
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
 * connections over `max_connections`: refused with Redis' error.
 
-No turn of the loop runs more than `ARGUMENTS_PER_TURN` arguments' worth of one connection's commands, and
-long commands come from the core as generators, of which each turn runs one step.
+The core ends a connection's turn after a fraction of a millisecond (`ShardCore.execute_many`), and gives long
+commands out as generators, of which each turn runs one step.
 """
 
 from __future__ import annotations
@@ -35,11 +35,6 @@ from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
 
-ARGUMENTS_PER_TURN: Final = 768
-"""About 0.3 ms of plain commands: what one connection may take before the others have their turn. Arguments and
-not commands, because a command's time grows with its keys."""
-FLUSH_BYTES: Final = 64 * 1024
-"""Replies are joined up to here before they go out: large enough to save calls, small enough to stay in cache."""
 STEP_INTERVAL_S: Final = 0.1
 """How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
 PAUSE_PROBE_S: Final = 0.002
@@ -84,7 +79,7 @@ class DoorStats:
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_long", "_loop", "_partial_bytes", "_queued", "_server", "_unread_bytes", "parser",
+    __slots__ = ("_is_reading", "_long", "_loop", "_partial_bytes", "_queued", "_server", "_unread_bytes", "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
@@ -96,6 +91,7 @@ class Connection(asyncio.Protocol):
         self.parser = RequestParser(server.limits)
         self._long: Generator[None, None, bytes] | None = None
         self._queued = False
+        self._is_reading = True
         self._unread_bytes = 0
         self._partial_bytes = 0
         self.paused_since_s: float | None = None
@@ -111,24 +107,28 @@ class Connection(asyncio.Protocol):
         if self._long is not None:
             self._long.close()
             self._long = None
-        self.parser.ready.clear()
         self._server.forget(self)
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
         if self._long is None and not self._queued and self.paused_since_s is None:
             self._run()
+        elif self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
+            self._stop_reading()  # it sends on while its earlier commands still run or wait: TCP shall slow it down
 
     def pause_writing(self) -> None:
         self.paused_since_s = self._server.clock.monotonic_s()
         self._unread_bytes = self.transport.get_write_buffer_size()
-        self.transport.pause_reading()
+        self._stop_reading()
 
     def resume_writing(self) -> None:
         self.paused_since_s = None
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-            self._continue_soon()
+        self._continue_soon()
+
+    def _stop_reading(self) -> None:
+        if self._is_reading:
+            self._is_reading = False
+            self.transport.pause_reading()
 
     def _continue_soon(self) -> None:
         if not self._queued and self._long is None:
@@ -141,44 +141,28 @@ class Connection(asyncio.Protocol):
             self._run()
 
     def _run(self) -> None:
-        """Run what has been parsed, until it is done, the turn is over, or the client must read first."""
-        core, session, ready = self._server.core, self.session, self.parser.ready
-        execute = core.execute
+        """Run one turn of what has come, send the replies, and see to it that the rest gets its turn."""
+        core = self._server.core
         core.now_ms = self._server.clock.unix_ms()
         out: list[bytes] = []
-        unflushed = 0
-        budget = ARGUMENTS_PER_TURN
-        while ready and budget > 0:
-            argv = ready.popleft()
-            budget -= len(argv)
-            reply = execute(session, argv)
-            if type(reply) is not bytes:
-                self._flush(out)
-                self._long = reply  # type: ignore[assignment]
-                self._loop.call_soon(self._step_long)
-                return
-            out.append(reply)
-            unflushed += len(reply)
-            if unflushed > FLUSH_BYTES:
-                self._flush(out)
-                unflushed = 0
-                if self.paused_since_s is not None:
-                    return
-            if session.closing:
-                break
-        self._flush(out)
-        self._after_turn()
-
-    def _after_turn(self) -> None:
-        if self.session.closing:
+        rest = core.execute_many(self.session, self.parser.commands(), out)
+        if out:
+            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+        if rest is False:
+            if self.parser.error is not None:
+                self._server.stats.protocol_errors += 1
+                self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
+                self.transport.close()
+            elif not self._is_reading and self.paused_since_s is None:
+                self._is_reading = True
+                self.transport.resume_reading()
+        elif rest is not True:
+            self._long = rest
+            self._loop.call_soon(self._step_long)
+        elif self.session.closing:
             self.transport.close()
-        elif self.parser.ready:
-            if self.paused_since_s is None:
-                self._continue_soon()
-        elif self.parser.error is not None:
-            self._server.stats.protocol_errors += 1
-            self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
-            self.transport.close()
+        elif self.paused_since_s is None:
+            self._continue_soon()
 
     def _step_long(self) -> None:
         """Run one step of a long command; its connection's later commands wait for it."""
@@ -201,11 +185,6 @@ class Connection(asyncio.Protocol):
             return
         self._loop.call_soon(self._step_long)
 
-    def _flush(self, out: list[bytes]) -> None:
-        if out and not self.transport.is_closing():
-            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
-        out.clear()
-
     def check(self, now_s: float) -> None:
         """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
         limits, stats = self._server.limits, self._server.stats
@@ -218,7 +197,8 @@ class Connection(asyncio.Protocol):
                 log.warning("dropped %s: it left %d bytes of replies unread", self.session.address, unread)
                 self.transport.abort()
             self._unread_bytes = unread
-        if self._long is None and not self.parser.ready and self.parser.has_partial:
+        is_waiting = self._long is None and not self._queued and self.paused_since_s is None
+        if is_waiting and self.parser.has_partial:
             if self.partial_since_s is None or self.parser.pending_bytes != self._partial_bytes:
                 self.partial_since_s, self._partial_bytes = now_s, self.parser.pending_bytes
             elif now_s - self.partial_since_s > limits.half_sent_timeout_s:

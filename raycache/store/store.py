@@ -78,10 +78,13 @@ class Store:
         self._mask = segments - 1
         self._segments = segmented.new_segments(segments)
         self._policy = policy
+        self._on_hit = policy.on_hit
         self._new_entry: type[Entry] = policy.entry_type
         self._wheel = TimerWheel()
         self._listener = listener
         self._weigh = weigher(policy.entry_bytes) if weigh is None else weigh
+        self._is_quiet = weigh is None and listener is None
+        """Whether overwriting a value with one of the same length changes no charge and concerns no listener."""
         self._timer_bytes = TIMER_BYTES if weigh is None else 0
         self._graveyard = Graveyard(self._bury)
         self._count = 0
@@ -128,7 +131,7 @@ class Store:
             self.stats.misses += 1
             return None
         self.stats.hits += 1
-        self._policy.on_hit(entry)
+        self._on_hit(entry)
         return entry
 
     def peek(self, key: bytes, now_ms: int) -> Entry | None:
@@ -190,6 +193,14 @@ class Store:
         entry = segment.get(key)
         if entry is not None:
             timer = entry.timer
+            if timer is None and expires_ms is None and self._is_quiet and len(value) == len(entry.value):
+                # The same charge, no timer, nobody to tell: `_overwrite` in short, for counters and the like.
+                entry.value = value
+                entry.kind = kind
+                entry.version = 0
+                self._policy.on_update(entry)
+                self.stats.updates += 1
+                return entry
             if timer is None or timer.expires_ms > now_ms:
                 self._overwrite(entry, value, kind, expires_ms, now_ms)
                 return entry
@@ -257,6 +268,7 @@ class Store:
             self._buried_bytes += self.used_bytes
             self._segments = segmented.new_segments(len(self._segments))
             self._policy = self._policy.fresh()
+            self._on_hit = self._policy.on_hit
             self._wheel = TimerWheel(self._wheel.tick)
             self._count = 0
             self.stats.deleted += count

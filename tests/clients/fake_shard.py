@@ -59,7 +59,7 @@ class FakeShard:
         try:
             while data := await reader.read(65536):
                 parser.feed(data)
-                while (argv := parser.next()) is not None:
+                for argv in parser.commands():
                     reply = await self._answer(argv)
                     if reply is CLOSE:
                         return

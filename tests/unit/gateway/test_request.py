@@ -17,12 +17,14 @@ from raycache.shard.commands import resolve
 def test_a_shard_reads_what_was_encoded(commands: list[list[bytes]]) -> None:
     parser = RequestParser(Limits())
     parser.feed(b"".join(map(encoded, commands)))
+    parser.drain()
     assert list(parser.ready) == commands
 
 
 def test_a_transaction_is_one_piece() -> None:
     parser = RequestParser(Limits())
     parser.feed(encoded_transaction([[b"SET", b"k", b"v"], [b"GET", b"k"]]))
+    parser.drain()
     assert list(parser.ready) == [[b"MULTI"], [b"SET", b"k", b"v"], [b"GET", b"k"], [b"EXEC"]]
 
 

@@ -24,8 +24,7 @@ def parse(chunks: list[bytes], limits: Limits = SMALL) -> tuple[list[list[bytes]
     commands = []
     for chunk in filter(None, chunks):
         parser.feed(chunk)
-        while parser.ready:
-            commands.append(parser.ready.popleft())
+        commands += parser.commands()
     return commands, None if parser.error is None else str(parser.error)
 
 
@@ -101,9 +100,21 @@ def test_commands_before_an_error_stand_and_what_follows_is_ignored() -> None:
     parser = RequestParser(SMALL)
     parser.feed(frame(b"PING") + b"*5000\r\n")
     parser.feed(frame(b"FLUSHALL"))
-    assert parser.next() == [b"PING"]
-    with pytest.raises(ProtocolError, match="invalid multibulk length"):
-        parser.next()
+    assert parser.error is None
+    assert list(parser.commands()) == [[b"PING"]]
+    assert str(parser.error) == "Protocol error: invalid multibulk length"
+    assert list(parser.commands()) == []
+
+
+def test_commands_may_be_taken_one_by_one_or_drained() -> None:
+    parser = RequestParser(SMALL)
+    parser.feed(frame(b"GET", b"a") + frame(b"GET", b"b"))
+    assert next(iter(parser.commands())) == [b"GET", b"a"]
+    parser.feed(frame(*[b"c"] * 20) + frame(b"GET", b"d"))
+    parser.drain()
+    assert list(parser.ready) == [[b"GET", b"b"], [b"c"] * 20, [b"GET", b"d"]]
+    assert list(parser.commands()) == [[b"GET", b"b"], [b"c"] * 20, [b"GET", b"d"]]
+    assert not parser.ready
 
 
 def test_empty_and_null_arrays_are_skipped() -> None:
@@ -150,7 +161,7 @@ def test_a_half_sent_command_shows_and_ends() -> None:
     assert parser.has_partial
     assert parser.pending_bytes == len(frame(b"GET", b"k")) - 3
     parser.feed(b"k\r\n")
-    assert parser.next() == [b"GET", b"k"]
+    assert list(parser.commands()) == [[b"GET", b"k"]]
     assert not parser.has_partial
 
 
@@ -160,8 +171,10 @@ def test_a_command_larger_than_the_limit_is_refused_while_it_comes() -> None:
     parser.feed(b"*9\r\n$4\r\nMSET\r\n")
     for _ in range(2):
         parser.feed(b"$900\r\n" + b"x" * 900 + b"\r\n")
+    parser.drain()
     assert parser.error is None
     parser.feed(b"$900\r\n" + b"x" * 900 + b"\r\n")
+    parser.drain()
     assert parser.error is not None
     assert "larger than the limit" in str(parser.error)
 
@@ -171,6 +184,7 @@ def test_arrays_nested_without_end_are_refused_early() -> None:
     fed = 0
     while parser.error is None and fed < 1_000_000:
         parser.feed(b"*9\r\n" * 1000)
+        parser.drain()
         fed += 4000
     assert parser.error is not None
     assert fed <= 72_000
