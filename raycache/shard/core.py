@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from raycache.config import Limits
+from raycache.errors import ProtocolError
 from raycache.resp import encode
+from raycache.resp.parse import NOT_BULK, is_command
 from raycache.ring.topology import Topology
 from raycache.shard.commands import DISPATCH, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
@@ -102,12 +104,16 @@ class ShardCore:
         """The newest topology this shard has seen; None: it stands alone and owns everything."""
         return self.slots.topology
 
-    def execute_many(self, session: Session, commands: Iterator[list[bytes]], out: list[bytes]) -> Steps | bool:
+    def execute_many(self, session: Session, commands: Iterator[Any], out: list[bytes]) -> Steps | bool:
         """Run one turn of a session's commands; their replies go to `out`.
 
+        Args:
+            commands: as `RequestParser.commands` gives them, unchecked.
         Returns:
             False when there are no more; True when the turn is over, or the session is to close, and more may
             be waiting in `commands`; the generator of a long command, for which all later ones must wait.
+        Raises:
+            one of `resp.parse.BROKEN`: what comes next is no command.
 
         The hot path of the cache: what `execute` does for one command stands here once more for the
         plain case (a session of which nothing special is known, a usual number of arguments, at most one
@@ -115,40 +121,47 @@ class ShardCore:
         """
         find, owns_all, owned, append = DISPATCH.get, self.owns_all, self.owned, out.append
         spent = plain = 0
-        command: Command | None
+        command: Command | None = None
         session.last_ms = self.now_ms
-        for argv in commands:
-            command = find(argv[0])
-            argc = len(argv)
-            if (
-                command is not None
-                and session.plain
-                and argc == command.usual_argc
-                and (
-                    owns_all
-                    or not command.first_key
-                    or ((at := command.one_key) and _BRACE not in argv[at] and owned[crc_hqx(argv[at], 0) & _SLOT_MASK])
-                )
-            ):
-                plain += 1
-                try:
-                    reply = command.handler(self, session, argv)
-                except Exception as error:
-                    reply = self.answer_failure(command, error)
-            else:
-                reply = self.execute(session, argv)
-            if type(reply) is not bytes:
+        try:
+            for argv in commands:
+                # What `is_command` does.
+                if type(argv) is list and argv:
+                    for argument in argv:
+                        if type(argument) is not bytes:
+                            raise ProtocolError(NOT_BULK)
+                elif not is_command(argv):
+                    continue
+                command = find(argv[0])
+                argc = len(argv)
+                if (
+                    command is not None
+                    and session.plain
+                    and argc == command.usual_argc
+                    and (
+                        owns_all
+                        or not command.first_key
+                        or (command.one_key and _BRACE not in argv[1] and owned[crc_hqx(argv[1], 0) & _SLOT_MASK])
+                    )
+                ):
+                    plain += 1
+                    try:
+                        reply = command.handler(self, session, argv)
+                    except Exception as error:
+                        reply = self.answer_failure(command, error)
+                else:
+                    reply = self.execute(session, argv)
+                if type(reply) is not bytes:
+                    return reply  # type: ignore[return-value]
+                append(reply)
+                spent += len(reply) + argc * ARGUMENT_COST
+                if spent > TURN_COST or session.closing:
+                    return True
+            return False
+        finally:
+            if plain:
                 self.commands += plain
-                return reply  # type: ignore[return-value]
-            append(reply)
-            spent += len(reply) + argc * ARGUMENT_COST
-            if spent > TURN_COST or session.closing:
-                self.commands += plain
-                return True
-        if plain:
-            self.commands += plain
-            session.command = command
-        return False
+                session.command = command
 
     def execute(self, session: Session, argv: list[bytes]) -> Reply:
         """Run one command; return its encoded reply, or a generator if it is long.

@@ -29,7 +29,7 @@ from typing import Any, Final, cast
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
-from raycache.resp.parse import RequestParser
+from raycache.resp.parse import BROKEN, RequestParser
 from raycache.shard.core import ShardCore
 from raycache.shard.session import Session
 
@@ -145,10 +145,15 @@ class Connection(asyncio.Protocol):
         core = self._server.core
         core.now_ms = self._server.clock.unix_ms()
         out: list[bytes] = []
-        rest = core.execute_many(self.session, self.parser.commands(), out)
+        try:
+            rest = core.execute_many(self.session, self.parser.commands(), out)
+        except BROKEN as error:
+            self.parser.fail(error)
+            rest = False
         if out:
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
         if rest is False:
+            self.parser.finish(bool(out))
             if self.parser.error is not None:
                 self._server.stats.protocol_errors += 1
                 self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())

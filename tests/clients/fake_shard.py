@@ -59,7 +59,8 @@ class FakeShard:
         try:
             while data := await reader.read(65536):
                 parser.feed(data)
-                for argv in parser.commands():
+                parser.drain()
+                while parser.ready and (argv := parser.ready.popleft()):
                     reply = await self._answer(argv)
                     if reply is CLOSE:
                         return

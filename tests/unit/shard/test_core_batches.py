@@ -1,0 +1,106 @@
+"""A turn's worth of commands at once must do what the same commands do one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from raycache.config import MIB
+from raycache.errors import ProtocolError
+from raycache.ring.topology import ShardInfo, Topology
+from raycache.shard.commands import DISPATCH
+from raycache.shard.core import TURN_COST, ShardCore
+from raycache.store import Store, make_policy
+
+COMMANDS = [
+    [b"SET", b"k", b"v"], [b"get", b"k"], [b"Get", b"k"], [b"GET"], [b"SET", b"k", b"v", b"EX", b"100"], [b"TTL", b"k"],
+    [b"INCR", b"n"], [b"INCR", b"k"], [b"MULTI"], [b"INCR", b"n"], [b"GET", b"n"], [b"EXEC"], [b"NOPE", b"x"],
+    [b"MGET", b"k", b"n", b"{k}1"], [b"CLIENT", b"GETNAME"], [b"HELLO", b"3"], [b"GET", b"none"], [b"PING"],
+]
+
+
+def make_core(**settings: Any) -> ShardCore:
+    core = ShardCore(store=Store(capacity_bytes=MIB, policy=make_policy("lru")), started_ms=1000, **settings)
+    core.now_ms = 1000
+    return core
+
+
+def one_by_one(core: ShardCore, commands: list[list[bytes]]) -> list[bytes]:
+    session = core.open_session("test:1")
+    return [reply for argv in commands if isinstance(reply := core.execute(session, list(argv)), bytes)]
+
+
+def at_once(core: ShardCore, commands: Iterator[Any]) -> tuple[list[bytes], Any]:
+    out: list[bytes] = []
+    return out, core.execute_many(core.open_session("test:1"), commands, out)
+
+
+def partial_topology() -> Topology:
+    """The even slots are ours."""
+    full = Topology.empty("c")
+    owners = full.owners.copy()
+    owners[:, 0] = [slot % 2 for slot in range(len(owners))]
+    infos = tuple(ShardInfo(id=f"s{i}", host="h", port=7000 + i, node_id="n", machine="m", zone="", state="up",
+                            weight=1, incarnation=1) for i in range(2))
+    return Topology("c", 1, infos, owners)
+
+
+@pytest.mark.parametrize("settings", [{}, {"secret": "x", "require_auth": True}, {"shard_id": "s1"}])
+def test_the_same_replies_and_counters(settings: dict[str, Any]) -> None:
+    single, batched = make_core(**settings), make_core(**settings)
+    if "shard_id" in settings:
+        for core in (single, batched):
+            core.set_topology(partial_topology())
+    expected = one_by_one(single, COMMANDS)
+    replies, rest = at_once(batched, iter([list(argv) for argv in COMMANDS]))
+    assert rest is False
+    assert replies == expected
+    assert (batched.commands, batched.errors) == (single.commands, single.errors)
+    assert batched.store.stats.as_dict() == single.store.stats.as_dict()
+
+
+def test_a_turn_ends_and_the_rest_stays() -> None:
+    core = make_core()
+    commands = iter([[b"PING"]] * 5000)
+    replies, rest = at_once(core, commands)
+    assert rest is True
+    assert 100 < len(replies) < 2000
+    assert len(replies) + len(list(commands)) == 5000
+
+
+def test_large_replies_end_a_turn_early() -> None:
+    core = make_core()
+    one_by_one(core, [[b"SET", b"big", b"x" * TURN_COST]])
+    replies, rest = at_once(core, iter([[b"GET", b"big"]] * 10))
+    assert (len(replies), rest) == (1, True)
+
+
+def test_a_long_command_and_what_follows_it_wait() -> None:
+    core = make_core()
+    commands = iter([[b"PING"], [b"KEYS", b"*"], [b"PING"]])
+    replies, rest = at_once(core, commands)
+    assert replies == [b"+PONG\r\n"]
+    assert not isinstance(rest, bool)
+    rest.close()
+    assert list(commands) == [[b"PING"]]
+
+
+@pytest.mark.parametrize("rubbish", [[b"SET", b"k", 5], [b"GET", [b"k"]], b"text", 7, [None]])
+def test_what_is_no_command_stops_the_batch_and_changes_nothing(rubbish: Any) -> None:
+    core = make_core()
+    out: list[bytes] = []
+    with pytest.raises(ProtocolError):
+        core.execute_many(core.open_session("test:1"), iter([[b"PING"], rubbish, [b"FLUSHALL"]]), out)
+    assert out == [b"+PONG\r\n"]
+    assert core.commands == 1
+    assert len(core.store) == 0
+
+
+def test_null_and_empty_arrays_are_nothing() -> None:
+    assert at_once(make_core(), iter([None, [], [b"PING"]])) == ([b"+PONG\r\n"], False)
+
+
+def test_the_fast_slot_check_may_take_the_first_argument_for_the_key() -> None:
+    assert {command.one_key for command in DISPATCH.values()} == {0, 1}
