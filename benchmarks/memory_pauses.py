@@ -22,6 +22,7 @@ from benchmarks.harness.product import Product, running_cluster
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
 from benchmarks.harness.rounds import Plan, Step, idle_check
 from benchmarks.harness.servers import HOST
+from raycache.shard.build import store_capacity
 
 NAME = "memory_pauses"
 ENTRIES = 1_000_000
@@ -61,10 +62,20 @@ def run(plan: Plan, step: Step) -> Outcome:
         NAME, facts={"key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES, "busy_cores_before": idle_check()}
     )
     step("probing what one entry is charged")
-    memory_bytes = charge_per_entry() * ENTRIES  # however quick: beside a small budget the bare process is all one sees
+    # However quick: beside a small budget the bare process is all one sees.
+    memory_bytes = budget_for(charge_per_entry() * ENTRIES)
     with running_cluster(1, memory_bytes) as product:
         _measure(product, memory_bytes, plan, step, outcome)
     return outcome
+
+
+def budget_for(capacity_bytes: int) -> int:
+    """Return the smallest budget of a shard whose entries may be charged `capacity_bytes`."""
+    low, high = capacity_bytes, 2 * capacity_bytes
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if store_capacity(middle) >= capacity_bytes else (middle + 1, high)
+    return low
 
 
 def charge_per_entry() -> int:

@@ -1,8 +1,8 @@
 """`python -m benchmarks.profile_shard`: nanoseconds per command and layer, in this process, without sockets or Ray.
 
-For finding out where a change of speed comes from, not for figures: parse is hiredis and the limits around it, store is
-`Store.get` or `Store.put` alone, execute is the whole of `ShardCore.execute`, the store included. Batches are what a
-loop turn sees: one command, or sixteen (`redis-benchmark -P 16`). CPU time, and the fastest of the rounds: whatever is
+For finding out where a change of speed comes from, not for figures: a turn is what a connection's turn does between two
+system calls, from the bytes read to the bytes written, with one command or sixteen (`redis-benchmark -P 16`); parsing is
+hiredis and the limits around it, store is `Store.get` or `Store.put` alone. CPU time, and the fastest of the rounds: whatever is
 slower than that is other programs' work.
 """
 
@@ -50,24 +50,34 @@ def frame(argv: list[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(argv), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in argv))
 
 
+def reads_of(commands: list[list[bytes]], batch: int) -> list[bytes]:
+    """Return `commands` as the bytes that arrive, `batch` of them a read."""
+    return [b"".join(map(frame, commands[at : at + batch])) for at in range(0, len(commands), batch)]
+
+
 def parse_ns(commands: list[list[bytes]], batch: int) -> float:
-    """Return the nanoseconds per command of parsing `batch` commands a read."""
-    reads = [b"".join(map(frame, commands[at : at + batch])) for at in range(0, len(commands), batch)]
-    parser = RequestParser(Limits())
+    """Return the nanoseconds per command of taking commands out of the bytes, and nothing else."""
+    reads, parser = reads_of(commands, batch), RequestParser(Limits())
     began_ns = time.thread_time_ns()
     for read in reads:
         parser.feed(read)
-        parser.drain()
-        parser.ready.clear()
+        for _ in parser.commands():
+            pass
+        parser.finish(True)
     return (time.thread_time_ns() - began_ns) / len(commands)
 
 
-def execute_ns(core: ShardCore, commands: list[list[bytes]]) -> float:
-    """Return the nanoseconds per command of dispatch, handler, store and reply."""
-    session, execute = core.open_session("127.0.0.1:1"), core.execute
+def turn_ns(core: ShardCore, commands: list[list[bytes]], batch: int) -> float:
+    """Return the nanoseconds per command from the bytes of a request to those of the reply."""
+    reads, parser = reads_of(commands, batch), RequestParser(Limits())
+    session = core.open_session("127.0.0.1:1")
     began_ns = time.thread_time_ns()
-    for argv in commands:
-        execute(session, argv)
+    for read in reads:
+        out: list[bytes] = []
+        parser.feed(read)
+        core.execute_many(session, parser.commands(), out)
+        b"".join(out)
+        parser.finish(True)
     spent_ns = time.thread_time_ns() - began_ns
     core.close_session(session)
     return spent_ns / len(commands)
@@ -99,9 +109,9 @@ def measure(case: Case, policy: str, keys: int, count: int, rounds: int) -> dict
         names = [b"key:%012d" % name for name in numbers]
         commands = [(case if number else CASES[1]).argv(name) for name in names]
         layers: dict[str, Callable[[], float]] = {
-            "parse, 1 a read": lambda: parse_ns(commands, 1),  # noqa: B023  (called before the next round)
-            "parse, 16 a read": lambda: parse_ns(commands, 16),  # noqa: B023
-            "execute": lambda: execute_ns(core, commands),  # noqa: B023
+            "turn of 1": lambda: turn_ns(core, commands, 1),  # noqa: B023  (called before the next round)
+            "turn of 16": lambda: turn_ns(core, commands, 16),  # noqa: B023
+            "of which parsing": lambda: parse_ns(commands, 16),  # noqa: B023
             "of which store": lambda: store_ns(store, commands),  # noqa: B023
         }
         for layer, run in layers.items():

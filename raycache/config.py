@@ -91,7 +91,8 @@ class ClusterConfig:
     name: str
     shards: int = 3
     memory_per_shard_bytes: int = 256 * MIB
-    """The budget of one shard: keys, values and every table that serves them. The bare process comes on top."""
+    """The budget of one shard: keys, values, every table that serves them, and a reserve for the process itself
+    (`raycache.shard.build.store_capacity`)."""
     policy: str | type[Any] = "lru"
     max_entries_per_shard: int | None = None
     port: int = 0

@@ -6,12 +6,24 @@ What does not live here: listening (`server`) and Ray (`raycache.actors`).
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from raycache.clock import Clock, SystemClock
-from raycache.config import ClusterConfig
+from raycache.config import MIB, ClusterConfig
 from raycache.shard.core import ShardCore
 from raycache.shard.server import ShardServer
 from raycache.store import Store, make_policy
+
+
+PROCESS_BYTES: Final = 64 * MIB
+"""What a shard's process keeps for itself beyond shared libraries: 60 MiB were measured (Python, Ray, numpy)."""
+MOST_RESERVED: Final = 10
+"""At most one part in so many is set aside for the process, so that small budgets still hold something."""
+
+
+def store_capacity(budget_bytes: int) -> int:
+    """Return what the entries of a shard may be charged, out of its whole budget; the rest is its process'."""
+    return budget_bytes - min(PROCESS_BYTES, budget_bytes // MOST_RESERVED)
 
 
 def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, require_auth: bool,
@@ -28,7 +40,7 @@ def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, re
     clock = clock or SystemClock()
     now_ms = clock.unix_ms()
     store = Store(
-        capacity_bytes=config.memory_per_shard_bytes,
+        capacity_bytes=store_capacity(config.memory_per_shard_bytes),
         policy=make_policy(config.policy, seed=random.SystemRandom().getrandbits(64)),
         max_entries=config.max_entries_per_shard,
         # Versions must never repeat after a restart, or an old compare-and-set could match: they start
