@@ -1,9 +1,9 @@
 """`python -m benchmarks.profile_shard`: nanoseconds per command and layer, in this process, without sockets or Ray.
 
-For finding out where a change of speed comes from, not for figures: a turn is what a connection's turn does between two
-system calls, from the bytes read to the bytes written, with one command or sixteen (`redis-benchmark -P 16`); parsing is
-hiredis and the limits around it, store is `Store.get` or `Store.put` alone. CPU time, and the fastest of the rounds: whatever is
-slower than that is other programs' work.
+For finding out where a change of speed comes from, not for figures. A turn is what one connection costs between two
+system calls, from the bytes read to the bytes written, with one command or sixteen (`redis-benchmark -P 16`); parsing
+is hiredis and the limits around it; store is `Store.get` or `Store.put` alone. CPU time, and the fastest of the rounds:
+whatever is slower than that is other programs' work.
 """
 
 from __future__ import annotations

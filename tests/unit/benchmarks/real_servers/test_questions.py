@@ -18,6 +18,7 @@ from benchmarks.harness.report import Outcome
 from benchmarks.harness.rounds import Plan
 from benchmarks.harness.servers import HOST, info, redis_server
 from benchmarks.redis_benchmark import Shape
+from raycache.shard.build import store_capacity
 
 pytestmark = pytest.mark.redis_server
 
@@ -168,7 +169,12 @@ def test_memory_figures_are_the_worst_seen() -> None:
     pause, _ = outcome.figures
     assert len(pause.rounds) == 2 * PLAN.rounds
     assert pause.value == max(pause.rounds)
-    assert outcome.facts["budget_bytes"] == 250 * memory_pauses.ENTRIES
+    assert outcome.facts["budget_bytes"] == memory_pauses.budget_for(250 * memory_pauses.ENTRIES)
+
+
+def test_the_budget_is_the_smallest_that_holds_the_entries() -> None:
+    budget = memory_pauses.budget_for(400_000_000)
+    assert store_capacity(budget) >= 400_000_000 > store_capacity(budget - 1)
 
 
 @pytest.mark.parametrize("stats", [{"entries": 9_699, "evicted": 1}, {"entries": 10_000, "evicted": 0}])
