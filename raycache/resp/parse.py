@@ -36,6 +36,7 @@ from raycache.config import Limits
 from raycache.errors import ProtocolError
 
 _LONG_ARRAY: Final = re.compile(rb"\*[0-9][0-9]")
+_HEADER: Final = re.compile(rb"\*([0-9]{1,9})\r\n")
 _CUT_HEADER: Final = re.compile(rb"[*$][0-9]*\r?\Z")
 _LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, and slack
 _LARGE_BYTES: Final = 64 * 1024
@@ -92,13 +93,21 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Take in what the socket gave, at least one byte; then ask `commands`."""
         # The usual case, without the detours: whole frames from their beginning, and none of them long.
-        if not self._pending and not self._held and data[0] == 0x2A and data[-1] == 0x0A and not _has_long_array(data):
-            self._pending = len(data)
-            self._chunk = data
-            self._give(data)
-            return
+        if not self._pending and not self._held and data[0] == 0x2A and data[-1] == 0x0A:
+            long_array = _has_long_array(data)
+            if long_array is None or (long_array.start() == 0 and self._is_one_long_command(data)):
+                self._pending = len(data)
+                self._chunk = data
+                self._give(data)
+                return
         if self._failure is None:
             self._feed_carefully(data)
+
+    def _is_one_long_command(self, data: bytes) -> bool:
+        """Return whether `data`, the beginning of a command, announces no array too long, and no second long one."""
+        header = _HEADER.match(data)
+        return (header is not None and int(header[1]) <= self._limits.max_arguments
+                and _has_long_array(data, header.end()) is None)
 
     def commands(self) -> Iterator[Any]:
         """Return what is complete, oldest first: the hot path's way, at the speed of C and so unchecked.

@@ -14,7 +14,6 @@ from raycache.shard.core import ShardCore
 from raycache.shard.server import ShardServer
 from raycache.store import Store, make_policy
 
-
 PROCESS_BYTES: Final = 64 * MIB
 """What a shard's process keeps for itself beyond shared libraries: 60 MiB were measured (Python, Ray, numpy)."""
 MOST_RESERVED: Final = 10

@@ -12,8 +12,10 @@ Bounds, each with its reason in `config.Limits`:
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
 * connections over `max_connections`: refused with Redis' error.
 
-The core ends a connection's turn after a fraction of a millisecond (`ShardCore.execute_many`), and gives long
-commands out as generators, of which each turn runs one step.
+Sockets are only read and parsed where they become ready; then the connections have their turns, one after the
+other, and then all replies go out. The core ends a connection's turn after a fraction of a millisecond
+(`ShardCore.execute_many`), the server ends all turns after `TURN_S`, and long commands come from the core as
+generators, of which each turn of the loop runs one step.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import contextlib
 import logging
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -35,6 +38,8 @@ from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
 
+TURN_S: Final = 0.001
+"""How long commands may run before timers and sockets get their turn: the promise is that nothing blocks for more."""
 STEP_INTERVAL_S: Final = 0.1
 """How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
 PAUSE_PROBE_S: Final = 0.002
@@ -79,7 +84,8 @@ class DoorStats:
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_is_reading", "_long", "_loop", "_partial_bytes", "_queued", "_server", "_unread_bytes", "parser",
+    __slots__ = ("_has_run", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
+                 "_server", "_unread_bytes", "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
@@ -90,8 +96,11 @@ class Connection(asyncio.Protocol):
         self._loop = server.loop
         self.parser = RequestParser(server.limits)
         self._long: Generator[None, None, bytes] | None = None
-        self._queued = False
+        self._is_queued = False
         self._is_reading = True
+        self._has_run = False
+        self._out: list[bytes] = []
+        self._rest: Generator[None, None, bytes] | bool = False
         self._unread_bytes = 0
         self._partial_bytes = 0
         self.paused_since_s: float | None = None
@@ -111,8 +120,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
-        if self._long is None and not self._queued and self.paused_since_s is None:
-            self._run()
+        if self._long is None and self.paused_since_s is None and not self._is_queued:
+            self._is_queued = True
+            self._server.queue(self)
         elif self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
             self._stop_reading()  # it sends on while its earlier commands still run or wait: TCP shall slow it down
 
@@ -131,27 +141,31 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _continue_soon(self) -> None:
-        if not self._queued and self._long is None:
-            self._queued = True
-            self._loop.call_soon(self._run_queued)
+        if not self._is_queued and self._long is None:
+            self._is_queued = True
+            self._server.queue(self)
 
-    def _run_queued(self) -> None:
-        self._queued = False
-        if self.paused_since_s is None and self._long is None and not self.transport.is_closing():
-            self._run()
-
-    def _run(self) -> None:
-        """Run one turn of what has come, send the replies, and see to it that the rest gets its turn."""
-        core = self._server.core
-        core.now_ms = self._server.clock.unix_ms()
-        out: list[bytes] = []
+    def run_turn(self) -> None:
+        """Run one turn of what has come; the replies wait for `end_turn`."""
+        self._is_queued = False
+        if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
+            return
+        self._has_run = True
         try:
-            rest = core.execute_many(self.session, self.parser.commands(), out)
+            self._rest = self._server.core.execute_many(self.session, self.parser.commands(), self._out)
         except BROKEN as error:
             self.parser.fail(error)
-            rest = False
+            self._rest = False
+
+    def end_turn(self) -> None:
+        """Send the replies, and see to it that what is left gets its turn."""
+        if not self._has_run:
+            return
+        self._has_run = False
+        out, self._out = self._out, []
         if out:
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+        rest = self._rest
         if rest is False:
             self.parser.finish(bool(out))
             if self.parser.error is not None:
@@ -177,18 +191,18 @@ class Connection(asyncio.Protocol):
         try:
             next(self._long)
         except StopIteration as stop:
-            self._long = None
-            self.transport.write(stop.value)
-            if self.paused_since_s is None:
-                self._run()
-            return
+            self._finish_long(stop.value)
         except Exception:
             log.exception("a long command failed")
-            self._long = None
-            self.transport.write(b"-ERR internal error, see the shard's log\r\n")
-            self._run()
-            return
-        self._loop.call_soon(self._step_long)
+            self._finish_long(b"-ERR internal error, see the shard's log\r\n")
+        else:
+            self._loop.call_soon(self._step_long)
+
+    def _finish_long(self, reply: bytes) -> None:
+        self._long = None
+        self.transport.write(reply)
+        if self.paused_since_s is None:
+            self._continue_soon()
 
     def check(self, now_s: float) -> None:
         """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
@@ -202,7 +216,7 @@ class Connection(asyncio.Protocol):
                 log.warning("dropped %s: it left %d bytes of replies unread", self.session.address, unread)
                 self.transport.abort()
             self._unread_bytes = unread
-        is_waiting = self._long is None and not self._queued and self.paused_since_s is None
+        is_waiting = self._long is None and not self._is_queued and self.paused_since_s is None
         if is_waiting and self.parser.has_partial:
             if self.partial_since_s is None or self.parser.pending_bytes != self._partial_bytes:
                 self.partial_since_s, self._partial_bytes = now_s, self.parser.pending_bytes
@@ -229,6 +243,8 @@ class ShardServer:
         self.stats = DoorStats()
         self.connections: set[Connection] = set()
         self.commands_per_s = 0.0
+        self._queue: deque[Connection] = deque()
+        self._is_turn_due = False
         self.on_failure = on_failure
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -256,6 +272,35 @@ class ShardServer:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def queue(self, connection: Connection) -> None:
+        """Let `connection` have its turn when every socket that is ready now has been read."""
+        self._queue.append(connection)
+        if not self._is_turn_due:
+            self._is_turn_due = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Give the queued connections their turns, for `TURN_S` at most, and then send all their replies.
+
+        In this order a client that waits for many connections is woken once and not for each reply: with 50
+        connections that took half of the time away which the shard spends in the kernel.
+        """
+        self._is_turn_due = False
+        queue, served = self._queue, []
+        self.core.now_ms = self.clock.unix_ms()
+        end_s = self.clock.monotonic_s() + TURN_S
+        while queue:
+            connection = queue.popleft()
+            connection.run_turn()
+            served.append(connection)
+            if self.clock.monotonic_s() > end_s:
+                break
+        for connection in served:
+            connection.end_turn()
+        if queue and not self._is_turn_due:
+            self._is_turn_due = True
+            self.loop.call_soon(self._turn)
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""
