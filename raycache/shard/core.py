@@ -5,8 +5,9 @@ which key. What does not: commands (`commands/`), sockets, timers and the clock 
 and eviction (`raycache.store`). It belongs to one loop; nothing in it waits.
 
 The order of checks is Redis': known command, arity, secret, slot, transaction; then the handler.
-`execute` is the hot path: one look-up, one flag of the session, one comparison of the arity, one of
-the slot, the handler. Whatever is unusual leaves it for `_execute_carefully`.
+`execute` is nearly as hot as `turn`, which does the same for many commands at once: one look-up, one flag of
+the session, one comparison of the arity, one of the slot, the handler. Whatever is unusual leaves it for
+`_execute_carefully`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import logging
 import random
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from raycache.config import Limits
-from raycache.errors import ProtocolError
 from raycache.resp import encode
-from raycache.resp.parse import NOT_BULK, is_command
 from raycache.ring.topology import Topology
 from raycache.shard.commands import DISPATCH, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
@@ -28,6 +27,7 @@ from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.owned import OwnedSlots
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
+from raycache.shard.turn import run_turn
 from raycache.shard.watch import WatchedKeys
 from raycache.store import Store, StoreFullError, StoreStats
 
@@ -41,12 +41,6 @@ MOVED_MEANWHILE = encode.error("TRYAGAIN Slots moved while the command ran")
 INTERNAL_ERROR = encode.error("ERR internal error, see the shard's log")
 
 _SLOT_MASK = 16383
-
-TURN_COST: Final = 64 * 1024
-"""What one session's commands may cost in one turn of the loop: bytes of replies (they are joined and sent in
-one go) and `ARGUMENT_COST` for each argument (a command's time grows with its keys)."""
-ARGUMENT_COST: Final = 80
-"""Some 800 arguments a turn, about 0.3 ms of plain commands: then the others have their turn."""
 # As a number: `b"{" in key` first fails to read b"{" as one, and takes four times as long (140 against 33 ns).
 _BRACE = 0x7B
 
@@ -114,54 +108,8 @@ class ShardCore:
             be waiting in `commands`; the generator of a long command, for which all later ones must wait.
         Raises:
             one of `resp.parse.BROKEN`: what comes next is no command.
-
-        The hot path of the cache: what `execute` does for one command stands here once more for the
-        plain case (a session of which nothing special is known, a usual number of arguments, at most one
-        key, without a hash tag), because a call costs as much as finding the entry.
         """
-        find, owns_all, owned, append = DISPATCH.get, self.owns_all, self.owned, out.append
-        spent = plain = 0
-        command: Command | None = None
-        session.last_ms = self.now_ms
-        try:
-            for argv in commands:
-                # What `is_command` does.
-                if type(argv) is list and argv:
-                    for argument in argv:
-                        if type(argument) is not bytes:
-                            raise ProtocolError(NOT_BULK)
-                elif not is_command(argv):
-                    continue
-                command = find(argv[0])
-                argc = len(argv)
-                if (
-                    command is not None
-                    and session.plain
-                    and argc == command.usual_argc
-                    and (
-                        owns_all
-                        or not command.first_key
-                        or (command.one_key and _BRACE not in argv[1] and owned[crc_hqx(argv[1], 0) & _SLOT_MASK])
-                    )
-                ):
-                    plain += 1
-                    try:
-                        reply = command.handler(self, session, argv)
-                    except Exception as error:
-                        reply = self.answer_failure(command, error)
-                else:
-                    reply = self.execute(session, argv)
-                if type(reply) is not bytes:
-                    return reply  # type: ignore[return-value]
-                append(reply)
-                spent += len(reply) + argc * ARGUMENT_COST
-                if spent > TURN_COST or session.closing:
-                    return True
-            return False
-        finally:
-            if plain:
-                self.commands += plain
-                session.command = command
+        return run_turn(self, session, commands, out)
 
     def execute(self, session: Session, argv: list[bytes]) -> Reply:
         """Run one command; return its encoded reply, or a generator if it is long.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 from raycache.store import segments as segmented
@@ -116,6 +117,13 @@ class Store:
     def policy(self) -> EvictionPolicy[Any]:
         """The policy in use; read only."""
         return self._policy
+
+    @property
+    def hot(self) -> tuple[list[dict[bytes, Entry]], int, Callable[[Any], None]]:
+        """What `get` works on, for a loop that cannot afford the call: segments, the mask that chooses one by hash,
+        and what to call on a hit. Only for looking up; whoever counts hits adds them to `stats`. Good until `clear`.
+        """
+        return self._segments, self._mask, self._on_hit
 
     # Reading
 
