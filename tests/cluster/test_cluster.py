@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import os
 import pickle
 import signal
@@ -271,6 +273,19 @@ def test_beyond_loopback_every_door_demands_the_secret(cluster_name: str, start:
     with raycache.connect(cluster_name) as cache:
         assert cache.get("k") == b"v"
     assert "secret" not in repr(status)
+
+
+def test_the_secret_comes_from_rays_token_and_does_not_give_it_away(cluster_name: str, start: Start) -> None:
+    from raycache.actors import environment
+
+    token = environment.ray_token()
+    secret = start(shards=1).secret
+    assert len(secret) >= 32
+    if token is None:  # RAY_AUTH_MODE=disabled: then it is random
+        return
+    expected = hmac.new(token.encode(), b"raycache/1:" + cluster_name.encode(), hashlib.sha256).hexdigest()
+    assert secret == expected
+    assert token not in secret
 
 
 def test_a_paused_shard_is_marked_down_and_comes_back_with_its_keys(cluster_name: str, start: Start) -> None:
