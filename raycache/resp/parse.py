@@ -112,8 +112,8 @@ class RequestParser:
     def commands(self) -> Iterator[Any]:
         """Return what is complete, oldest first: the hot path's way, at the speed of C and so unchecked.
 
-        The caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls `finish` after
-        the last. It may stop early, and ask again.
+        The caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls `finish` afterwards.
+        It may stop early, and ask again.
         """
         fresh = iter(self._take, _NEED_DATA)
         return itertools.chain(iter(self._take_ready, None), fresh) if self.ready else fresh
@@ -121,18 +121,19 @@ class RequestParser:
     def _take_ready(self) -> list[bytes] | None:
         return self.ready.popleft() if self.ready else None
 
-    def finish(self, has_taken: bool) -> None:
-        """See what is left after the last of `commands`: part of a command, or the reason why no more will come.
+    def finish(self, *, has_taken: bool, has_all: bool) -> None:
+        """Take note of what `commands` gave; look at what is left, if that is all.
 
         Args:
-            has_taken: whether there was a command at all since the last `feed`.
+            has_taken: whether there was a command at all.
+            has_all: whether all were taken; what is left then is part of a command, or the reason why there is none.
         """
         if self._failure is not None:
-            self.error = self._failure
+            self.error = self._failure if has_all else None
             return
         if has_taken:
             self._pending = 0
-        if self._has_data():
+        if has_all and self._has_data():
             self._look_at_rest()
 
     def drain(self) -> None:

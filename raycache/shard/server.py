@@ -163,11 +163,15 @@ class Connection(asyncio.Protocol):
             return
         self._has_run = False
         out, self._out = self._out, []
+        rest, self._rest = self._rest, False
+        if self.transport.is_closing():  # a CLIENT KILL of this very turn
+            if not isinstance(rest, bool):
+                rest.close()
+            return
         if out:
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
-        rest = self._rest
+        self.parser.finish(has_taken=bool(out) or rest is not False, has_all=rest is False)
         if rest is False:
-            self.parser.finish(bool(out))
             if self.parser.error is not None:
                 self._server.stats.protocol_errors += 1
                 self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
@@ -292,8 +296,12 @@ class ShardServer:
         end_s = self.clock.monotonic_s() + TURN_S
         while queue:
             connection = queue.popleft()
-            connection.run_turn()
             served.append(connection)
+            try:
+                connection.run_turn()
+            except Exception:
+                log.exception("the turn of %s failed; its connection is closed", connection.session.address)
+                connection.transport.abort()
             if self.clock.monotonic_s() > end_s:
                 break
         for connection in served:

@@ -107,8 +107,11 @@ def test_a_command_left_half_sent_is_closed_and_counted(cluster: LocalCluster, f
 
 def test_an_idle_connection_is_left_alone(cluster: LocalCluster, friend: Any) -> None:
     with dial(cluster) as idle, dial(cluster) as half:
-        idle.sendall(b"*1\r\n$4\r\nPING\r\n")
-        assert idle.recv(100) == b"+PONG\r\n"
+        idle.sendall(b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nKEYS\r\n$4\r\nnone\r\n")
+        replies = b""
+        while len(replies) < len(b"+PONG\r\n*0\r\n"):
+            replies += idle.recv(100)
+        assert replies == b"+PONG\r\n*0\r\n"
         half.sendall(b"*1\r\n$4\r\nPI")
         assert read_all(half) == b""  # by now the idle one has been idle for just as long
         idle.sendall(b"*1\r\n$4\r\nPING\r\n")
@@ -168,6 +171,19 @@ def test_a_connection_that_vanishes_in_a_long_command_harms_nobody(cluster: Loca
         with dial(cluster) as sock:
             sock.sendall(b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n" * 5)
     assert len(friend.keys("many:*")) == 5000
+
+
+def test_a_connection_killed_in_its_own_turn_harms_nobody(cluster: LocalCluster, friend: Any) -> None:
+    with dial(cluster) as sock:
+        sock.sendall(b"CLIENT ID\r\n")
+        own = sock.recv(100)[1:-2]
+        sock.sendall(b"CLIENT KILL ID %b SKIPME no\r\nPING\r\nKEYS *\r\n" % own)
+        assert not read_all(sock).endswith(b"+PONG\r\n")
+    others = [dial(cluster) for _ in range(4)]
+    for sock in others:
+        sock.sendall(b"CLIENT KILL TYPE normal SKIPME yes\r\nKEYS *\r\n")
+    for sock in others:
+        sock.close()
 
 
 COMMANDS = [b"SET", b"GET", b"MGET", b"DEL", b"INCR", b"EXPIRE", b"MULTI", b"EXEC", b"HELLO", b"CLIENT", b"SCAN",

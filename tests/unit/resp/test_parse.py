@@ -26,7 +26,7 @@ def take(parser: RequestParser) -> list[list[bytes]]:
         found.extend(argv for argv in parser.commands() if is_command(argv))
     except BROKEN as error:
         parser.fail(error)
-    parser.finish(bool(found))
+    parser.finish(has_taken=bool(found), has_all=True)
     return found
 
 
