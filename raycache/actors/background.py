@@ -10,13 +10,13 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn
 
 log = logging.getLogger(__name__)
 
-_YOUNG_ENOUGH: Final = 5_000
-"""Up to so many new objects a young collection takes well under a millisecond."""
+_LITTLE_WORK: Final = 1_000
+"""So few commands make so few objects that looking through them takes well under a millisecond."""
 _QUIET_INTERVAL_S: Final = 0.25
 
 
@@ -39,18 +39,26 @@ def _ended(task: asyncio.Task[None]) -> None:
         die(error)
 
 
-async def keep_collector_away() -> None:
+async def keep_collector_away(work_done: Callable[[], int]) -> None:
     """Keep the cyclic collector from ever walking a shard's entries.
 
     Entries are not garbage in cycles, but a full collection visits each of them: a million cost half a
-    second. Automatic collection is off; what is left after a cheap look at the youngest objects (while
-    they are few) moves to the permanent generation, which also spares it Ray's own `gc.collect()`.
+    second. Automatic collection is off, and all objects move to the permanent generation again and again,
+    which also spares them Ray's own `gc.collect()`. Before that the young ones are looked through for
+    garbage, if the shard has done so little meanwhile that they must be few. (The collector's own count does
+    not tell: it takes what was freed from what was made, and while a shard evicts that is nothing.)
+
+    Args:
+        work_done: a number that grows with every command.
     """
     gc.collect()
     gc.freeze()
     gc.disable()
+    before = work_done()
     while True:
         await asyncio.sleep(_QUIET_INTERVAL_S)
-        if gc.get_count()[0] < _YOUNG_ENOUGH:
+        done = work_done()
+        if 0 <= done - before < _LITTLE_WORK:
             gc.collect(0)
+        before = done
         gc.freeze()

@@ -69,7 +69,8 @@ class ShardActor:
         self._server.core.set_topology(Topology.empty(config.name))
         self._is_serving = False
         self._failure = ""
-        self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(), "collector")]
+        core = self._server.core
+        self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(lambda: core.commands), "collector")]
 
     async def _boot(self) -> None:
         sock = await self._bind()

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 TURN_S: Final = 0.001
 """How long commands may run before timers and sockets get their turn: the promise is that nothing blocks for more."""
+CALM_CONNECTIONS: Final = 3
+"""With so few connections sending, waiting for others costs each its latency (a GET took 20 us more) and saves nobody
+anything."""
 STEP_INTERVAL_S: Final = 0.1
 """How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
 PAUSE_PROBE_S: Final = 0.002
@@ -85,7 +88,7 @@ class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
     __slots__ = ("_has_run", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
-                 "_server", "_unread_bytes", "parser",
+                 "_seen_in", "_server", "_unread_bytes", "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
@@ -97,6 +100,7 @@ class Connection(asyncio.Protocol):
         self.parser = RequestParser(server.limits)
         self._long: Generator[None, None, bytes] | None = None
         self._is_queued = False
+        self._seen_in = -1
         self._is_reading = True
         self._has_run = False
         self._out: list[bytes] = []
@@ -120,9 +124,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
+        server = self._server
+        if self._seen_in != server.window:
+            self._seen_in = server.window
+            server.active += 1
         if self._long is None and self.paused_since_s is None and not self._is_queued:
-            self._is_queued = True
-            self._server.queue(self)
+            if server.is_calm:
+                server.core.now_ms = server.clock.unix_ms()
+                self.run_turn()
+                self.end_turn()
+            else:
+                self._is_queued = True
+                server.queue(self)
         elif self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
             self._stop_reading()  # it sends on while its earlier commands still run or wait: TCP shall slow it down
 
@@ -247,6 +260,11 @@ class ShardServer:
         self.stats = DoorStats()
         self.connections: set[Connection] = set()
         self.commands_per_s = 0.0
+        self.is_calm = True
+        """Whether so few connections send that each has its turn at once, instead of after all have been read."""
+        self.active = 0
+        """Connections that have sent something in this window of time."""
+        self.window = 0
         self._queue: deque[Connection] = deque()
         self._is_turn_due = False
         self.on_failure = on_failure
@@ -373,6 +391,9 @@ class ShardServer:
             stats.loop_cpu_max_ms = max(stats.loop_cpu_max_ms, (now_cpu_s - cpu_s) * 1000 - PAUSE_PROBE_S * 1000)
             stats.loop_pauses_over_5_ms += late_ms > 5
             expected_s, cpu_s = now_s + PAUSE_PROBE_S, now_cpu_s
+            self.is_calm = self.active <= CALM_CONNECTIONS
+            self.active = 0
+            self.window += 1
             self._probe = self.loop.call_later(PAUSE_PROBE_S, look)
 
         self._probe = self.loop.call_later(PAUSE_PROBE_S, look)

@@ -44,10 +44,9 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
     find, append, join = DISPATCH.get, out.append, b"".join
     owns_all, owned, now_ms = core.owns_all, core.owned, core.now_ms
     store = core.store
-    put, watched = store.put, core.watched
-    most_key, most_value = core.max_key_bytes, core.large_value_bytes
-    segments, mask, on_hit = store.hot
-    spent = plain = hits = 0
+    watched, most_key, most_value = core.watched, core.max_key_bytes, core.large_value_bytes
+    segments, mask, on_hit, on_update = store.hot
+    spent = plain = hits = updates = 0
     command: Command | None = None
     session.last_ms = now_ms
     try:
@@ -76,14 +75,18 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
                                 continue
                     elif type(value := argv[2]) is bytes and len(value) <= most_value and len(key) <= most_key:
                         plain += 1
-                        try:
-                            put(key, value, 0, None, now_ms)
-                        except Exception as error:
-                            append(core.answer_failure(command, error))
-                        else:
-                            if watched:
-                                core.watch.touch(key)
+                        entry = segments[hash(key) & mask].get(key)
+                        if (
+                            entry is not None and entry.timer is None and on_update is not None and not watched
+                            and type(entry.value) is bytes and len(entry.value) == len(value)
+                        ):
+                            entry.value = value
+                            entry.kind = entry.version = 0
+                            on_update(entry)
+                            updates += 1
                             append(OK)
+                        else:
+                            append(_set(core, key, value))
                         spent += _SET_COST
                         if spent > TURN_COST:
                             return True
@@ -92,9 +95,8 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
                 if type(argument) is not bytes:
                     raise ProtocolError(NOT_BULK)
             if plain:  # the command may look at the counters, or reset them
-                store.stats.hits += hits
-                core.commands += plain
-                hits = plain = 0
+                _count(core, plain, hits, updates)
+                plain = hits = updates = 0
             reply = core.execute(session, argv)
             if type(reply) is not bytes:
                 return reply  # type: ignore[return-value]
@@ -102,10 +104,27 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
             spent += len(reply) + argc * ARGUMENT_COST
             if spent > TURN_COST or session.closing:
                 return True
-            segments, mask, on_hit = store.hot  # it may have been FLUSHALL
+            segments, mask, on_hit, on_update = store.hot  # it may have been FLUSHALL
         return False
     finally:
-        store.stats.hits += hits
         if plain:
-            core.commands += plain
+            _count(core, plain, hits, updates)
             session.command = command
+
+
+def _set(core: ShardCore, key: bytes, value: bytes) -> bytes:
+    """Store a short value without expiry, as SET does."""
+    try:
+        core.store.put(key, value, 0, None, core.now_ms)
+    except Exception as error:
+        return core.answer_failure(_SET, error)
+    if core.watched:
+        core.watch.touch(key)
+    return OK
+
+
+def _count(core: ShardCore, commands: int, hits: int, updates: int) -> None:
+    core.commands += commands
+    stats = core.store.stats
+    stats.hits += hits
+    stats.updates += updates

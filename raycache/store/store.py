@@ -119,11 +119,12 @@ class Store:
         return self._policy
 
     @property
-    def hot(self) -> tuple[list[dict[bytes, Entry]], int, Callable[[Any], None]]:
-        """What `get` works on, for a loop that cannot afford the call: segments, the mask that chooses one by hash,
-        and what to call on a hit. Only for looking up; whoever counts hits adds them to `stats`. Good until `clear`.
+    def hot(self) -> tuple[list[dict[bytes, Entry]], int, Callable[[Any], None], Callable[[Any], None] | None]:
+        """What `get` and `put` work on, for a loop that cannot afford the calls: segments, the mask that chooses one
+        by hash, what to call on a hit, and what to call when a value without a timer was overwritten in place by one
+        of the same length; None where that needs `put`. Whoever uses it counts in `stats`. Good until `clear`.
         """
-        return self._segments, self._mask, self._on_hit
+        return self._segments, self._mask, self._on_hit, self._policy.on_update if self._is_quiet else None
 
     # Reading
 
