@@ -63,7 +63,7 @@ def parse_ns(commands: list[list[bytes]], batch: int) -> float:
         parser.feed(read)
         for _ in parser.commands():
             pass
-        parser.finish(True)
+        parser.finish(has_taken=True, has_all=True)
     return (time.thread_time_ns() - began_ns) / len(commands)
 
 
@@ -77,7 +77,7 @@ def turn_ns(core: ShardCore, commands: list[list[bytes]], batch: int) -> float:
         parser.feed(read)
         core.execute_many(session, parser.commands(), out)
         b"".join(out)
-        parser.finish(True)
+        parser.finish(has_taken=True, has_all=True)
     spent_ns = time.thread_time_ns() - began_ns
     core.close_session(session)
     return spent_ns / len(commands)

@@ -11,6 +11,7 @@ import pytest
 
 import raycache
 from raycache.cli.main import main
+from raycache.shard.build import store_capacity
 
 pytestmark = pytest.mark.ray
 
@@ -41,7 +42,8 @@ def test_a_cluster_outlives_the_commands(cluster_name: str) -> None:
     assert record["serving"] is True
     assert record["attached"] is False
     assert record["policy"] == "lfu"
-    assert [shard["capacity_bytes"] for shard in record["shards"]] == [4 << 20, 4 << 20]
+    expected = store_capacity(4 << 20)  # a tenth is the process'
+    assert [shard["capacity_bytes"] for shard in record["shards"]] == [expected, expected]
     assert run("set", cluster_name, "greeting", "hello", "--ttl", "100").returncode == 0
     got = run("get", cluster_name, "greeting")
     assert (got.returncode, got.stdout, got.stderr) == (0, "hello\n", "")
