@@ -115,13 +115,14 @@ class RequestParser:
         The caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls `finish` afterwards.
         It may stop early, and ask again.
         """
-        fresh = iter(self._take, _NEED_DATA)
-        return itertools.chain(iter(self._take_ready, None), fresh) if self.ready else fresh
+        if self.ready:
+            return itertools.chain(iter(self._take_ready, None), iter(self._take, _NEED_DATA))
+        return iter(self._take, _NEED_DATA)
 
     def _take_ready(self) -> list[bytes] | None:
         return self.ready.popleft() if self.ready else None
 
-    def finish(self, *, has_taken: bool, has_all: bool) -> None:
+    def finish(self, has_taken: bool, has_all: bool) -> None:
         """Take note of what `commands` gave; look at what is left, if that is all.
 
         Args:

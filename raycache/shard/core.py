@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import random
 from binascii import crc_hqx
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from raycache.config import Limits
@@ -93,23 +93,12 @@ class ShardCore:
         self.replies_by_topology: dict[Any, bytes] = {}
         """Long replies worked out from the topology (CLUSTER SLOTS and the like), kept until the next one."""
 
+    execute_many = run_turn
+
     @property
     def topology(self) -> Topology | None:
         """The newest topology this shard has seen; None: it stands alone and owns everything."""
         return self.slots.topology
-
-    def execute_many(self, session: Session, commands: Iterator[Any], out: list[bytes]) -> Steps | bool:
-        """Run one turn of a session's commands; their replies go to `out`.
-
-        Args:
-            commands: as `RequestParser.commands` gives them, unchecked.
-        Returns:
-            False when there are no more; True when the turn is over, or the session is to close, and more may
-            be waiting in `commands`; the generator of a long command, for which all later ones must wait.
-        Raises:
-            one of `resp.parse.BROKEN`: what comes next is no command.
-        """
-        return run_turn(self, session, commands, out)
 
     def execute(self, session: Session, argv: list[bytes]) -> Reply:
         """Run one command; return its encoded reply, or a generator if it is long.

@@ -37,6 +37,7 @@ from raycache.shard.core import ShardCore
 from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
+_join: Final = b"".join
 
 TURN_S: Final = 0.001
 """How long commands may run before timers and sockets get their turn: the promise is that nothing blocks for more."""
@@ -87,7 +88,7 @@ class DoorStats:
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_has_run", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
+    __slots__ = ("_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
                  "_seen_in", "_server", "_unread_bytes", "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
@@ -102,9 +103,9 @@ class Connection(asyncio.Protocol):
         self._is_queued = False
         self._seen_in = -1
         self._is_reading = True
-        self._has_run = False
         self._out: list[bytes] = []
-        self._rest: Generator[None, None, bytes] | bool = False
+        self._rest: Generator[None, None, bytes] | bool | None = None
+        """What this turn has left (see `ShardCore.execute_many`); None: it has had none."""
         self._unread_bytes = 0
         self._partial_bytes = 0
         self.paused_since_s: float | None = None
@@ -128,16 +129,20 @@ class Connection(asyncio.Protocol):
         if self._seen_in != server.window:
             self._seen_in = server.window
             server.active += 1
-        if self._long is None and self.paused_since_s is None and not self._is_queued:
-            if server.is_calm:
-                server.core.now_ms = server.clock.unix_ms()
-                self.run_turn()
-                self.end_turn()
-            else:
-                self._is_queued = True
-                server.queue(self)
-        elif self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
-            self._stop_reading()  # it sends on while its earlier commands still run or wait: TCP shall slow it down
+        if self._is_queued or self._long is not None or self.paused_since_s is not None:
+            self._bound_input()
+        elif server.is_calm:
+            server.core.now_ms = server.clock.unix_ms()
+            self.run_turn()
+            self.end_turn()
+        else:
+            self._is_queued = True
+            server.queue(self)
+
+    def _bound_input(self) -> None:
+        """It sends on while its earlier commands still run or wait: TCP shall slow it down."""
+        if self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
+            self._stop_reading()
 
     def pause_writing(self) -> None:
         self.paused_since_s = self._server.clock.monotonic_s()
@@ -163,7 +168,6 @@ class Connection(asyncio.Protocol):
         self._is_queued = False
         if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
             return
-        self._has_run = True
         try:
             self._rest = self._server.core.execute_many(self.session, self.parser.commands(), self._out)
         except BROKEN as error:
@@ -172,18 +176,21 @@ class Connection(asyncio.Protocol):
 
     def end_turn(self) -> None:
         """Send the replies, and see to it that what is left gets its turn."""
-        if not self._has_run:
+        rest, out = self._rest, self._out
+        if rest is None:
             return
-        self._has_run = False
-        out, self._out = self._out, []
-        rest, self._rest = self._rest, False
+        self._rest = None
         if self.transport.is_closing():  # a CLIENT KILL of this very turn
+            out.clear()
             if not isinstance(rest, bool):
                 rest.close()
             return
+        has_taken = rest is not False
         if out:
-            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
-        self.parser.finish(has_taken=bool(out) or rest is not False, has_all=rest is False)
+            has_taken = True
+            self.transport.write(_join(out) if len(out) > 1 else out[0])
+            out.clear()
+        self.parser.finish(has_taken, rest is False)
         if rest is False:
             if self.parser.error is not None:
                 self._server.stats.protocol_errors += 1
@@ -309,10 +316,10 @@ class ShardServer:
         connections that took half of the time away which the shard spends in the kernel.
         """
         self._is_turn_due = False
-        queue, served = self._queue, []
+        queue, served, monotonic_s = self._queue, [], self.clock.monotonic_s
         self.core.now_ms = self.clock.unix_ms()
-        end_s = self.clock.monotonic_s() + TURN_S
-        while queue:
+        end_s = monotonic_s() + TURN_S
+        for _ in range(len(queue)):
             connection = queue.popleft()
             served.append(connection)
             try:
@@ -320,7 +327,7 @@ class ShardServer:
             except Exception:
                 log.exception("the turn of %s failed; its connection is closed", connection.session.address)
                 connection.transport.abort()
-            if self.clock.monotonic_s() > end_s:
+            if monotonic_s() > end_s:
                 break
         for connection in served:
             connection.end_turn()

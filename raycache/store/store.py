@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from raycache.store import segments as segmented
@@ -93,6 +93,7 @@ class Store:
         self._buried_bytes = 0  # neither free nor used: cleared, and waiting in the graveyard
         self._next_version = seed_version
         self._stepped_ms = 0
+        self._show_hot()
 
     def __len__(self) -> int:
         """Number of entries, those that expired unnoticed included."""
@@ -117,14 +118,6 @@ class Store:
     def policy(self) -> EvictionPolicy[Any]:
         """The policy in use; read only."""
         return self._policy
-
-    @property
-    def hot(self) -> tuple[list[dict[bytes, Entry]], int, Callable[[Any], None], Callable[[Any], None] | None]:
-        """What `get` and `put` work on, for a loop that cannot afford the calls: segments, the mask that chooses one
-        by hash, what to call on a hit, and what to call when a value without a timer was overwritten in place by one
-        of the same length; None where that needs `put`. Whoever uses it counts in `stats`. Good until `clear`.
-        """
-        return self._segments, self._mask, self._on_hit, self._policy.on_update if self._is_quiet else None
 
     # Reading
 
@@ -279,6 +272,7 @@ class Store:
             self._policy = self._policy.fresh()
             self._on_hit = self._policy.on_hit
             self._wheel = TimerWheel(self._wheel.tick)
+            self._show_hot()
             self._count = 0
             self.stats.deleted += count
         return count
@@ -323,6 +317,15 @@ class Store:
         check_invariants(self)
 
     # Inside
+
+    def _show_hot(self) -> None:
+        self.hot: tuple[
+            list[dict[bytes, Entry]], int, Callable[[Iterable[Any]], None], Callable[[Any], None] | None
+        ] = (self._segments, self._mask, self._policy.on_hits, self._policy.on_update if self._is_quiet else None)
+        """What `get` and `put` work on, for a loop that cannot afford the calls: segments, the mask that chooses one
+        by hash, what to tell of hits before the next write, and what to call when a value without a timer was
+        overwritten in place by one of the same length; None where that needs `put`. Whoever uses it counts in
+        `stats`. Good until `clear`."""
 
     def _overwrite(self, entry: Entry, value: Any, kind: int, expires_ms: int | None, now_ms: int) -> None:
         """Replace value, kind and expiry of a live entry, or raise and change nothing."""

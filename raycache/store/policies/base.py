@@ -8,7 +8,7 @@ the store has. A policy is touched by its store alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Generic, TypeVar
 
 from raycache.store.entry import Entry
@@ -37,6 +37,12 @@ class EvictionPolicy(ABC, Generic[E]):
 
     def on_hit(self, entry: E) -> None:
         """A look-up found `entry`. By default a hit changes nothing."""
+
+    def on_hits(self, entries: Iterable[E]) -> None:
+        """Look-ups found `entries`, in this order, all of which are still there: `on_hit` for each."""
+        on_hit = self.on_hit
+        for entry in entries:
+            on_hit(entry)
 
     @abstractmethod
     def on_update(self, entry: E) -> None:
