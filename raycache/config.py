@@ -16,6 +16,9 @@ GIB: Final = 1024 * MIB
 
 POLICIES: Final = ("lru", "lfu", "plain-lfu", "fifo", "ttl", "random", "noeviction")
 
+REPLICATION_MODES: Final = ("primary-replica", "multi-primary", "quorum")
+MAX_COPIES: Final = 5
+
 # A shard needs room for its tables and a few entries before an eviction policy means anything.
 MIN_SHARD_MEMORY_BYTES: Final = 1 * MIB
 
@@ -107,6 +110,23 @@ class ClusterConfig:
     max_load: float = 1.0 / 32
     """Bounded load: no shard owns more than (1 + max_load) of its fair share of slots."""
     copies: int = 1
+    """How many shards hold each slot; with fewer shards than this, as many as there are."""
+    replication: str = "primary-replica"
+    """How copies follow each other, one of `REPLICATION_MODES`; with one copy it means nothing."""
+    read_quorum: int = 0
+    """In quorum mode: how many copies a read asks; 0 = a majority."""
+    write_quorum: int = 0
+    """In quorum mode: how many copies have a write before it is acknowledged; 0 = a majority."""
+    allow_stale: bool = False
+    """Whether read_quorum + write_quorum may be at most `copies`, so that a read may miss the newest write."""
+    tombstone_ttl_s: float = 600.0
+    """How long a deleted key is remembered: a copy that was away for longer is compared before it counts."""
+    backlog_bytes: int = 16 * MIB
+    """What a shard keeps for one copy that does not follow; beyond it that copy is compared slot by slot instead."""
+    snapshot_dir: str | None = None
+    """Where each shard keeps a snapshot of itself for a warm restart, on its own machine's disk; None: nowhere."""
+    snapshot_interval_s: float = 60.0
+    """Between two snapshots of a shard."""
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
@@ -139,11 +159,35 @@ class ClusterConfig:
         for name, port, span in (("port", self.port, self.shards), ("gateway_port", self.gateway_port, 1)):
             if port and not 1 <= port <= 65536 - span:
                 raise ValueError(f"{name} must be 0 or leave room for {span} below 65,536, not {port}")
-        if self.copies != 1:
-            raise ValueError(f"copies={self.copies} is not there yet: this version keeps one copy of each slot")
+        self._check_copies()
         if not 0 < self.max_load <= 1:
             raise ValueError(f"max_load must be above 0 and at most 1, not {self.max_load}")
         if self.vnodes_per_shard < 1:
             raise ValueError(f"vnodes_per_shard must be at least 1, not {self.vnodes_per_shard}")
         if self.cpus_per_shard < 0:
             raise ValueError(f"cpus_per_shard must not be negative, not {self.cpus_per_shard}")
+
+    def _check_copies(self) -> None:
+        if not 1 <= self.copies <= MAX_COPIES:
+            raise ValueError(f"copies must be 1 to {MAX_COPIES}, not {self.copies}")
+        if self.replication not in REPLICATION_MODES:
+            raise ValueError(f"no replication {self.replication!r}; choose one of {', '.join(REPLICATION_MODES)}")
+        for name, wanted in (("read_quorum", self.read_quorum), ("write_quorum", self.write_quorum)):
+            if not 0 <= wanted <= self.copies:
+                raise ValueError(f"{name} must be 0 (a majority) to copies={self.copies}, not {wanted}")
+        r, w = self.quorums
+        if self.replication == "quorum" and r + w <= self.copies and not self.allow_stale:
+            raise ValueError(
+                f"read_quorum={r} and write_quorum={w} of {self.copies} copies need not overlap, so a read could miss "
+                "the newest write: let them add up to more than the copies, or say allow_stale=True"
+            )
+        for name, number in (("tombstone_ttl_s", self.tombstone_ttl_s), ("backlog_bytes", self.backlog_bytes),
+                             ("snapshot_interval_s", self.snapshot_interval_s)):
+            if number <= 0:
+                raise ValueError(f"{name} must be positive, not {number}")
+
+    @property
+    def quorums(self) -> tuple[int, int]:
+        """(copies that a read asks, copies that a write waits for) in quorum mode."""
+        majority = self.copies // 2 + 1
+        return self.read_quorum or majority, self.write_quorum or majority

@@ -15,6 +15,7 @@
     │   ├── ShardUnavailableError  (ConnectionError)
     │   ├── DeadlineExceededError  (TimeoutError)
     │   ├── ClusterLoadingError    no shard owns the slot yet
+    │   ├── NotEnoughReplicasError too few copies are alive, or have acknowledged in time
     │   └── OutOfMemoryError       the shard is full and may not evict
     └── InternalError              we must act: a bug here
         ├── ProtocolError          the peer broke the framing
@@ -104,6 +105,12 @@ class ClusterLoadingError(RetryableError):
     retry_safe = True
 
 
+class NotEnoughReplicasError(RetryableError):
+    """Too few copies are alive, or have acknowledged a write in time; such a write may or may not last."""
+
+    prefix = "NOREPLICAS"
+
+
 class OutOfMemoryError(RetryableError):
     """The shard is full and its policy may not evict (`noeviction`)."""
 
@@ -130,6 +137,7 @@ _BY_PREFIX: dict[str, type[RayCacheError]] = {
     "NOAUTH": AuthenticationError,
     "NOPERM": AuthenticationError,
     "OOM": OutOfMemoryError,
+    "NOREPLICAS": NotEnoughReplicasError,
     "CLUSTERDOWN": ClusterLoadingError,
     "LOADING": ClusterLoadingError,
     "TRYAGAIN": ClusterLoadingError,

@@ -1,0 +1,107 @@
+"""What one shard still has to tell another: the stream to a replica, and the hints for one that is away.
+
+What lives here: order, offsets, what is acknowledged, and the bound. What does not: sending. Belongs to one shard's
+loop.
+
+Mutations are numbered from 1. `take` gives what has not been sent; `rewind`, after a connection broke, what has not been
+acknowledged, once more. Over its bound the box forgets everything and says so: the receiver then sees a gap in the
+numbers and repairs by digests, so memory is bounded and nothing is lost in silence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from raycache.replication.mutation import Mutation, size_of
+
+BATCH_MUTATIONS: Final = 512
+"""A batch of plain writes takes its receiver about a millisecond."""
+BATCH_BYTES: Final = 256 * 1024
+
+
+class Outbox:
+    """The stream to one peer."""
+
+    __slots__ = ("_fresh", "_sent", "_times", "acked", "backlog_bytes", "bytes", "dropped", "offset", "peer")
+
+    def __init__(self, peer: str, backlog_bytes: int) -> None:
+        self.peer = peer
+        self.backlog_bytes = backlog_bytes
+        self.offset = 0
+        """Number of the last mutation put in."""
+        self.acked = 0
+        """Number of the last one that the peer has applied."""
+        self.bytes = 0
+        self.dropped = 0
+        """Mutations given up because the box was full."""
+        self._sent: deque[Mutation] = deque()
+        self._fresh: deque[Mutation] = deque()
+        self._times: deque[tuple[int, float]] = deque()
+
+    def __len__(self) -> int:
+        """Mutations that the peer has not acknowledged."""
+        return len(self._sent) + len(self._fresh)
+
+    @property
+    def has_fresh(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._fresh)
+
+    def add(self, mutation: Mutation) -> None:
+        """Put `mutation` behind the others."""
+        self._fresh.append(mutation)
+        self.offset += 1
+        self.bytes += size_of(mutation)
+        if self.bytes > self.backlog_bytes:
+            self.drop()
+
+    def drop(self) -> int:
+        """Forget everything that waits; return how much that was."""
+        count = len(self)
+        self.dropped += count
+        self._sent.clear()
+        self._fresh.clear()
+        self._times.clear()
+        self.bytes = 0
+        return count
+
+    def mark(self, now_s: float) -> None:
+        """Note the time, so that `age_s` can tell how long the oldest mutation has been waiting."""
+        if len(self) and (not self._times or self._times[-1][0] < self.offset):
+            self._times.append((self.offset, now_s))
+
+    def take(self) -> tuple[int, list[Mutation]]:
+        """Return the number of the first mutation not sent yet, and a batch that starts there."""
+        fresh, batch, size = self._fresh, [], 0
+        first = self.offset - len(fresh) + 1
+        while fresh and len(batch) < BATCH_MUTATIONS and size < BATCH_BYTES:
+            mutation = fresh.popleft()
+            size += size_of(mutation)
+            batch.append(mutation)
+        self._sent.extend(batch)
+        return first, batch
+
+    def rewind(self) -> None:
+        """Take what was sent and not acknowledged as not sent."""
+        self._sent.extend(self._fresh)
+        self._fresh, self._sent = self._sent, self._fresh
+        self._sent.clear()
+
+    def acknowledge(self, offset: int) -> None:
+        """Take note that the peer has applied everything up to `offset`."""
+        if offset <= self.acked:
+            return
+        done = offset - (self.offset - len(self))
+        for waiting in (self._sent, self._fresh):  # in the second, too: it may have been rewound meanwhile
+            while waiting and done > 0:
+                done -= 1
+                self.bytes -= size_of(waiting.popleft())
+        self.acked = min(offset, self.offset)
+        times = self._times
+        while times and times[0][0] <= self.acked:
+            times.popleft()
+
+    def age_s(self, now_s: float) -> float:
+        """Return for how long the oldest unacknowledged mutation has waited, 0 if there is none."""
+        return now_s - self._times[0][1] if len(self) and self._times else 0.0
