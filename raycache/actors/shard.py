@@ -25,6 +25,7 @@ from raycache.actors.environment import missing_settings
 from raycache.config import ClusterConfig
 from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
+from raycache.shard.long import finished
 from raycache.shard.server import listening_socket
 
 log = logging.getLogger(__name__)
@@ -136,21 +137,10 @@ class ShardActor:
         replies = []
         try:
             for argv in commands:
-                core.now_ms = self._server.clock.unix_ms()
+                self._server.begin_turn()
                 reply = core.execute(session, argv)
-                if not isinstance(reply, bytes):
-                    reply = await _finish(reply)
-                replies.append(reply)
+                self._server.hand_on()
+                replies.append(reply if isinstance(reply, bytes) else await finished(self._server, reply))
         finally:
             core.close_session(session)
         return replies
-
-
-async def _finish(long: Any) -> bytes:
-    """Run a long command step by step, giving the loop a turn between two steps."""
-    while True:
-        try:
-            next(long)
-        except StopIteration as stop:
-            return bytes(stop.value)
-        await asyncio.sleep(0)

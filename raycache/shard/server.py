@@ -15,7 +15,8 @@ Bounds, each with its reason in `config.Limits`:
 Sockets are only read and parsed where they become ready; then the connections have their turns, one after the
 other, and then all replies go out. The core ends a connection's turn after a fraction of a millisecond
 (`ShardCore.execute_many`), the server ends all turns after `TURN_S`, and long commands come from the core as
-generators, of which each turn of the loop runs one step.
+generators, of which each turn of the loop runs one step (`long`). What a turn has written for other shards goes
+out before the replies (`peers`).
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
 from raycache.resp.parse import BROKEN, RequestParser
+from raycache.shard.commands.command import Steps
 from raycache.shard.core import ShardCore
+from raycache.shard.long import LongCommand
 from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
@@ -99,12 +102,12 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._loop = server.loop
         self.parser = RequestParser(server.limits)
-        self._long: Generator[None, None, bytes] | None = None
+        self._long: LongCommand | None = None
         self._is_queued = False
         self._seen_in = -1
         self._is_reading = True
         self._out: list[bytes] = []
-        self._rest: Generator[None, None, bytes] | bool | None = None
+        self._rest: Steps | bool | None = None
         """What this turn has left (see `ShardCore.execute_many`); None: it has had none."""
         self._unread_bytes = 0
         self._partial_bytes = 0
@@ -132,8 +135,9 @@ class Connection(asyncio.Protocol):
         if self._is_queued or self._long is not None or self.paused_since_s is not None:
             self._bound_input()
         elif server.is_calm:
-            server.core.now_ms = server.clock.unix_ms()
+            server.begin_turn()
             self.run_turn()
+            server.hand_on()
             self.end_turn()
         else:
             self._is_queued = True
@@ -200,29 +204,14 @@ class Connection(asyncio.Protocol):
                 self._is_reading = True
                 self.transport.resume_reading()
         elif rest is not True:
-            self._long = rest
-            self._loop.call_soon(self._step_long)
+            self._long = LongCommand(self._server, rest, self._finish_long)
         elif self.session.closing:
             self.transport.close()
         elif self.paused_since_s is None:
             self._continue_soon()
 
-    def _step_long(self) -> None:
-        """Run one step of a long command; its connection's later commands wait for it."""
-        if self._long is None:
-            return
-        self._server.core.now_ms = self._server.clock.unix_ms()
-        try:
-            next(self._long)
-        except StopIteration as stop:
-            self._finish_long(stop.value)
-        except Exception:
-            log.exception("a long command failed")
-            self._finish_long(b"-ERR internal error, see the shard's log\r\n")
-        else:
-            self._loop.call_soon(self._step_long)
-
     def _finish_long(self, reply: bytes) -> None:
+        """A long command is done: its connection's later commands have waited for it."""
         self._long = None
         self.transport.write(reply)
         if self.paused_since_s is None:
@@ -275,6 +264,9 @@ class ShardServer:
         self._queue: deque[Connection] = deque()
         self._is_turn_due = False
         self.on_failure = on_failure
+        self.flush: Callable[[], None] | None = None
+        """Sends what is waiting for other shards; set by `peers.Peers`, where there are any."""
+        self._at_turn: Callable[[float], None] | None = getattr(core, "at_turn", None)
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._probe: asyncio.TimerHandle | None = None
@@ -317,7 +309,7 @@ class ShardServer:
         """
         self._is_turn_due = False
         queue, served, monotonic_s = self._queue, [], self.clock.monotonic_s
-        self.core.now_ms = self.clock.unix_ms()
+        self.begin_turn()
         end_s = monotonic_s() + TURN_S
         for _ in range(len(queue)):
             connection = queue.popleft()
@@ -329,11 +321,27 @@ class ShardServer:
                 connection.transport.abort()
             if monotonic_s() > end_s:
                 break
+        self.hand_on()
         for connection in served:
             connection.end_turn()
         if queue and not self._is_turn_due:
             self._is_turn_due = True
             self.loop.call_soon(self._turn)
+
+    def begin_turn(self) -> None:
+        """Tell the core the time, before any command: whether it may still serve as a primary depends on it."""
+        self.core.now_ms = self.clock.unix_ms()
+        if self._at_turn is not None:
+            self._at_turn(self.clock.monotonic_s())
+
+    def hand_on(self) -> None:
+        """Send other shards what the commands of this turn have left for them, in one write each.
+
+        Before the replies: when a client reads that its write is done, the copy is in the kernel's hands already, and
+        the end of this process alone does not lose it.
+        """
+        if self.flush is not None:
+            self.flush()
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""

@@ -43,7 +43,7 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
          "ssl", "subprocess", "sched", "threading", "time", "uvloop"}
 
 SHELLS = {
-    "shard/server.py", "shard/build.py",
+    "shard/server.py", "shard/build.py", "shard/long.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/server.py",
     "gateway/upstream.py", "gateway/watch.py",
 }

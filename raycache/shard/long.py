@@ -1,0 +1,101 @@
+"""Long commands under way: one step in each turn of the loop, and none while they wait for something.
+
+What lives here: stepping a generator from the core, on the shard's loop, with timers for what it waits for. What
+does not: the generators (`commands/`), what they wait for (`wait`), whose turn it is (`server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from raycache.shard.commands.command import Steps
+from raycache.shard.wait import Wait
+
+if TYPE_CHECKING:
+    from raycache.shard.server import ShardServer
+
+log = logging.getLogger(__name__)
+
+_FAILED: Final = b"-ERR internal error, see the shard's log\r\n"
+
+
+class LongCommand:
+    """Runs `steps` and hands their reply to `done`, unless it is closed before.
+
+    A step that yields None goes on in the next turn; one that yields a `Wait` goes on when that is finished or its
+    deadline has passed, whichever comes first, and finds out for itself which it was.
+    """
+
+    __slots__ = ("_done", "_server", "_steps", "_timer", "_waiting")
+
+    def __init__(self, server: ShardServer, steps: Steps, done: Callable[[bytes], None]) -> None:
+        self._server = server
+        self._steps: Steps | None = steps
+        self._done = done
+        self._waiting: Wait | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        server.loop.call_soon(self._step)
+
+    def close(self) -> None:
+        """End it where it stands: nobody waits for its reply any more."""
+        steps, self._steps = self._steps, None
+        self._stop_waiting()
+        if steps is not None:
+            steps.close()
+
+    def _step(self) -> None:
+        steps, server = self._steps, self._server
+        if steps is None:
+            return
+        server.begin_turn()
+        reply, wait = _next(steps)
+        server.hand_on()
+        if reply is not None:
+            self._steps = None
+            self._done(reply)
+        elif wait is None or wait.is_done:
+            server.loop.call_soon(self._step)
+        else:
+            self._wait_for(wait)
+
+    def _wait_for(self, wait: Wait) -> None:
+        self._waiting = wait
+        left_s = wait.deadline_s - self._server.clock.monotonic_s()
+        self._timer = self._server.loop.call_later(max(0.0, left_s), self._go_on, wait)
+        wait.on_done(lambda: self._go_on(wait))
+
+    def _go_on(self, wait: Wait) -> None:
+        """What it waited for is there, or too late: the next step comes in a turn of its own."""
+        if self._waiting is wait:  # else it is done now, and was given up before
+            self._stop_waiting()
+            self._server.loop.call_soon(self._step)
+
+    def _stop_waiting(self) -> None:
+        self._waiting = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _next(steps: Steps) -> tuple[bytes | None, Wait | None]:
+    """Run one step; return the reply if it was the last, and what to wait for before the next."""
+    try:
+        return None, next(steps)
+    except StopIteration as stop:
+        return stop.value, None
+    except Exception:
+        log.exception("a long command failed")
+        return _FAILED, None
+
+
+async def finished(server: ShardServer, steps: Steps) -> bytes:
+    """Run `steps` to their end and return the reply, for whoever has no connection to send it on."""
+    outcome: asyncio.Future[bytes] = server.loop.create_future()
+    long = LongCommand(server, steps, outcome.set_result)
+    try:
+        return await outcome
+    finally:
+        long.close()
