@@ -15,14 +15,14 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from raycache.ring.slots import SLOT_COUNT
+from raycache.ring.slots import BITMAP_BYTES, SLOT_COUNT, slots_of_bitmap
 
 ShardState = Literal["starting", "up", "down"]
 Owners = npt.NDArray[np.int16]
 """Shape (SLOT_COUNT, copies): indexes into the shards, -1 = nobody, column 0 = primary."""
 
 _STATES: Final[frozenset[str]] = frozenset(get_args(ShardState))
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _Record = TypeVar("_Record")
 
 
@@ -56,6 +56,30 @@ class GatewayInfo:
     node_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Slots on their way from one shard to another.
+
+    The receiver owns them already, and asks the giver for what it misses. The giver, which may own them or not, keeps
+    what it has of them until the transfer stands in no topology any more. A transfer may lose slots; it gains none.
+    """
+
+    id: str
+    """Means one transfer for ever."""
+    giver: str
+    receiver: str
+    slots: bytes
+    """As `raycache.ring.slots.bitmap_of` packs them."""
+
+    def slot_array(self) -> npt.NDArray[np.int32]:
+        """Return its slots, ascending."""
+        return slots_of_bitmap(self.slots)
+
+    def has(self, slot: int) -> bool:
+        """Return whether `slot` is one of them."""
+        return bool(self.slots[slot >> 3] & 0x80 >> (slot & 7))
+
+
 @dataclass(frozen=True, eq=False)
 class Topology:
     """Who serves what at one epoch. Equal when the content is equal.
@@ -69,8 +93,14 @@ class Topology:
     shards: tuple[ShardInfo, ...]
     owners: Owners
     gateways: tuple[GatewayInfo, ...] = ()
-    transfers: tuple[Any, ...] = ()
-    """Slots on their way from one shard to another; none in this version."""
+    transfers: tuple[Transfer, ...] = ()
+    """Slots on their way from one shard to another."""
+    term: int = 0
+    """Which router made it: a shard takes none of a lower term than it has granted."""
+    replication: str = "primary-replica"
+    """How copies follow each other, one of `raycache.config.REPLICATION_MODES`."""
+    draining: tuple[str, ...] = ()
+    """Shards and nodes that somebody wants to be empty: their weight is 0, and they stay."""
 
     def __post_init__(self) -> None:
         owners = np.array(self.owners, dtype=np.int16)
@@ -92,6 +122,14 @@ class Topology:
         """Return the shard that serves `slot`, or None where nobody does. Cost: one index."""
         return self._primaries[slot]
 
+    def owners_of(self, slot: int) -> tuple[ShardInfo, ...]:
+        """Return the owners of `slot`, primary first; nobody where nobody owns it."""
+        return tuple(self.shards[index] for index in self.owners[slot].tolist() if index >= 0)
+
+    def replicas_of(self, slot: int) -> tuple[ShardInfo, ...]:
+        """Return the owners of `slot` but its primary."""
+        return tuple(self.shards[index] for index in self.owners[slot, 1:].tolist() if index >= 0)
+
     def shard(self, shard_id: str) -> ShardInfo:
         """Return the shard called `shard_id`.
 
@@ -106,6 +144,21 @@ class Topology:
         if index is None:
             return np.empty(0, dtype=np.int32)
         return np.flatnonzero(self.owners[:, 0] == index).astype(np.int32)
+
+    def slots_owned(self, shard_id: str) -> npt.NDArray[np.int32]:
+        """Return the slots that `shard_id` owns as primary or replica, ascending."""
+        index = self._index.get(shard_id)
+        if index is None:
+            return np.empty(0, dtype=np.int32)
+        return np.flatnonzero((self.owners == index).any(axis=1)).astype(np.int32)
+
+    def transfers_to(self, shard_id: str) -> tuple[Transfer, ...]:
+        """Return the transfers that `shard_id` receives."""
+        return tuple(transfer for transfer in self.transfers if transfer.receiver == shard_id)
+
+    def transfers_from(self, shard_id: str) -> tuple[Transfer, ...]:
+        """Return the transfers that `shard_id` gives."""
+        return tuple(transfer for transfer in self.transfers if transfer.giver == shard_id)
 
     def ranges(self, shard_id: str) -> list[tuple[int, int]]:
         """Return the slots of `shard_id` as (first, last) pairs, both included, ascending."""
@@ -123,12 +176,20 @@ class Topology:
         counts = np.bincount(primaries[primaries >= 0], minlength=len(self.shards)).tolist()
         return {shard.id: count for shard, count in zip(self.shards, counts, strict=True)}
 
+    def replica_shares(self) -> dict[str, int]:
+        """Return how many slots each shard is a replica of."""
+        rest = self.owners[:, 1:]
+        counts = np.bincount(rest[rest >= 0], minlength=len(self.shards)).tolist()
+        return {shard.id: count for shard, count in zip(self.shards, counts, strict=True)}
+
     def to_bytes(self) -> bytes:
-        """Return the topology for the wire: msgpack, about 32 KiB per copy."""
+        """Return the topology for the wire: msgpack, about 32 KiB per copy and 2 KiB per transfer."""
         packed: bytes = msgpack.packb({
             "format": _FORMAT, "cluster": self.cluster, "epoch": self.epoch, "copies": self.copies,
             "shards": [astuple(shard) for shard in self.shards], "owners": self.owners.astype("<i2").tobytes(),
-            "gateways": [astuple(gateway) for gateway in self.gateways], "transfers": self.transfers,
+            "gateways": [astuple(gateway) for gateway in self.gateways],
+            "transfers": [astuple(transfer) for transfer in self.transfers], "term": self.term,
+            "replication": self.replication, "draining": self.draining,
         })
         return packed
 
@@ -144,12 +205,14 @@ class Topology:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Topology):
             return NotImplemented
-        mine = (self.cluster, self.epoch, self.shards, self.gateways, self.transfers)
-        theirs = (other.cluster, other.epoch, other.shards, other.gateways, other.transfers)
-        return mine == theirs and np.array_equal(self.owners, other.owners)
+        return self._rest() == other._rest() and np.array_equal(self.owners, other.owners)
 
     def __hash__(self) -> int:
         return hash((self.cluster, self.epoch))
+
+    def _rest(self) -> tuple[object, ...]:
+        return (self.cluster, self.epoch, self.shards, self.gateways, self.transfers, self.term, self.replication,
+                self.draining)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Topology], tuple[bytes]]:
         # Pickling the array itself would bring it back writable.
@@ -175,8 +238,16 @@ def _check(topology: Topology) -> None:
         raise ValueError(f"owners name a shard that is not among the {len(shards)}")
     if len({shard.id for shard in shards}) != len(shards):
         raise ValueError("two shards have the same id")
-    if topology.epoch < 0:
-        raise ValueError(f"an epoch is never negative, as {topology.epoch} is")
+    if topology.epoch < 0 or topology.term < 0:
+        raise ValueError(f"epochs and terms are never negative, as {topology.epoch} or {topology.term} is")
+    ids = {shard.id for shard in shards}
+    for transfer in topology.transfers:
+        if not {transfer.giver, transfer.receiver} <= ids or transfer.giver == transfer.receiver:
+            raise ValueError(f"a transfer is between two of the shards, not {transfer.giver} and {transfer.receiver}")
+        if len(transfer.slots) != BITMAP_BYTES:
+            raise ValueError(f"a transfer's slots are {BITMAP_BYTES} bytes, not {len(transfer.slots)}")
+    if len({transfer.id for transfer in topology.transfers}) != len(topology.transfers):
+        raise ValueError("two transfers have the same id")
 
 
 def _decode(data: bytes) -> Topology:
@@ -189,9 +260,15 @@ def _decode(data: bytes) -> Topology:
         if not all(shard.state in _STATES for shard in shards):
             raise ValueError("a shard's state is unknown")
         gateways = tuple(_record(GatewayInfo, record) for record in parts["gateways"])
-        if type(parts["cluster"]) is not str or type(parts["epoch"]) is not int:
-            raise ValueError("the cluster's name or the epoch has a wrong type")
-        return Topology(parts["cluster"], parts["epoch"], shards, owners, gateways, tuple(parts["transfers"]))
+        transfers = tuple(_record(Transfer, record) for record in parts["transfers"])
+        draining = tuple(parts["draining"])
+        for name, kind in (("cluster", str), ("epoch", int), ("term", int), ("replication", str)):
+            if type(parts[name]) is not kind:
+                raise ValueError(f"{name} is a {type(parts[name]).__name__}, not a {kind.__name__}")
+        if not all(type(target) is str for target in draining):
+            raise ValueError("what is draining is named by text")
+        return Topology(parts["cluster"], parts["epoch"], shards, owners, gateways, transfers, parts["term"],
+                        parts["replication"], draining)
     # msgpack raises half a dozen kinds for bytes that are none of its own; here they all mean one thing.
     except Exception as error:
         raise ValueError(f"these bytes are no topology: {error or type(error).__name__}") from error
@@ -203,7 +280,7 @@ def _record(kind: type[_Record], values: list[Any]) -> _Record:
     if len(values) != len(names):
         raise ValueError(f"a {kind.__name__} has {len(names)} fields, not {len(values)}")
     for name, value in zip(names, values, strict=True):
-        expected = int if name in ("port", "weight", "incarnation") else str
+        expected: type = int if name in ("port", "weight", "incarnation") else bytes if name == "slots" else str
         if type(value) is not expected:
             raise ValueError(f"{kind.__name__}.{name} is a {type(value).__name__}, not a {expected.__name__}")
     return kind(*values)

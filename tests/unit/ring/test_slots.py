@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of, slots_of
+from raycache.ring.slots import (
+    BITMAP_BYTES,
+    SLOT_COUNT,
+    bitmap_of,
+    hash_tag,
+    mask_of_bitmap,
+    slot_of,
+    slots_of,
+    slots_of_bitmap,
+)
 
 
 def test_crc_is_the_one_of_the_specification() -> None:
@@ -51,3 +60,20 @@ def test_a_batch_has_the_slots_of_its_keys(keys: list[bytes]) -> None:
 def test_keys_with_one_tag_share_a_slot(tag: bytes, before: bytes, after: bytes) -> None:
     before = before.replace(b"{", b"")
     assert slot_of(before + b"{" + tag + b"}" + after) == crc_hqx(tag, 0) % SLOT_COUNT
+
+
+@given(st.sets(st.integers(0, SLOT_COUNT - 1), max_size=50))
+def test_a_set_of_slots_survives_as_bytes(slots: set[int]) -> None:
+    packed = bitmap_of(slots)
+    assert len(packed) == BITMAP_BYTES
+    assert slots_of_bitmap(packed).tolist() == sorted(slots)
+    assert np.flatnonzero(mask_of_bitmap(packed)).tolist() == sorted(slots)
+    assert bitmap_of(np.array(sorted(slots), dtype=np.int32)) == packed
+
+
+def test_the_order_of_bits_is_fixed() -> None:
+    assert bitmap_of([0, 9])[:3] == b"\x80\x40\x00"
+    with pytest.raises(ValueError, match="bytes"):
+        slots_of_bitmap(b"short")
+    with pytest.raises(IndexError):
+        bitmap_of([SLOT_COUNT])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycache.ring.slots import SLOT_COUNT
-from raycache.ring.topology import GatewayInfo, Owners, ShardInfo, Topology
+from raycache.ring.slots import SLOT_COUNT, bitmap_of
+from raycache.ring.topology import GatewayInfo, Owners, ShardInfo, Topology, Transfer
 
 
 def shard(number: int, **changes: Any) -> ShardInfo:
@@ -29,7 +29,8 @@ def owners_of(*primaries: int) -> Owners:
 def topology() -> Topology:
     table = np.full((SLOT_COUNT, 2), -1, dtype=np.int16)
     table[:100], table[100:150], table[200:] = (0, 1), (1, 0), (0, -1)
-    return Topology("c", 7, (shard(0), shard(1, zone="b", state="down")), table, (GatewayInfo("h", 6400, "node0"),))
+    return Topology("c", 7, (shard(0), shard(1, zone="b", state="down")), table, (GatewayInfo("h", 6400, "node0"),),
+                    (Transfer("t1", "s0", "s1", bitmap_of(range(100, 150))),), 1234, "quorum", ("s1",))
 
 
 def test_primaries(topology: Topology) -> None:
@@ -44,6 +45,23 @@ def test_slots_and_ranges(topology: Topology) -> None:
     assert topology.ranges("s0") == [(0, 99), (200, SLOT_COUNT - 1)]
     assert topology.ranges("s1") == [(100, 149)]
     assert topology.slots_of("s1").tolist() == list(range(100, 150))
+
+
+def test_all_owners(topology: Topology) -> None:
+    assert [info.id for info in topology.owners_of(120)] == ["s1", "s0"]
+    assert [info.id for info in topology.replicas_of(120)] == ["s0"]
+    assert topology.owners_of(150) == topology.replicas_of(300) == ()
+    assert topology.slots_owned("s1").tolist() == list(range(150))
+    assert len(topology.slots_owned("s9")) == 0
+    assert topology.replica_shares() == {"s0": 50, "s1": 100}
+
+
+def test_transfers(topology: Topology) -> None:
+    [transfer] = topology.transfers
+    assert topology.transfers_to("s1") == topology.transfers_from("s0") == (transfer,)
+    assert topology.transfers_to("s0") == topology.transfers_from("s1") == ()
+    assert transfer.slot_array().tolist() == list(range(100, 150))
+    assert [transfer.has(slot) for slot in (99, 100, 149, 150)] == [False, True, True, False]
 
 
 def test_a_shard_that_is_not_there(topology: Topology) -> None:
@@ -77,7 +95,8 @@ def test_equality_is_by_content(topology: Topology) -> None:
     assert topology == replace(topology)
     assert topology != replace(topology, owners=table)
     assert topology != replace(topology, epoch=8)
-    assert topology != replace(topology, gateways=())
+    for changes in ({"gateways": ()}, {"transfers": ()}, {"term": 1}, {"replication": "x"}, {"draining": ()}):
+        assert topology != replace(topology, **changes)
     assert topology != replace(topology, shards=(shard(0), shard(1)))
     assert topology != "topology"
 
@@ -102,6 +121,11 @@ def test_it_cannot_be_changed(topology: Topology) -> None:
     ({"owners": owners_of(-2)}, "not among"),
     ({"shards": (shard(0), shard(0))}, "same id"),
     ({"epoch": -1}, "negative"),
+    ({"term": -1}, "negative"),
+    ({"transfers": (Transfer("t", "s0", "s9", bitmap_of([1])),)}, "between two"),
+    ({"transfers": (Transfer("t", "s0", "s0", bitmap_of([1])),)}, "between two"),
+    ({"transfers": (Transfer("t", "s0", "s1", b"short"),)}, "bytes"),
+    ({"transfers": 2 * (Transfer("t", "s0", "s1", bitmap_of([1])),)}, "same id"),
 ])
 def test_parts_that_contradict_each_other(topology: Topology, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -114,8 +138,10 @@ def packed(topology: Topology, **changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("changes", [
-    {"format": 2}, {"owners": b"short"}, {"copies": 3}, {"epoch": "7"}, {"cluster": 5}, {"shards": [["s0"]]},
+    {"format": 1}, {"owners": b"short"}, {"copies": 3}, {"epoch": "7"}, {"cluster": 5}, {"shards": [["s0"]]},
     {"shards": 3}, {"gateways": [["h", "port", "n"]]}, {"owners": None}, {"transfers": 1},
+    {"transfers": [["t", "s0", "s1", "text"]]}, {"transfers": [["t", "s0"]]}, {"term": None}, {"replication": 3},
+    {"draining": [1]}, {"draining": None},
     {"shards": [["s0", "h", 1, "n", "m", "", "asleep", 1, 1], ["s1", "h", 1, "n", "m", "", "up", 1, 1]]},
 ])
 def test_wrong_parts_are_no_topology(topology: Topology, changes: dict[str, Any]) -> None:
