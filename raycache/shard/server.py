@@ -27,7 +27,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -276,8 +276,8 @@ class ShardServer:
         """Serve on `sock`, a bound stream socket; it belongs to the server from here on."""
         self.core.now_ms = self.clock.unix_ms()
         self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
-        self._spawn(self._step_forever(), "store-step")
-        self._spawn(self._check_forever(), "client-check")
+        self.spawn(self._step_forever(), "store-step")
+        self.spawn(self._check_forever(), "client-check")
         self._watch_pauses()
 
     async def stop(self) -> None:
@@ -366,10 +366,12 @@ class ShardServer:
         self.connections.discard(connection)
         self.core.close_session(connection.session)
 
-    def _spawn(self, work: Any, name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run background work until `stop`; if it fails, `on_failure` hears of it."""
         task = self.loop.create_task(work, name=name)
         task.add_done_callback(self._ended)
         self._tasks.append(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -26,8 +26,8 @@ class Session:
     and no ASKING is pending. Whoever changes one of these calls `refresh`.
     """
 
-    __slots__ = ("address", "asking", "authenticated", "closing", "command", "created_ms", "dirty", "id", "kill",
-                 "last_ms",
+    __slots__ = ("address", "asking", "authenticated", "closing", "command", "created_ms", "dirty", "id",
+                 "is_peer", "kill", "last_ms",
                  "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict",
                  "plain", "protocol",
                  "readonly", "reply", "watched")
@@ -42,6 +42,8 @@ class Session:
         self.lib_name = b""
         self.lib_ver = b""
         self.authenticated = authenticated
+        self.is_peer = False
+        """It has really shown the cluster's secret, which other shards and the router do even where nobody has to."""
         self.created_ms = now_ms
         self.last_ms = now_ms
         self.command: Command | None = None

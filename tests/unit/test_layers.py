@@ -21,8 +21,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resp": {"config", "errors"},
     "codec": {"errors"},
     # What joins them.
+    "replication": {"config", "ring", "store"},
     "router": {"config", "ring"},
-    "shard": {"clock", "config", "errors", "resp", "ring", "store", "__version__"},
+    "shard": {"clock", "config", "errors", "replication", "resp", "ring", "store", "__version__"},
     "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
     "client": {"codec", "config", "errors", "ring"},
     # Ray, and what starts from it.
@@ -43,11 +44,11 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
          "ssl", "subprocess", "sched", "threading", "time", "uvloop"}
 
 SHELLS = {
-    "shard/server.py", "shard/build.py", "shard/long.py",
+    "shard/server.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/server.py",
     "gateway/upstream.py", "gateway/watch.py",
 }
-PURE_FOLDERS = ("store", "ring", "resp", "codec", "router", "shard", "gateway")
+PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "info", "requests", "retry", "routes", "scanning", "stats")}
 

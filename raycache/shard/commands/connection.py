@@ -68,6 +68,7 @@ def _authenticate(core: ShardCore, session: Session, user: bytes, password: byte
     if user != _DEFAULT_USER or not right:
         raise Refusal(_WRONG_PASS)
     session.authenticated = True
+    session.is_peer = core.secret is not None
     session.refresh()
 
 
@@ -145,7 +146,7 @@ def reset(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     core.watch.forget(session)
     session.end_transaction()
     session.protocol, session.name, session.reply = 2, b"", REPLY_ON
-    session.readonly = session.asking = session.no_evict = False
+    session.readonly = session.asking = session.no_evict = session.is_peer = False
     session.authenticated = not core.require_auth
     session.refresh()
     return encode.simple(b"RESET")
