@@ -3,9 +3,9 @@
 What lives here: counting votes. What does not: pinging (`replicator`), and the router's side of the same rule
 (`raycache.router`). Pure; `now_s` is monotonic.
 
-A shard counts an answer from the moment it sent the question: whoever answered had heard it then, and so will not have
-declared it lost until `SUSPECT_S` after. The lease is shorter than that, so an old primary stops before a new one starts,
-whatever happens to messages, as long as clocks run at about the same speed.
+A shard counts an answer from the moment it sent the question: whoever answered had heard it then, and so will not
+have declared it lost until a second after. The lease is shorter than that, so an old primary stops before a new one
+starts, whatever happens to messages, as long as clocks run at about the same speed.
 """
 
 from __future__ import annotations

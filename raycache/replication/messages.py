@@ -1,7 +1,7 @@
 """Messages between shards, and between the router and shards: their names, and their bytes.
 
-What lives here: packing and the one check. What each message means stands at its handler in `replicator`. A message is a
-list whose first element is its name; several travel together.
+What lives here: packing and the one check. What each message means stands at its handler in `replicator`. A message is
+a list whose first element is its name; several travel together.
 """
 
 from __future__ import annotations

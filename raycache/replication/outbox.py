@@ -3,9 +3,9 @@
 What lives here: order, offsets, what is acknowledged, and the bound. What does not: sending. Belongs to one shard's
 loop.
 
-Mutations are numbered from 1. `take` gives what has not been sent; `rewind`, after a connection broke, what has not been
-acknowledged, once more. Over its bound the box forgets everything and says so: the receiver then sees a gap in the
-numbers and repairs by digests, so memory is bounded and nothing is lost in silence.
+Mutations are numbered from 1. `take` gives what has not been sent; `rewind`, after a connection broke, what has not
+been acknowledged, once more. Over its bound the box forgets everything and says so: the receiver then sees a gap in
+the numbers and repairs by digests, so memory is bounded and nothing is lost in silence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCH_BYTES: Final = 256 * 1024
 class Outbox:
     """The stream to one peer."""
 
-    __slots__ = ("_fresh", "_sent", "_times", "acked", "backlog_bytes", "bytes", "dropped", "offset", "peer")
+    __slots__ = ("_fresh", "_hole", "_sent", "_times", "acked", "backlog_bytes", "bytes", "dropped", "offset", "peer")
 
     def __init__(self, peer: str, backlog_bytes: int) -> None:
         self.peer = peer
@@ -38,6 +38,7 @@ class Outbox:
         self._sent: deque[Mutation] = deque()
         self._fresh: deque[Mutation] = deque()
         self._times: deque[tuple[int, float]] = deque()
+        self._hole = (0, 0)
 
     def __len__(self) -> int:
         """Mutations that the peer has not acknowledged."""
@@ -60,6 +61,7 @@ class Outbox:
         """Forget everything that waits; return how much that was."""
         count = len(self)
         self.dropped += count
+        self._hole = (self._hole[0] if self._hole[1] > self.acked else self.acked, self.offset)
         self._sent.clear()
         self._fresh.clear()
         self._times.clear()
@@ -73,7 +75,8 @@ class Outbox:
 
     def take(self) -> tuple[int, list[Mutation]]:
         """Return the number of the first mutation not sent yet, and a batch that starts there."""
-        fresh, batch, size = self._fresh, [], 0
+        fresh, size = self._fresh, 0
+        batch: list[Mutation] = []
         first = self.offset - len(fresh) + 1
         while fresh and len(batch) < BATCH_MUTATIONS and size < BATCH_BYTES:
             mutation = fresh.popleft()
@@ -101,6 +104,10 @@ class Outbox:
         times = self._times
         while times and times[0][0] <= self.acked:
             times.popleft()
+
+    def has(self, offset: int) -> bool:
+        """Return whether the peer surely has the mutation of this number."""
+        return self.acked >= offset and not self._hole[0] < offset <= self._hole[1]
 
     def age_s(self, now_s: float) -> float:
         """Return for how long the oldest unacknowledged mutation has waited, 0 if there is none."""

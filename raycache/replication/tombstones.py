@@ -22,7 +22,7 @@ class Tombstones:
         self._most = most
         self._versions: dict[bytes, int] = {}
         self._order: deque[tuple[float, bytes, int]] = deque()
-        self.get: Callable[[bytes, int], int] = self._versions.get  # type: ignore[assignment]
+        self.get: Callable[[bytes, int], int] = self._versions.get
         """(key, default) -> version."""
         self.dropped_early = 0
         """Tombstones that went before their time because there were too many."""

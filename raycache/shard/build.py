@@ -10,6 +10,7 @@ from typing import Final
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import MIB, ClusterConfig
+from raycache.replication.version import VERSION_BYTES
 from raycache.shard.core import ShardCore
 from raycache.shard.server import ShardServer
 from raycache.store import Store, make_policy
@@ -45,10 +46,12 @@ def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, re
         # Versions must never repeat after a restart, or an old compare-and-set could match: they start
         # from the time, with room for a million writes a millisecond.
         seed_version=now_ms << 20,
+        version_bytes=VERSION_BYTES if config.copies > 1 else 0,
     )
     policy = config.policy if isinstance(config.policy, str) else config.policy.__name__
     core = ShardCore(store=store, shard_id=shard_id, secret=secret, require_auth=require_auth, limits=config.limits,
                      policy=policy, started_ms=now_ms)
+    core.replicate(config, clock.monotonic_s())
     server = ShardServer(core, config.limits, clock=clock)
     core.info = server.info
     core.reset_info = server.stats.reset

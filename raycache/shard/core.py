@@ -16,15 +16,20 @@ import logging
 import random
 from binascii import crc_hqx
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from raycache.config import Limits
+from raycache.config import ClusterConfig, Limits
+from raycache.replication.copies import Boxes
+from raycache.replication.replicator import Replicator
 from raycache.resp import encode
 from raycache.ring.topology import Topology
+from raycache.shard.careful import run_carefully
 from raycache.shard.commands import DISPATCH, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
-from raycache.shard.owned import OwnedSlots
+from raycache.shard.commands.replication import READ
+from raycache.shard.owned import PLAIN, OwnedSlots
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
 from raycache.shard.turn import run_turn
@@ -90,6 +95,12 @@ class ShardCore:
         self.slots = OwnedSlots(shard_id)
         self.owned = self.slots.owned
         self.owns_all = True
+        self.replicator: Replicator | None = None
+        """This shard's part in replication and transfers; None: it stands alone."""
+        self.touched: set[Boxes] = set()
+        """Where writes have gone to since `take_writes`; the replicator's own set, always empty without one."""
+        self.at_turn: Callable[[float], None] | None = None
+        """To be called with monotonic seconds at the start of each turn, where there is something to look at."""
         self.replies_by_topology: dict[Any, bytes] = {}
         """Long replies worked out from the topology (CLUSTER SLOTS and the like), kept until the next one."""
 
@@ -117,14 +128,24 @@ class ShardCore:
             return self._refuse_arity(session, command)
         if not self.owns_all and command.first_key:
             if (at := command.one_key) and _BRACE not in (key := argv[at]):
-                if not self.owned[crc_hqx(key, 0) & _SLOT_MASK]:
-                    return self._counted(self.slots.refusal([key]))
-            elif (refusal := self.slots.check(command.keys(argv))) is not None:
-                return self._counted(refusal)
+                if self.owned[crc_hqx(key, 0) & _SLOT_MASK] != PLAIN:
+                    return self.serve(session, command, argv, [key])
+            elif not self.slots.are_plain(keys := command.keys(argv)):
+                return self.serve(session, command, argv, keys)
         try:
             return command.handler(self, session, argv)
         except Exception as error:
             return self.answer_failure(command, error)
+
+    def serve(self, session: Session, command: Command, argv: list[bytes], keys: list[bytes]) -> Reply:
+        """Run a checked command on `keys` if their slots are served here, in whatever way they are."""
+        if self.slots.are_plain(keys) or command is READ:
+            return self.run(session, command, argv)
+        if (refusal := self.slots.check(keys)) is not None:
+            if session.readonly and not command.is_write() and self.slots.check_readable(keys) is None:
+                return self.run(session, command, argv)
+            return self.counted_error(refusal)
+        return run_carefully(self, session, command, argv, keys, partial(self.run, session, command, argv))
 
     def _execute_carefully(self, session: Session, argv: list[bytes]) -> Reply:
         """Everything but the plain case: containers, odd spellings, secrets, transactions, silent clients."""
@@ -145,20 +166,26 @@ class ShardCore:
         command = resolve(argv)
         if command is None:
             session.multi_error = True
-            return self._counted(unknown_command(argv))
+            return self.counted_error(unknown_command(argv))
         session.command = command
         session.last_ms = self.now_ms
         if not command.min_argc <= len(argv) <= command.max_argc:
             return self._refuse_arity(session, command)
         if command.needs_auth and not session.authenticated:
             session.multi_error = True
-            return self._counted(NOAUTH)
-        if not self.owns_all and command.first_key and (refusal := self.slots.check(command.keys(argv))) is not None:
-            session.multi_error = True
-            return self._counted(refusal)
+            return self.counted_error(NOAUTH)
+        keys = command.keys(argv) if not self.owns_all and command.first_key else []
         if session.multi is not None and command.queueable:
+            if keys and (refusal := self.slots.check(keys)) is not None:
+                session.multi_error = True
+                return self.counted_error(refusal)
             return self._queue(session, command, argv)
-        return self.run(session, command, argv)
+        return self.serve(session, command, argv, keys) if keys else self.run(session, command, argv)
+
+    @staticmethod
+    def command_named(argv: list[bytes]) -> Command | None:
+        """Return the command that `argv` is one of, None if there is none."""
+        return resolve(argv)
 
     def run(self, session: Session, command: Command, argv: list[bytes]) -> Reply:
         """Run a checked command's handler; whatever it raises becomes an error reply."""
@@ -178,7 +205,8 @@ class ShardCore:
         log.error("%s failed", command.full_name, exc_info=error)
         return INTERNAL_ERROR
 
-    def _counted(self, error: bytes) -> bytes:
+    def counted_error(self, error: bytes) -> bytes:
+        """Count an error reply, and return it."""
         self.errors += 1
         return error
 
@@ -187,7 +215,7 @@ class ShardCore:
         if command.full_name == "exec":
             self.watch.forget(session)
             session.end_transaction()
-        return self._counted(command.arity_error())
+        return self.counted_error(command.arity_error())
 
     def _queue(self, session: Session, command: Command, argv: list[bytes]) -> bytes:
         """Keep a command for EXEC, within the limits of one command: a transaction runs whole, as one."""
@@ -195,7 +223,7 @@ class ShardCore:
         session.multi_bytes += sum(map(len, argv))
         if len(session.multi) >= self.limits.max_arguments or session.multi_bytes > 2 * self.limits.max_value_bytes:
             session.multi_error = True
-            return self._counted(TRANSACTION_TOO_LARGE)
+            return self.counted_error(TRANSACTION_TOO_LARGE)
         session.multi.append((command, argv))
         return encode.QUEUED
 
@@ -206,9 +234,9 @@ class ShardCore:
         try:
             while True:
                 next(steps)
-                yield
+                yield None
                 if command.first_key and self.slots.losses != losses:
-                    return self._counted(MOVED_MEANWHILE)
+                    return self.counted_error(MOVED_MEANWHILE)
         except StopIteration as stop:
             reply: bytes = stop.value
             return reply
@@ -230,15 +258,80 @@ class ShardCore:
         self.watch.forget(session)
         self.sessions.pop(session.id, None)
 
-    # Topology, background work, statistics
+    # Topology, replication, background work, statistics
+
+    def replicate(self, config: ClusterConfig, now_s: float) -> Replicator:
+        """Take part in a cluster's replication and transfers; before the first topology.
+
+        Args:
+            now_s: monotonic seconds.
+        """
+        replicator = self.replicator = Replicator(self, self.shard_id, config, self.started_ms, now_s)
+        self.touched = replicator.copies.touched
+        self.slots.replicator = replicator
+        replicator.on_change = self._settle_slots
+        replicator.on_topology = lambda data: self._take_topology(data)
+        if replicator.is_versioned:
+            self.at_turn = self._at_turn
+        return replicator
+
+    @property
+    def replicator_now_s(self) -> float:
+        """Monotonic seconds as the replicator knows them: the start of this turn, or of its last step."""
+        return self.replicator.now_s if self.replicator is not None else 0.0
+
+    def _at_turn(self, now_s: float) -> None:
+        replicator = self.replicator
+        assert replicator is not None
+        replicator.now_s = now_s
+        if self._had_lease and now_s > replicator.lease_until_s:
+            self._settle_slots()
+
+    def may_serve(self) -> bool:
+        """Return whether this shard may serve the slots that it is primary of: nobody can have taken over."""
+        return self.replicator is None or self.replicator.has_lease(self.replicator.now_s)
+
+    def take_writes(self, session: Session | None) -> dict[Boxes, tuple[int, ...]]:
+        """Return where writes have gone since the last call, with their numbers; `session` remembers them."""
+        if not self.touched:
+            return {}
+        writes = {boxes: tuple([box.offset for box in boxes]) for boxes in self.touched}
+        self.touched.clear()
+        if session is not None:
+            session.wrote.update(writes)
+        return writes
+
+    def key_changed(self, key: bytes) -> None:
+        """Another shard's write has changed a key."""
+        if self.watched:
+            self.watch.touch(key)
 
     def set_topology(self, topology: Topology) -> bool:
         """Take over `topology` if it is newer than what is known; return whether it was."""
+        replicator = self.replicator
+        if replicator is not None and topology.term < replicator.granted_term and topology.epoch:
+            return False  # made by a router that has been replaced
         if not self.slots.set(topology):
             return False
-        self.owns_all = self.slots.owns_all
+        if replicator is not None:
+            replicator.set_topology(topology, replicator.now_s)
+        self._settle_slots()
         self.replies_by_topology.clear()
         return True
+
+    def _take_topology(self, data: bytes) -> None:
+        try:
+            self.set_topology(Topology.from_bytes(data))
+        except ValueError as error:
+            log.warning("a topology that cannot be read was ignored: %s", error)
+
+    def _settle_slots(self) -> None:
+        """Work out anew which slots are served, and how."""
+        self._had_lease = self.may_serve()
+        self.slots.settle()
+        self.owns_all = self.slots.owns_all
+
+    _had_lease = True
 
     def step(self, now_ms: int, budget: int = 1000) -> bool:
         """Do some background work: expiry, freeing, emptying slots that went elsewhere. True: more is waiting."""

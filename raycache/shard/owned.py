@@ -1,26 +1,41 @@
-"""Which slots this shard serves, and what it says about those it does not.
+"""Which slots this shard serves and holds, and what it says about those it does not.
 
 What lives here: the newest topology, one byte per slot for the hot path, the emptying of slots that
-went to another shard. What does not: deciding owners (`raycache.ring.placement`). Belongs to the
-shard's loop.
+went to another shard. What does not: deciding owners (`raycache.ring.placement`), transfers
+(`raycache.replication`). Belongs to the shard's loop.
 
-Why slots are emptied: an entry left behind would come back, stale, when its slot returns. A slot
+A slot is *served* where commands on it run: at its primary, and in the modes where any owner takes writes, at every
+owner. It is *held* where its entries are kept: at every owner, and at a shard from which it is still being taken.
+
+Why other slots are emptied: an entry left behind would come back, stale, when its slot returns. A slot
 that returns before the sweep has passed answers TRYAGAIN until it has.
 """
 
 from __future__ import annotations
 
 from binascii import crc_hqx
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from raycache.resp import encode
-from raycache.ring.slots import SLOT_COUNT, slot_of
+from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
 from raycache.ring.topology import Topology
 from raycache.store import Store
 
+if TYPE_CHECKING:
+    from raycache.replication.replicator import Replicator
+
 _SLOT_MASK: Final = SLOT_COUNT - 1
+Marks = npt.NDArray[np.uint8]
+
+ELSEWHERE: Final = 0
+"""Not served here."""
+PLAIN: Final = 1
+"""Served from the store, without a question to anybody."""
+CAREFUL: Final = 2
+"""Served, but other shards have to be asked first (`raycache.shard.careful`)."""
 
 CLUSTER_DOWN: Final = encode.error("CLUSTERDOWN Hash slot not served")
 CROSS_SLOT: Final = encode.error("CROSSSLOT Keys in request don't hash to the same slot")
@@ -33,11 +48,14 @@ class OwnedSlots:
     def __init__(self, shard_id: str) -> None:
         self.shard_id = shard_id
         self.topology: Topology | None = None
-        self.owned = bytearray(b"\x01" * SLOT_COUNT)
-        """1 = serve it. Changed in place: the core keeps a reference."""
+        self.replicator: Replicator | None = None
+        self.owned = bytearray([PLAIN]) * SLOT_COUNT
+        """How each slot is served. Changed in place: the core keeps a reference."""
         self.owns_all = True
         self.count = SLOT_COUNT
-        self._stale = bytearray(SLOT_COUNT)
+        self._served: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
+        self._held: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
+        self._stale: Marks = np.zeros(SLOT_COUNT, dtype=np.uint8)
         self._cursor = 0
         self.has_stale = False
         self.losses = 0
@@ -49,51 +67,78 @@ class OwnedSlots:
         return next((shard.port for shard in shards if shard.id == self.shard_id), 0)
 
     def set(self, topology: Topology) -> bool:
-        """Take over `topology` if its epoch is newer; return whether it was."""
+        """Take over `topology` if its epoch is newer; return whether it was. Then `settle`."""
         if self.topology is not None and topology.epoch <= self.topology.epoch:
             return False
-        before = np.frombuffer(bytes(self.owned), dtype=np.uint8) | np.frombuffer(bytes(self._stale), dtype=np.uint8)
-        mine = np.zeros(SLOT_COUNT, dtype=np.uint8)
-        mine[topology.slots_of(self.shard_id)] = 1
-        # Of a slot that was ours (or is not empty yet) and is not ours now, entries may be left.
-        stale = (before & ~mine & 1) | np.frombuffer(bytes(self._stale), dtype=np.uint8)
         self.topology = topology
-        self.count = int(mine.sum())
-        self._stale[:] = stale.astype(np.uint8).tobytes()
-        self.has_stale, self._cursor = bool(stale.any()), 0
-        self._settle()
+        index = next((at for at, shard in enumerate(topology.shards) if shard.id == self.shard_id), -2)
+        owners = topology.owners == index
+        self._served = (owners[:, 0] if topology.replication == "primary-replica" else owners.any(axis=1)).astype(
+            np.uint8)
+        held = owners.any(axis=1).astype(np.uint8)
+        for transfer in topology.transfers:
+            if transfer.giver == self.shard_id:
+                held[slots_of_bitmap(transfer.slots)] = 1
+        # Of a slot that was held (or is not empty yet) and is not now, entries may be left.
+        self._stale = self._stale | (self._held & (1 - held))
+        self._held = held
+        self.has_stale, self._cursor = bool(self._stale.any()), 0
+        self.count = int(self._served.sum())
         return True
 
-    def _settle(self) -> None:
-        """Work out `owned`: ours, and free of what an earlier ownership left."""
-        assert self.topology is not None
-        mine = np.zeros(SLOT_COUNT, dtype=np.uint8)
-        mine[self.topology.slots_of(self.shard_id)] = 1
-        owned = mine & (1 - np.frombuffer(bytes(self._stale), dtype=np.uint8))
-        self.losses += bool((np.frombuffer(bytes(self.owned), dtype=np.uint8) & (1 - owned)).any())
-        self.owned[:] = owned.tobytes()
-        self.owns_all = bool(owned.all())
+    def settle(self) -> None:
+        """Work out `owned`: served, free of what an earlier ownership left, plainly or not."""
+        served = self._served & (1 - self._stale)
+        if (replicator := self.replicator) is not None and self.topology is not None:
+            if not replicator.is_plain:
+                served = served * CAREFUL
+            else:
+                served = np.where(served & np.frombuffer(bytes(replicator.copies.arriving), dtype=np.uint8),
+                                  np.uint8(CAREFUL), served)
+        before = np.frombuffer(bytes(self.owned), dtype=np.uint8)
+        self.losses += bool(((before > 0) & (served == 0)).any())
+        self.owned[:] = served.astype(np.uint8).tobytes()
+        self.owns_all = bool((served == PLAIN).all())
 
     def sweep(self, store: Store, now_ms: int, budget: int) -> bool:
-        """Delete some of the entries whose slot is not served here; return whether more may be left."""
+        """Remove some of the entries whose slot is not held here; return whether more may be left."""
         self._cursor, keys = store.scan(self._cursor, budget, now_ms)
-        owned = self.owned
+        stale, replicator = self._stale, self.replicator
         for key in keys:
-            if not owned[slot_of(key)]:
-                store.delete(key, now_ms)
+            if stale[slot_of(key)]:
+                if replicator is not None:
+                    replicator.copies.drop(key)
+                else:
+                    store.delete(key, now_ms)
         if self._cursor == 0:
-            self._stale[:] = bytes(SLOT_COUNT)
+            self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8)
             self.has_stale = False
-            self._settle()
+            self.settle()
         return self.has_stale
+
+    def are_plain(self, keys: list[bytes]) -> bool:
+        """Return whether every key can be served from the store at once."""
+        owned = self.owned
+        # slot_of written out: this runs for every key of every MGET
+        return all(owned[slot_of(key) if 0x7B in key else crc_hqx(key, 0) & _SLOT_MASK] == PLAIN for key in keys)
 
     def check(self, keys: list[bytes]) -> bytes | None:
         """Return None if every key is served here, else the error reply."""
         owned = self.owned
-        for key in keys:  # slot_of written out: this runs for every key of every MGET
+        for key in keys:
             if not owned[slot_of(key) if 0x7B in key else crc_hqx(key, 0) & _SLOT_MASK]:
                 return self.refusal(keys)
         return None
+
+    def check_readable(self, keys: list[bytes]) -> bytes | None:
+        """Return None if this shard holds a whole copy of every key's slot, else the error reply."""
+        held, replicator = self._held, self.replicator
+        if replicator is not None and all(
+            held[slot] and replicator.copies.holds[slot] and not replicator.copies.arriving[slot]
+            for slot in map(slot_of, keys)
+        ):
+            return None
+        return self.check(keys)
 
     def refusal(self, keys: list[bytes]) -> bytes:
         """Return the error reply for `keys`, of which at least one is not served here.

@@ -8,7 +8,7 @@ belongs to the loop that owns its shard.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from raycache.shard.commands.command import Command
@@ -30,7 +30,7 @@ class Session:
                  "is_peer", "kill", "last_ms",
                  "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict",
                  "plain", "protocol",
-                 "readonly", "reply", "watched")
+                 "readonly", "reply", "watched", "wrote")
 
     def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int,
                  local_address: str = "") -> None:
@@ -65,6 +65,8 @@ class Session:
         """The shell closes the connection once the replies so far have been sent."""
         self.kill: Callable[[], None] | None = None
         """Closes the connection at once; set by the shell."""
+        self.wrote: dict[Any, tuple[int, ...]] = {}
+        """Where its writes went, for WAIT: outboxes, and the number of the last one in each."""
         self.plain = False
         self.refresh()
 

@@ -30,5 +30,6 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
         "failures": core.failures,
         "connections": len(core.sessions),
         "uptime_s": (core.now_ms - core.started_ms) / 1000,
+        **({"replication": core.replicator.stats()} if core.replicator is not None else {}),
         **core.info(),
     }

@@ -71,7 +71,7 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
                 if is_plain and len(argv) == 2:
                     key = argv[1]
                     if type(key) is bytes and (
-                        owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK])
+                        owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK] == 1)
                     ):
                         entry = segments[hash(key) & mask].get(key)
                         if entry is not None and entry.timer is None:
@@ -85,7 +85,7 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
                 if (
                     type(key) is bytes and type(value) is bytes
                     and len(value) <= core.large_value_bytes and len(key) <= core.max_key_bytes
-                    and (owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK]))
+                    and (owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK] == 1))
                 ):
                     sets += 1
                     if found:  # before it may be evicted
@@ -129,6 +129,8 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
             _count(core, len(out) - uncounted_from, sets, updates)
             session.command = command
             on_hits(found)
+        if core.touched:
+            core.take_writes(session)
 
 
 def _set(core: ShardCore, key: bytes, value: bytes) -> bytes:

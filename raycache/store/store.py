@@ -18,6 +18,7 @@ from raycache.store.entry import Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
 from raycache.store.graveyard import Generation, Graveyard
 from raycache.store.invariants import check_invariants
+from raycache.store.journal import Journal
 from raycache.store.policies.base import EvictionPolicy
 from raycache.store.stats import StoreStats
 from raycache.store.weight import TIMER_BYTES, Weigher, weigher
@@ -51,6 +52,7 @@ class Store:
         listener: RemovalListener | None = None,
         weigh: Weigher | None = None,
         seed_version: int = 1,
+        version_bytes: int = 0,
     ) -> None:
         """Make an empty store.
 
@@ -61,6 +63,7 @@ class Store:
             listener: is told of every value that leaves, and why.
             weigh: charge of (key, value) in place of the honest one; timers are then free.
             seed_version: the first version given out. Larger than any given out before a restart.
+            version_bytes: charged for each entry, where a journal gives every one a version of its own.
         Raises:
             ValueError: a number is not positive, or `segments` is no power of two.
         """
@@ -83,9 +86,11 @@ class Store:
         self._new_entry: type[Entry] = policy.entry_type
         self._wheel = TimerWheel()
         self._listener = listener
-        self._weigh = weigher(policy.entry_bytes) if weigh is None else weigh
+        self._journal: Journal | None = None
+        self._weigh = weigher(policy.entry_bytes + version_bytes) if weigh is None else weigh
+        self._is_honest = weigh is None
         self._is_quiet = weigh is None and listener is None
-        """Whether overwriting a value with one of the same length changes no charge and concerns no listener."""
+        """Whether overwriting a value with one of the same length changes no charge and concerns nobody."""
         self._timer_bytes = TIMER_BYTES if weigh is None else 0
         self._graveyard = Graveyard(self._bury)
         self._count = 0
@@ -226,6 +231,8 @@ class Store:
         self._count += 1
         self._policy.on_insert(entry)
         self.stats.inserts += 1
+        if self._journal is not None:
+            self._journal.wrote(entry)
         return entry
 
     def rewrite(self, entry: Entry, value: Any, kind: int, now_ms: int) -> None:
@@ -250,6 +257,8 @@ class Store:
                 self._free_bytes -= charge
             self._wheel.schedule(entry, expires_ms)
         self._policy.on_expiry_change(entry)
+        if self._journal is not None:
+            self._journal.wrote(entry)
 
     def delete(self, key: bytes, now_ms: int) -> bool:
         """Remove `key`; return whether it was there, alive."""
@@ -258,6 +267,16 @@ class Store:
             return False
         self._remove(entry, _DELETED)
         return True
+
+    def evict(self, entry: Entry) -> None:
+        """Remove a live entry as if room had been needed."""
+        self._remove(entry, _EVICTED)
+
+    def set_journal(self, journal: Journal | None) -> None:
+        """Tell `journal` of every write and removal from now on; it then gives entries their versions."""
+        self._journal = journal
+        self._is_quiet = self._is_honest and self._listener is None and journal is None
+        self._show_hot()
 
     def clear(self) -> int:
         """Forget every entry at once and return how many. Later steps free them, and tell the listener then.
@@ -345,7 +364,6 @@ class Store:
             self._listener(entry, _REPLACED)
         entry.value = value
         entry.kind = kind
-        entry.version = 0
         if expires_ms is None:
             if timer is not None:
                 self._wheel.cancel(entry)
@@ -354,6 +372,10 @@ class Store:
         self._free_bytes -= growth
         self._policy.on_update(entry)
         self.stats.updates += 1
+        if self._journal is None:
+            entry.version = 0
+        else:
+            self._journal.wrote(entry)
 
     def _make_room(self, growth: int, charge: int, count: int, spare: Entry | None, now_ms: int) -> None:
         """Evict until `growth` bytes and `count` entries fit beside the rest, never `spare`.
@@ -404,6 +426,8 @@ class Store:
             self.stats.deleted += 1
         if self._listener is not None:
             self._listener(entry, cause)
+        if self._journal is not None:
+            self._journal.removed(entry, cause)
 
     def _bury(self, entry: Entry) -> None:
         """Give back the memory of an entry that `clear` dropped earlier."""

@@ -27,6 +27,7 @@ from raycache.shard.commands import (
     keys,
     keyspace,
     ranges,
+    replication,
     strings,
     transactions,
 )
@@ -35,7 +36,7 @@ from raycache.shard.commands.command import Command
 __all__ = ["DISPATCH", "TABLE", "Command", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
-                  introspection, transactions, cluster, handle)
+                  introspection, transactions, cluster, handle, replication)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}

@@ -108,7 +108,7 @@ def with_room(handler: PlainHandler, value_at: int) -> Handler:
 def after_room(core: ShardCore, session: Session, argv: list[bytes], value: object, handler: PlainHandler) -> Steps:
     """Evict step by step until `value` fits under `argv[1]`, then run `handler` in one go."""
     while core.store.reserve(argv[1], value, core.now_ms):
-        yield
+        yield None
     return handler(core, session, argv)
 
 
@@ -130,7 +130,7 @@ def counting(each: Callable[[ShardCore, bytes], bool]) -> Handler:
         count = 0
         for chunk in in_chunks(keys):
             count += sum([each(core, key) for key in chunk])
-            yield
+            yield None
         return encode.integer(count)
 
     return handler

@@ -67,13 +67,13 @@ def _slots(topology: Topology, protocol: int, core: ShardCore) -> Steps:
     """CLUSTER SLOTS: each range of slots with who serves it."""
     rows: list[bytes] = []
     for shard in _serving(topology):
-        yield
+        yield None
         node = encode.array([encode.bulk(shard.host.encode()), encode.integer(shard.port),
                              encode.bulk(node_id(topology.cluster, shard.id)), EMPTY_ARRAY])
         for at, (first, last) in enumerate(topology.ranges(shard.id)):
             rows.append(b"*3\r\n:%d\r\n:%d\r\n%b" % (first, last, node))
             if at % _RANGES_PER_STEP == _RANGES_PER_STEP - 1:
-                yield
+                yield None
     return encode.array(rows)
 
 
@@ -81,12 +81,12 @@ def _shards(topology: Topology, protocol: int, core: ShardCore) -> Steps:
     """CLUSTER SHARDS: each shard with its slots and its nodes."""
     rows: list[bytes] = []
     for shard in _serving(topology):
-        yield
+        yield None
         numbers = [number for pair in topology.ranges(shard.id) for number in pair]
         parts = []
         for start in range(0, len(numbers), _RANGES_PER_STEP):
             parts.append(b"".join([b":%d\r\n" % number for number in numbers[start : start + _RANGES_PER_STEP]]))
-            yield
+            yield None
         slots = b"*%d\r\n%b" % (len(numbers), b"".join(parts))
         rows.append(encode.map_([(encode.bulk(b"slots"), slots),
                                  (encode.bulk(b"nodes"), encode.array([_node(topology, shard, protocol)]))], protocol))
@@ -110,7 +110,7 @@ def _nodes(topology: Topology, protocol: int, core: ShardCore) -> Steps:
     """CLUSTER NODES: one line per shard. There is no cluster bus, so its port is 0."""
     lines: list[bytes] = []
     for shard in _serving(topology):
-        yield
+        yield None
         flags = b"myself,master" if shard.id == core.shard_id else b"master"
         link = b"connected" if shard.state == "up" else b"disconnected"
         ranges = topology.ranges(shard.id)
@@ -118,7 +118,7 @@ def _nodes(topology: Topology, protocol: int, core: ShardCore) -> Steps:
         for start in range(0, len(ranges), _RANGES_PER_STEP):
             texts += [b" %d" % first if first == last else b" %d-%d" % (first, last)
                       for first, last in ranges[start : start + _RANGES_PER_STEP]]
-            yield
+            yield None
         lines.append(b"%b %b:%d@0 %b%b - 0 0 %d %b%b\n" % (
             node_id(topology.cluster, shard.id), shard.host.encode(), shard.port, flags,
             b",fail" if shard.state == "down" else b"", topology.epoch, link, b"".join(texts)))
@@ -187,7 +187,7 @@ def _keys_in(core: ShardCore, slot: int, most: int | None) -> Generator[None, No
         found.update((key, None) for key in keys if slot_of(key) == slot)
         if cursor == 0:
             break
-        yield
+        yield None
     return list(found)[:most]
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from raycache.resp import encode
+from raycache.shard.wait import Wait
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
 
-Steps = Generator[None, None, bytes]
-"""Long work cut into steps; returns the encoded reply."""
+Steps = Generator[Wait | None, None, bytes]
+"""Long work cut into steps; yields None to go on in the next turn, or what it waits for; returns the encoded reply."""
 Reply = bytes | Steps
 Handler = Callable[["ShardCore", "Session", list[bytes]], Reply]
 

@@ -90,7 +90,7 @@ def _mget_steps(core: ShardCore, session: Session, keys: list[bytes], header: by
     parts = [header]
     for chunk in in_chunks(keys):
         parts.append(_payloads(core, session, chunk))
-        yield
+        yield None
     return b"".join(parts)
 
 
@@ -148,12 +148,12 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
         key, value = argv[at + 1], argv[at + 2]
         if len(value) > core.large_value_bytes:
             while core.store.reserve(key, value, core.now_ms):
-                yield
+                yield None
         put(core, key, value, _KINDS[argv[at]], _expires_ms(core, key, px))
         written_bytes, count = written_bytes + len(value), count + 1
         if count == LONG_KEYS or written_bytes > core.large_value_bytes:
             written_bytes = count = 0
-            yield
+            yield None
     return OK
 
 

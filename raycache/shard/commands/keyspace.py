@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from raycache.resp import encode
 from raycache.resp.encode import NULLS, OK
+from raycache.ring.slots import bitmap_of
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps
 from raycache.shard.commands.glob import matcher
@@ -91,7 +92,7 @@ def _keys_steps(core: ShardCore, matches: Callable[[bytes], object]) -> Steps:
         found.update((key, None) for key in batch if matches(key))
         if cursor == 0:
             break
-        yield
+        yield None
     return (yield from encoded_in_steps(list(found)))
 
 
@@ -100,7 +101,7 @@ def encoded_in_steps(found: list[bytes]) -> Steps:
     parts = [b"*%d\r\n" % len(found)]
     for start in range(0, len(found), _STEP):
         parts.extend([encode.bulk(key) for key in found[start : start + _STEP]])
-        yield
+        yield None
     return b"".join(parts)
 
 
@@ -115,14 +116,31 @@ def dbsize(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return encode.integer(len(core.store))
 
 
-def flush(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+def flush(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """FLUSHDB or FLUSHALL [ASYNC | SYNC]: done at once, and freed in steps, either way."""
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"ASYNC", b"SYNC")):
         raise Refusal(SYNTAX_ERROR)
     if core.watched:
         core.watch.touch_all(core.now_ms)
+    if core.replicator is not None and core.replicator.is_versioned:
+        return _flush_copies(core)
     core.store.clear()
     return OK
+
+
+def _flush_copies(core: ShardCore) -> Steps:
+    """Clear the slots that are served here, at the other owners, too."""
+    assert core.replicator is not None
+    copies = core.replicator.copies
+    slots = [slot for slot, how in enumerate(core.owned) if how]
+    copies.clear(slots, bitmap_of(slots))
+    cursor = 0
+    while True:
+        cursor, keys = core.store.scan(cursor, _STEP, core.now_ms)
+        copies.sweep(keys)
+        if cursor == 0:
+            return OK
+        yield None
 
 
 _all = partial(Command, tips=("request_policy:all_shards", "nondeterministic_output"))

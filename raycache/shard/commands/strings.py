@@ -143,7 +143,7 @@ def _mget_steps(core: ShardCore, session: Session, keys: list[bytes], header: by
     parts = [header]
     for chunk in in_chunks(keys):
         parts.append(_mget_values(core, session, chunk))
-        yield
+        yield None
     return b"".join(parts)
 
 
@@ -171,12 +171,12 @@ def _mset_steps(core: ShardCore, argv: list[bytes]) -> Steps:
         key, value = argv[at], argv[at + 1]
         if len(value) > core.large_value_bytes:
             while core.store.reserve(key, value, core.now_ms):
-                yield
+                yield None
         put(core, key, value, 0, None)
         waiting_bytes += len(value)
         if at % (2 * LONG_KEYS) == 1 or waiting_bytes > core.large_value_bytes:
             waiting_bytes = 0
-            yield
+            yield None
     return OK
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from raycache.resp import encode
 from raycache.resp.encode import NULL_ARRAYS, OK
+from raycache.shard.careful import run_carefully
 from raycache.shard.commands.access import refuse_key, run_whole
-from raycache.shard.commands.command import Command, Refusal
+from raycache.shard.commands.command import Command, Refusal, Reply
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -32,7 +33,7 @@ def multi(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return OK
 
 
-def exec_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+def exec_(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """EXEC."""
     queued, failed = session.multi, session.multi_error
     if queued is None:
@@ -46,10 +47,15 @@ def exec_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         return NULL_ARRAYS[session.protocol]
     if not core.owns_all:  # slots may have moved since the commands were queued
         keys = [key for command, words in queued for key in command.keys(words)]
-        if keys and (refusal := core.slots.check(keys)) is not None:
-            return refusal
-    replies = [_whole(core, session, command, words) for command, words in queued]
-    return encode.array(replies)
+        if not core.slots.are_plain(keys):
+            if (refusal := core.slots.check(keys)) is not None:
+                return refusal
+            return run_carefully(core, session, _EXEC, argv, keys, partial(_run_all, core, session, queued))
+    return _run_all(core, session, queued)
+
+
+def _run_all(core: ShardCore, session: Session, queued: list[tuple[Command, list[bytes]]]) -> bytes:
+    return encode.array([_whole(core, session, command, words) for command, words in queued])
 
 
 def _whole(core: ShardCore, session: Session, command: Command, argv: list[bytes]) -> bytes:
@@ -86,6 +92,9 @@ def unwatch(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 
 _tx = partial(Command, group="transactions", categories="transaction")
+
+_EXEC = Command(name="exec", arity=1, flags="write", handler=exec_, group="transactions", summary="")
+"""EXEC where it waits for other shards, as a write of all its keys."""
 
 COMMANDS = [
     _tx(name="multi", arity=1, flags="noscript loading stale fast allow_busy", handler=multi, since="1.2.0",

@@ -1,0 +1,147 @@
+"""Slots on their way to this shard: the receiver's side of a transfer, and of a repair.
+
+What lives here: one arrival's state, as a machine that is asked for its next message and told the answers. What does
+not: serving commands meanwhile (`raycache.shard.careful`), the giver's side (`giving`). Belongs to the shard's loop;
+time is handed in.
+
+A transfer (out of the topology) has four states. *starting*: the giver is told, so that it stops serving; commands on
+these slots wait, for `START_WAIT_S` at most. *streaming*: entries come chunk by chunk, while commands are served and
+pull what they miss. *checking*: digests are compared; slots that differ are asked for again, twice at most. *done*. The
+receiver asks for each chunk, so its pace is the throttle, and its cursor lets it go on after any interruption.
+
+A repair is the same without the first state: these slots differ from what another owner has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from raycache.replication.messages import Message
+from raycache.ring.slots import SLOT_COUNT, bitmap_of
+
+START_WAIT_S: Final = 1.0
+"""How long commands wait for the giver; longer means that it is dead or cut off, and then nobody else serves."""
+RETRY_S: Final = 0.3
+"""An unanswered question is repeated after this."""
+PACE_S: Final = 0.004
+"""Between two chunks at least: half of the time of giver and receiver stays free for their clients."""
+ATTEMPTS: Final = 3
+MOST_SETTLED: Final = 100_000
+"""Keys remembered as absent at the giver too; beyond it they are asked for again."""
+
+
+class Arrival:
+    """One giver's slots on their way here."""
+
+    def __init__(self, arrival_id: str, giver: str, slots: list[int], now_s: float, *, is_repair: bool = False) -> None:
+        self.id = arrival_id
+        self.giver = giver
+        self.slots = slots
+        self.is_repair = is_repair
+        self.member = bytearray(SLOT_COUNT)
+        for slot in slots:
+            self.member[slot] = 1
+        self.state = "streaming" if is_repair else "starting"
+        self.began_s = now_s
+        self.ended_s = 0.0
+        self.is_alone = False
+        """The giver has not answered for so long that commands go on without it."""
+        self.needs_clock = 0
+        """Commands wait until the giver's stream has come as far as this."""
+        self.settled: set[bytes] = set()
+        """Keys that the giver does not have either."""
+        self.entries = self.bytes = self.misses = self.mismatches = 0
+        self.on_started: list[Callable[[], None]] = []
+        self._cursor = 0
+        self._asked_s = float("-inf")
+        self._is_asked = False
+        self._attempt = 1
+        self._rest = slots
+        self._checks = [0, 0]
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether commands on these slots must wait."""
+        return self.state == "starting" and not self.is_alone
+
+    @property
+    def is_done(self) -> bool:
+        return self.state == "done"
+
+    def step(self, now_s: float, start: Callable[[], Message]) -> Message | None:
+        """Return the next question for the giver, if one is due. `start` makes the first."""
+        if self.state == "starting" and not self.is_alone and now_s - self.began_s >= START_WAIT_S:
+            self.is_alone = True
+            self._release()
+        if self.is_done or now_s - self._asked_s < (RETRY_S if self._is_asked else PACE_S):
+            return None
+        self._asked_s, self._is_asked = now_s, True
+        if self.state == "starting":
+            return start()
+        if self.state == "checking":
+            return ["digests", bitmap_of(self._rest), self.id]
+        return ["more", self.id, self._cursor, bitmap_of(self._rest)]
+
+    def started(self, clock: int) -> None:
+        """Take in that the giver has stopped serving, its clock at `clock`."""
+        if self.state == "starting":
+            self.state, self._is_asked, self.needs_clock = "streaming", False, clock
+            self._release()
+
+    def took(self, next_cursor: int, count: int, size: int, check: list[int], own: list[int]) -> None:
+        """Take in that a chunk has been merged.
+
+        Args:
+            check: count and checksum of all chunks so far, as the giver has them.
+            own: count and checksum of this chunk.
+        """
+        if self.state != "streaming":
+            return
+        self._is_asked = False
+        self.entries += count
+        self.bytes += size
+        self._checks = [self._checks[0] + own[0], self._checks[1] ^ own[1]]
+        self._cursor = next_cursor
+        if next_cursor == 0:
+            self.mismatches += self._checks != check
+            self._checks = [0, 0]
+            self.state = "checking"
+
+    def expects(self, cursor: int) -> bool:
+        """Return whether a chunk that began at `cursor` is the one asked for."""
+        return self.state == "streaming" and self._is_asked and cursor == self._cursor
+
+    def checked(self, differing: list[int], now_s: float) -> None:
+        """Take in which slots still differ."""
+        if self.state != "checking":
+            return
+        self._is_asked = False
+        if differing and self._attempt < ATTEMPTS:
+            self._attempt += 1
+            self._rest, self._cursor, self.state = differing, 0, "streaming"
+        else:
+            self.finish(now_s)
+
+    def finish(self, now_s: float) -> None:
+        """End it."""
+        self.state, self.ended_s = "done", now_s
+        self.settled.clear()
+        self._release()
+
+    def settle(self, key: bytes) -> None:
+        """Remember that the giver does not have `key`."""
+        if len(self.settled) >= MOST_SETTLED:
+            self.settled.clear()
+        self.settled.add(key)
+
+    def describe(self, now_s: float) -> dict[str, object]:
+        """Return what the router and an operator want to know."""
+        return {"state": self.state, "giver": self.giver, "slots": len(self.slots), "entries": self.entries,
+                "bytes": self.bytes, "misses": self.misses, "mismatches": self.mismatches,
+                "seconds": (self.ended_s or now_s) - self.began_s}
+
+    def _release(self) -> None:
+        callbacks, self.on_started = self.on_started, []
+        for callback in callbacks:
+            callback()

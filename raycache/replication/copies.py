@@ -1,0 +1,225 @@
+"""One shard's copies: what a write means for the others, and what theirs mean here.
+
+What lives here: the store's journal (versions, digests, tombstones, floors, filling outboxes) and its
+What lives here: the store's journal (versions, digests, tombstones, floors, filling outboxes) and its
+loop.
+
+A *floor* is a version per slot: of what was written up to there, this shard may have evicted some. A copy that holds
+nothing for a key can therefore say "absent" only about later writes, and about earlier ones "unknown".
+"""
+
+from __future__ import annotations
+
+from array import array
+from binascii import crc_hqx
+from collections.abc import Iterable
+from typing import Final, Protocol
+from zlib import crc32
+
+from raycache.replication.digests import SlotDigests
+from raycache.replication.mutation import CLEAR, Mutation
+from raycache.replication.outbox import Outbox
+from raycache.replication.tombstones import Tombstones
+from raycache.replication.version import HybridClock, first_version
+from raycache.ring.slots import SLOT_COUNT, hash_tag, slots_of_bitmap
+from raycache.store import Entry, RemovalCause, Store, StoreFullError
+
+_MASK: Final = SLOT_COUNT - 1
+_BRACE: Final = 0x7B
+_DELETED: Final = RemovalCause.DELETED
+_EVICTED: Final = RemovalCause.EVICTED
+
+Boxes = tuple[Outbox, ...]
+
+
+class Host(Protocol):
+    """What the copies belong to: the shard's core."""
+
+    store: Store
+    now_ms: int
+
+    def key_changed(self, key: bytes) -> None:
+        """A key was changed by another shard: tell who watches it."""
+
+
+class Copies:
+    """The journal of one shard's store, and the way in for others' writes."""
+
+    def __init__(self, host: Host, shard_index: int, *, is_versioned: bool, tombstone_ttl_s: float) -> None:
+        """Make the copies of an empty store.
+
+        Args:
+            is_versioned: whether entries have versions. With one copy they have none, and the journal is only used
+                while slots arrive: then whatever is here, or was and has gone, is newer than what arrives.
+        """
+        self._host = host
+        self.is_versioned = is_versioned
+        self.clock = HybridClock(shard_index)
+        self.digests = SlotDigests()
+        self.tombstones = Tombstones(tombstone_ttl_s)
+        self._first_floor = first_version(host.now_ms) if is_versioned else 0
+        self.floors = array("q", [self._first_floor]) * SLOT_COUNT
+        """By slot. At first of all that was ever written before this process began."""
+        self.cleared: dict[int, int] = {}
+        """Slot -> version up to which everything was cleared."""
+        self.boxes: list[Boxes] = [()] * SLOT_COUNT
+        """By slot: where its writes go."""
+        self.holds = bytearray(SLOT_COUNT)
+        """1 = this shard is an owner of the slot."""
+        self.arriving = bytearray(SLOT_COUNT)
+        """1 = older entries of the slot are still on their way here."""
+        self.must_sweep = False
+        """Whether slots were cleared of which entries may be left."""
+        self.touched: set[Boxes] = set()
+        """Where writes went since somebody last looked: the shell of a session empties it."""
+        self.now_s = 0.0
+        self.merged = self.ignored = 0
+        self._merging = 0
+        self._is_silent = False
+
+    # The store's journal
+
+    def wrote(self, entry: Entry) -> None:
+        if not self.is_versioned:
+            entry.version = self._merging
+            return
+        key, old = entry.key, entry.version
+        version = entry.version = self._merging or self.clock.next(self._host.now_ms)
+        crc = crc32(key)
+        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+        self.digests.of[slot] ^= hash((crc, old)) ^ hash((crc, version)) if old else hash((crc, version))
+        if self._merging:
+            return
+        self.tombstones.discard(key)
+        boxes = self.boxes[slot]
+        if boxes:
+            timer = entry.timer
+            mutation = (key, version, entry.kind, 0 if timer is None else timer.expires_ms, entry.value)
+            for box in boxes:
+                box.add(mutation)
+            self.touched.add(boxes)
+
+    def removed(self, entry: Entry, cause: RemovalCause) -> None:
+        key, version = entry.key, entry.version
+        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+        if self.is_versioned:
+            self.digests.of[slot] ^= hash((crc32(key), version))
+            if self._is_silent:
+                return
+            if cause is _DELETED:
+                if self.holds[slot]:
+                    self._deleted(key, slot)
+                return
+            if cause is _EVICTED and version > self.floors[slot]:
+                self.floors[slot] = version
+        if self.arriving[slot] and not self._is_silent:
+            self.tombstones.add(key, version, self.now_s)
+
+    def _deleted(self, key: bytes, slot: int) -> None:
+        version = self.clock.next(self._host.now_ms)
+        self.tombstones.add(key, version, self.now_s)
+        self._emit(slot, (key, version, 0, 0, None))
+
+    def _emit(self, slot: int, mutation: Mutation) -> None:
+        boxes = self.boxes[slot]
+        for box in boxes:
+            box.add(mutation)
+        if boxes:
+            self.touched.add(boxes)
+
+    # Others' writes
+
+    def merge(self, mutation: Mutation) -> bool:
+        """Take over what another shard wrote if it is newer than what is here; return whether it was."""
+        key, version, kind, expires_ms, value = mutation
+        if kind == CLEAR:
+            return self._merge_clear(version, value or b"")
+        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+        host = self._host
+        self.clock.observe(version)
+        entry = host.store.peek(key, host.now_ms)
+        if self.is_versioned:
+            local = entry.version if entry is not None else self.tombstones.get(key, -1)
+            is_newer = version > local and version > self.cleared.get(slot, -1)
+        else:
+            is_newer = entry is None and key not in self.tombstones
+        if not is_newer or not self.holds[slot]:
+            self.ignored += 1
+            return False
+        self._merging = version
+        try:
+            if value is None:
+                self.drop(key)
+                self.tombstones.add(key, version, self.now_s)
+            else:
+                host.store.put(key, value, kind, expires_ms or None, host.now_ms)
+                self.tombstones.discard(key)
+        except StoreFullError:  # it does not fit here: this copy does not know
+            self.floors[slot] = max(self.floors[slot], version)
+            return False
+        finally:
+            self._merging = 0
+        host.key_changed(key)
+        self.merged += 1
+        return True
+
+    def mutation_of(self, key: bytes) -> Mutation | None:
+        """Return what this shard knows of `key`: its entry, its tombstone, or None."""
+        host = self._host
+        entry = host.store.peek(key, host.now_ms)
+        if entry is not None:
+            return (key, entry.version, entry.kind, entry.expires_ms or 0, entry.value)
+        version = self.tombstones.get(key, -1)
+        return (key, version, 0, 0, None) if version >= 0 else None
+
+    def knows(self, slots: Iterable[int], floor: int) -> None:
+        """Take note that of `slots` this shard has all that a peer has, who may have evicted up to `floor`."""
+        floors = self.floors
+        for slot in slots:
+            if floors[slot] == self._first_floor:  # nothing has been evicted here since
+                floors[slot] = min(floor, self._first_floor)
+
+    def forget(self, entry: Entry) -> None:
+        """Remove an entry that this shard should not have, or cannot vouch for, without telling anybody."""
+        self._host.store.evict(entry)
+
+    # Clearing whole slots
+
+    def clear(self, slots: list[int], bitmap: bytes) -> int:
+        """Say, here and to the other owners, that everything in `slots` so far is gone; `sweep` removes it.
+
+        Returns: the version up to which it is gone.
+        """
+        version = self.clock.next(self._host.now_ms)
+        self.cleared.update(dict.fromkeys(slots, version))
+        for boxes in {self.boxes[slot] for slot in slots}:
+            for box in boxes:
+                box.add((b"", version, CLEAR, 0, bitmap))
+            if boxes:
+                self.touched.add(boxes)
+        return version
+
+    def _merge_clear(self, version: int, bitmap: bytes) -> bool:
+        self.clock.observe(version)
+        for slot in slots_of_bitmap(bitmap).tolist():
+            if self.holds[slot]:
+                self.cleared[slot] = max(version, self.cleared.get(slot, -1))
+        self.must_sweep = True
+        return True
+
+    def sweep(self, keys: list[bytes]) -> None:
+        """Remove those of `keys` that were cleared."""
+        host, cleared = self._host, self.cleared
+        for key in keys:
+            slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+            entry = host.store.peek(key, host.now_ms)
+            if entry is not None and entry.version <= cleared.get(slot, -1):
+                self.drop(key)
+
+    def drop(self, key: bytes) -> None:
+        """Remove `key` here, without telling anybody or remembering it."""
+        self._is_silent = True
+        try:
+            self._host.store.delete(key, self._host.now_ms)
+        finally:
+            self._is_silent = False

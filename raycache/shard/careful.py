@@ -1,0 +1,256 @@
+"""Commands on slots that need more than a look into the store: slots on their way here, and quorums.
+
+What lives here: generators that wait for other shards before and after a command runs. What does not: commands, and the
+messages (`raycache.replication`). Belongs to the shard's loop.
+
+The command itself always runs here, at once, on what this shard holds. Before it, keys that may be newer elsewhere are
+pulled and merged: from the giver, while their slot arrives; from other owners, in a quorum read. After it, in quorum
+mode, the reply waits until enough owners have the write. So every command works in every mode, and none knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+
+from raycache.replication.quorum import Question, is_safe, newest
+from raycache.resp import encode
+from raycache.ring.slots import slot_of
+from raycache.shard.commands.command import Command, Steps
+from raycache.shard.wait import Wait
+
+if TYPE_CHECKING:
+    from raycache.replication.arrival import Arrival
+    from raycache.replication.copies import Boxes
+    from raycache.shard.core import ShardCore
+    from raycache.shard.session import Session
+
+PULL_S: Final = 0.5
+"""How long a command waits for keys from another shard. Longer means that it is dead; then it is a miss."""
+QUORUM_S: Final = 1.0
+"""How long it waits for enough copies: long enough for one to be paused, short enough to be called quick."""
+
+CUT_OFF: Final = encode.error("CLUSTERDOWN This shard has lost contact with the others and must not serve")
+STARTING: Final = encode.error("TRYAGAIN This slot is being taken over")
+_BLIND: Final = {"set", "setex", "psetex", "mset", "rc.set", "rc.mset"}
+"""Commands that write whatever was there, unless a word after the value says otherwise."""
+_CONDITIONS: Final = {b"NX", b"XX", b"GET", b"KEEPTTL", b"-1"}
+
+Waiting = Generator[Wait | None, None, bool]
+"""Steps that wait for something and then say whether it has come."""
+
+
+def not_enough(have: int, need: int, what: str) -> bytes:
+    """Return the error for too few copies."""
+    return encode.error(f"NOREPLICAS {have} of the {need} copies needed {what}")
+
+
+def until(core: ShardCore, condition: Callable[[], bool], deadline_s: float) -> Waiting:
+    """Wait until `condition` holds, looking whenever a stream between shards has come further."""
+    replicator = core.replicator
+    assert replicator is not None
+    while not condition():
+        wait = Wait(deadline_s)
+        replicator.listeners.add(wait.finish)
+        try:
+            yield wait
+        finally:
+            replicator.listeners.discard(wait.finish)
+        if not wait.is_done:
+            return condition()
+    return True
+
+
+def run_carefully(core: ShardCore, session: Session, command: Command, argv: list[bytes], keys: list[bytes],
+                  run: Callable[[], bytes | Steps], *, read: int = 0, write: int = 0) -> Steps:
+    """Run a command on `keys`, of which at least one slot is not served plainly.
+
+    Args:
+        run: runs it.
+        read, write: how many copies a quorum read asks and a quorum write waits for; 0 = as configured.
+    """
+    replicator = core.replicator
+    assert replicator is not None
+    if not core.may_serve():
+        return core.counted_error(CUT_OFF)
+    if not (yield from _arrive(core, keys)):
+        return core.counted_error(STARTING)
+    is_quorum = replicator.mode == "quorum" and replicator.is_versioned
+    default_read, default_write = replicator.config.quorums
+    read, write = read or default_read, write or default_write
+    is_write = command.is_write()
+    if is_quorum:
+        reachable = min((_reachable(core, key) for key in keys), default=read)
+        need = max(read, write) if is_write else read
+        if reachable < need:
+            return core.counted_error(not_enough(reachable, need, "are alive"))
+        if not (is_write and _is_blind(command, argv)):
+            refusal = yield from _read_quorum(core, keys, read)
+            if refusal is not None:
+                return core.counted_error(refusal)
+    if (refusal := core.slots.check(keys)) is not None:  # slots may have moved meanwhile
+        return core.counted_error(refusal)
+    core.take_writes(session)
+    reply = run()
+    if not isinstance(reply, bytes):
+        reply = yield from reply
+    writes = core.take_writes(session)
+    if is_quorum and writes and write > 1:
+        have = yield from acknowledged(core, writes, write - 1, core.replicator_now_s + QUORUM_S)
+        if have < write - 1:
+            return core.counted_error(not_enough(have + 1, write, "have the write"))
+    return reply
+
+
+# Slots on their way here
+
+
+def _arrive(core: ShardCore, keys: list[bytes]) -> Waiting:
+    """Wait until the givers serve no more, and pull what is missing; False: the giver's writes are not all here yet."""
+    replicator = core.replicator
+    assert replicator is not None
+    wanted: dict[str, list[bytes]] = {}
+    for key in keys:
+        arrival = replicator.arrival_of(slot_of(key))
+        if arrival is None:
+            continue
+        if not (yield from _started(core, arrival)):
+            return False
+        if is_missing(core, arrival, key):
+            wanted.setdefault(arrival.giver, []).append(key)
+    if wanted:
+        yield from _pull(core, wanted)
+    return True
+
+
+def _started(core: ShardCore, arrival: Arrival) -> Waiting:
+    replicator = core.replicator
+    assert replicator is not None
+    deadline_s = arrival.began_s + 2 * PULL_S
+    while arrival.is_holding:
+        wait = Wait(deadline_s + PULL_S)
+        arrival.on_started.append(wait.finish)
+        yield wait
+        if not wait.is_done:
+            return False
+    if not arrival.needs_clock:
+        return True
+
+    def is_abreast() -> bool:
+        stream = replicator.streams.get(arrival.giver)
+        return arrival.is_alone or stream is None or stream.clock >= arrival.needs_clock
+
+    return (yield from until(core, is_abreast, core.replicator_now_s + PULL_S)) or not replicator.is_reachable(
+        arrival.giver)
+
+
+def is_missing(core: ShardCore, arrival: Arrival, key: bytes) -> bool:
+    """Return whether only the giver can tell what `key` holds."""
+    return (key not in arrival.settled and core.store.peek(key, core.now_ms) is None
+            and core.replicator is not None and key not in core.replicator.copies.tombstones)
+
+
+def _pull(core: ShardCore, wanted: dict[str, list[bytes]]) -> Steps:
+    replicator = core.replicator
+    assert replicator is not None
+    asked = {giver: list(dict.fromkeys(keys)) for giver, keys in wanted.items() if replicator.is_connected(giver)}
+    wait = Wait(core.replicator_now_s + PULL_S)
+    question = Question(asked, wait.deadline_s, wait.finish)
+    if asked:
+        replicator.ask(question)
+        yield wait
+    for giver, keys in wanted.items():
+        for key in dict.fromkeys(keys):
+            answer = question.answers.get(key, {}).get(giver)
+            arrival = replicator.arrival_of(slot_of(key))
+            if answer is None:
+                replicator.transfer_misses += 1
+                if arrival is not None:
+                    arrival.misses += 1
+            elif answer[0] is not None:
+                replicator.copies.merge(answer[0])
+            elif arrival is not None:
+                arrival.settle(key)
+    return b""
+
+
+# Quorums
+
+
+def _is_blind(command: Command, argv: list[bytes]) -> bool:
+    return command.name in _BLIND and not any(word.upper() in _CONDITIONS for word in argv[3:])
+
+
+def _reachable(core: ShardCore, key: bytes) -> int:
+    replicator = core.replicator
+    assert replicator is not None
+    return 1 + sum(replicator.is_reachable(peer) for peer in replicator.others(slot_of(key)))
+
+
+def _read_quorum(core: ShardCore, keys: list[bytes], read: int) -> Generator[Wait | None, None, bytes | None]:
+    """Bring the newest versions here that `read` copies vouch for; return an error reply or None."""
+    if read <= 1:
+        return None
+    replicator = core.replicator
+    assert replicator is not None
+    asked: dict[str, list[bytes]] = {}
+    for key in dict.fromkeys(keys):
+        for peer in replicator.others(slot_of(key)):
+            if replicator.is_reachable(peer):
+                asked.setdefault(peer, []).append(key)
+    deadline_s = core.replicator_now_s + QUORUM_S
+    wait = Wait(deadline_s)
+    question = Question(asked, deadline_s, wait.finish, needed=read - 1)
+    replicator.ask(question)
+    yield wait
+    if not question.is_complete and not all(_settle(core, key, question, read) is None for key in question.answers):
+        wait = Wait(deadline_s)  # some copies do not know: ask the rest, too
+        question.needed, question.on_done = None, wait.finish
+        yield wait
+    for key in question.answers:
+        if (refusal := _settle(core, key, question, read, is_final=True)) is not None:
+            return refusal
+    return None
+
+
+def _settle(core: ShardCore, key: bytes, question: Question, read: int, *, is_final: bool = False) -> bytes | None:
+    """Make what this shard holds for `key` what a read may see; return an error reply where that cannot be told."""
+    replicator = core.replicator
+    assert replicator is not None
+    copies = replicator.copies
+    answers = question.answers[key]
+    mine = (copies.mutation_of(key), copies.floors[slot_of(key)])
+    every = [mine, *answers.values()]
+    if len(every) < read:
+        return not_enough(len(every), read, "have answered")
+    best = newest(every)
+    if best is None:
+        return None
+    if is_safe(every, best, read):
+        copies.merge(best)
+        for peer, (theirs, _) in answers.items():
+            if theirs is None or theirs[1] < best[1]:
+                replicator.outboxes[peer].add(best)
+        return None
+    if not is_final:
+        return b"unknown"
+    # Nobody can say whether something newer was evicted: to a cache that is a miss.
+    entry = core.store.peek(key, core.now_ms)
+    if entry is not None:
+        copies.forget(entry)
+    return None
+
+
+# Acknowledgements
+
+
+def acknowledged(core: ShardCore, writes: dict[Boxes, tuple[int, ...]], wanted: int,
+                 deadline_s: float) -> Generator[Wait | None, None, int]:
+    """Wait until `wanted` others have each of `writes`; return how many have all of them by then."""
+
+    def count() -> int:
+        return min((sum(box.has(offset) for box, offset in zip(boxes, offsets, strict=True))
+                    for boxes, offsets in writes.items()), default=0)
+
+    yield from until(core, lambda: count() >= wanted, deadline_s)
+    return count()
