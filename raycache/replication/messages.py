@@ -26,7 +26,7 @@ def unpack(data: bytes) -> list[Message]:
         ValueError: it holds something else.
     """
     try:
-        messages = msgpack.unpackb(data, use_list=True, strict_map_key=False, max_buffer_size=len(data) or 1)
+        messages = msgpack.unpackb(data, use_list=True, strict_map_key=False)
     # msgpack raises half a dozen kinds for bytes that are none of its own; here they all mean one thing.
     except Exception as error:
         raise ValueError(f"these bytes are no messages: {error}") from error
