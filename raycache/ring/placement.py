@@ -91,12 +91,9 @@ class _Table:
 
     def _deal(self, column: int) -> None:
         """Decide one column: keep what may stay, release what is too much, let the rest walk."""
-        kept = self._candidates(column)
         taken = [Taken(level, self._domains(level, column)) for level in self.levels] if column else [None]
         strict = taken[-1]
-        if strict is not None:
-            live = np.flatnonzero(kept >= 0)
-            kept[live[strict.blocks(live, kept[live])]] = NOBODY
+        kept = self._candidates(column, strict)
         quota = self._quota(strict)
         self._release(kept, quota, strict)
         loads = self._loads(kept)
@@ -121,7 +118,7 @@ class _Table:
                 kept[slots] = self.ring.walk(slots, inside, strict)
                 room += inside
 
-    def _candidates(self, column: int) -> Indexes:
+    def _candidates(self, column: int, strict: Taken | None) -> Indexes:
         """Return who held each slot before and may hold this column now: the same column's owner, else the first owner
         that no earlier column uses (a replica whose primary is gone moves up: it has the data)."""
         chosen = self.owners[:, :column]
@@ -129,7 +126,10 @@ class _Table:
         columns = [c for c in (column, *range(self.before.shape[1])) if c < self.before.shape[1]]
         for candidate in (self.before[:, c] for c in columns):
             is_free = (kept < 0) & (candidate >= 0) & ~(chosen == candidate[:, None]).any(axis=1)
-            kept[is_free] = candidate[is_free]
+            slots = np.flatnonzero(is_free)
+            if strict is not None:
+                slots = slots[~strict.blocks(slots, candidate[slots])]
+            kept[slots] = candidate[slots]
         return kept
 
     def _domains(self, level: Indexes, column: int) -> Indexes:

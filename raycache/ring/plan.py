@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from raycache.ring.columns import compacted, leveled
 from raycache.ring.hashring import NOBODY
 from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.slots import SLOT_COUNT
@@ -57,9 +58,14 @@ def reindexed(owners: Owners, old_ids: Sequence[str], new_ids: Sequence[str]) ->
 def dealt(
     shards: Sequence[ShardInfo], previous: Topology, *, copies: int, vnodes_per_shard: int, max_load: float
 ) -> Owners:
-    """Return the owners of every slot among `shards`, moving no more from `previous` than must move."""
+    """Return the owners of every slot among `shards`, moving no more from `previous` than must move.
+
+    Who leads a slot is of no account in `previous`, only who has it: failovers and swaps change that all the time.
+    """
     placed = [PlacedShard(shard.id, shard.machine, shard.zone, shard.weight) for shard in shards]
     before = reindexed(previous.owners, [shard.id for shard in previous.shards], [shard.id for shard in shards])
+    if copies > 1:
+        before = leveled(compacted(before, copies), [shard.weight for shard in shards], max_load)
     return build_table(placed, copies=copies, vnodes_per_shard=vnodes_per_shard, max_load=max_load, previous=before)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from raycache.ring.columns import led_by
 from raycache.ring.placement import PlacedShard, build_table
-from raycache.ring.plan import reindexed
+from raycache.ring.plan import dealt, reindexed
 from raycache.ring.slots import SLOT_COUNT
-from raycache.ring.topology import Owners
+from raycache.ring.topology import Owners, ShardInfo, Topology
 
 MAX_LOAD = 1 / 32
 
@@ -116,3 +118,51 @@ def test_equal_shards_keep_every_promise_and_a_fair_share(start: int, changes: i
         cluster.check()
         # More than the promise: with equal shards no rounding gathers, however many changes there were.
         assert cluster.loads.max() - cluster.loads.min() <= 1
+
+
+# With copies: what moves is a copy that comes to a shard that had none of that slot.
+
+
+def info(number: int, machines: int) -> ShardInfo:
+    return ShardInfo(f"s{number}", "h", 1, f"n{number}", f"m{number % machines}", "", "up", 1, 1)
+
+
+def change(topology: Topology, shards: tuple[ShardInfo, ...], copies: int) -> tuple[Topology, int]:
+    """Deal among `shards`; return the table and how many copies came to shards that had none of that slot."""
+    owners = dealt(shards, topology, copies=copies, vnodes_per_shard=128, max_load=MAX_LOAD)
+    old = reindexed(topology.owners, [shard.id for shard in topology.shards], [shard.id for shard in shards])
+    had = (owners[:, :, None] == old[:, None, :]).any(axis=2)
+    return replace(topology, shards=shards, owners=owners), int(((owners >= 0) & ~had).sum())
+
+
+def fail_over(topology: Topology, lost: int) -> Topology:
+    """Let the next copies of one shard's slots lead."""
+    slots = np.flatnonzero(topology.owners[:, 0] == lost)
+    is_lost = np.arange(len(topology.shards)) == lost
+    owners = led_by(topology.owners, slots, np.ones(len(slots), dtype=np.int64), is_lost)
+    return replace(topology, owners=owners)
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+@pytest.mark.parametrize("machines", [4, 100])
+def test_with_copies_no_more_moves_than_must(copies: int, machines: int) -> None:
+    rng = random.Random(copies * machines)
+    shards = tuple(info(number, machines) for number in range(5))
+    topology, placed = change(Topology.empty("c"), shards, copies)
+    assert placed == copies * SLOT_COUNT
+    following = 5
+    for _ in range(40):
+        if len(topology.shards) > 5 and rng.random() < 0.5:
+            gone = rng.randrange(len(topology.shards))
+            must = int((topology.owners == gone).sum())
+            shards = tuple(shard for shard in topology.shards if shard is not topology.shards[gone])
+        else:
+            shards = (*topology.shards, info(following, machines))
+            following += 1
+            must = copies * SLOT_COUNT // len(shards)
+        topology, moved = change(topology, shards, copies)
+        # Where machines are few and uneven, keeping copies apart and caps at once moves others too.
+        assert moved <= must * (1.05 if machines > len(shards) else 1.6)
+        assert (np.sort(topology.owners, axis=1)[:, 1:] != np.sort(topology.owners, axis=1)[:, :-1]).all()
+        if rng.random() < 0.3:
+            topology = fail_over(topology, rng.randrange(len(topology.shards)))
