@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 Done = Callable[[Frame], None]
 """Takes a reply, exactly once."""
 
-_NOT_RUN: Final = (b"-MOVED ", b"-CLUSTERDOWN ", b"-LOADING ", b"-ASK ")
-"""Refusals that say: not here, or not now; the command surely did not run."""
-_PARTLY_RUN: Final = b"-TRYAGAIN "
-"""Its slots moved while a long command ran in steps."""
+_NOT_RUN: Final = (b"-MOVED ", b"-CLUSTERDOWN ", b"-LOADING ", b"-ASK ", b"-TRYAGAIN ")
+"""Refusals that say: not here, or not now; but for the one below, the command surely did not run."""
+_PARTLY_RUN: Final = b"-TRYAGAIN Slots moved while "
+"""Its slots moved while a long command ran in steps. Any other TRYAGAIN says: not yet, and nothing ran."""
 _MERGE_FAILED: Final = encode.error("ERR internal error, see the gateway's log")
 
 
@@ -93,7 +93,7 @@ class Sender(Protocol):
 class ShardCall:
     """One command on its way to one shard."""
 
-    __slots__ = ("argv", "command", "done", "errand", "executor", "is_tried_once", "shard_id")
+    __slots__ = ("argv", "command", "done", "errand", "executor", "is_detour", "is_tried_once", "shard_id")
 
     expects = 1
 
@@ -107,13 +107,15 @@ class ShardCall:
         self.shard_id = shard_id
         """The shard it is meant for, whatever its keys; None: its keys decide."""
         self.is_tried_once = is_tried_once
+        self.is_detour = False
+        """On its way to a replica, because the primary does not answer."""
 
     def encode(self) -> bytes:
         return encoded(self.argv)
 
     def answered(self, frames: list[Frame]) -> None:
         frame = frames[0]
-        if frame[0] == 0x2D and (frame.startswith(_NOT_RUN) or (frame.startswith(_PARTLY_RUN) and self.may_repeat())):
+        if frame[0] == 0x2D and (_did_not_run(frame) or (frame.startswith(_PARTLY_RUN) and self.may_repeat())):
             self.executor.strand(self, _text(frame))
         else:
             self.done(frame)
@@ -127,6 +129,7 @@ class ShardCall:
 
     def again(self) -> None:
         """Go where the newest topology says."""
+        self.is_detour = False
         self.executor.send(self)
 
 
@@ -150,11 +153,11 @@ class PortionCall:
     def answered(self, frames: list[Frame]) -> None:
         """Pass on EXEC's reply; where the shard refused to queue something, nothing ran, and the reply says why."""
         refusal = next(filter(is_error, frames[:-1]), None)
-        if refusal is None and frames[-1].startswith(_NOT_RUN):  # a slot moved after its command was queued
+        if refusal is None and _did_not_run(frames[-1]):  # a slot moved after its command was queued
             refusal = frames[-1]
         if refusal is None:
             self.done(frames[-1])
-        elif refusal.startswith(_NOT_RUN):
+        elif _did_not_run(refusal):
             self.executor.strand(self, _text(refusal))
         else:
             self.done(b"-EXECABORT Transaction discarded because of: " + refusal[1:])
@@ -211,6 +214,10 @@ class Gather:
                 log.exception("replies of several shards could not be merged")
                 reply = _MERGE_FAILED
             self._done(reply)
+
+
+def _did_not_run(reply: Frame) -> bool:
+    return reply.startswith(_NOT_RUN) and not reply.startswith(_PARTLY_RUN)
 
 
 def _text(error: Frame) -> str:

@@ -19,14 +19,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from raycache.gateway.call import Client, Done, Errand, Gather, PortionCall, RoundCall, ShardCall, Stranded
+from raycache.gateway.detour import Detours, may_detour, readable
 from raycache.gateway.plan import Answered, Part, Plan, Planner, Scatter
 from raycache.gateway.pool import Pool
+from raycache.gateway.scout import Scout
 from raycache.gateway.settings import GatewaySettings
 from raycache.gateway.transaction import AnswerLocally, Portion, Queued, Transaction, cut
 from raycache.resp import encode
@@ -49,6 +51,8 @@ class ExecutorStats:
     """Commands, or parts of them, tried again."""
     given_up: int = 0
     """Commands, or parts of them, answered with -CLUSTERDOWN."""
+    detours: int = 0
+    """Reads taken to a replica because the primary did not answer."""
 
 
 class Executor:
@@ -56,19 +60,24 @@ class Executor:
 
     Args:
         get_topology: the newest topology known here.
-        refresh: asks for a newer one; whatever it brings, `get_topology` has it afterwards.
+        refresh: asks the router for a newer one; whatever it brings, `get_topology` has it afterwards.
+        learn: takes a topology that a shard has shown; then `get_topology` has it.
         may_split: whether a transaction may run on several shards.
     """
 
     def __init__(self, planner: Planner, pool: Pool, get_topology: Callable[[], Topology | None],
                  refresh: Callable[[], Awaitable[object]] | None, settings: GatewaySettings, rng: random.Random, *,
-                 may_split: bool) -> None:
+                 learn: Callable[[Topology], None], may_split: bool) -> None:
         self.planner = planner
         self.pool = pool
         self.stats = ExecutorStats()
         self.may_split = may_split
         self._get_topology = get_topology
         self._refresh = refresh
+        self._learn = learn
+        self._scout = Scout(pool, settings, rng)
+        self._detours = Detours()
+        self._questions: dict[str, asyncio.Task[None]] = {}
         self._settings = settings
         self._rng = rng
         self._known: Topology | None = None
@@ -170,7 +179,59 @@ class Executor:
             self.stats.given_up += 1
             call.done(encode.error(f"CLUSTERDOWN {reason}; the command may or may not have run"))
             return
-        self.strand(call, reason, is_hopeless=not was_sent and self._is_given_up(call))
+        if not self.detour(call):
+            self.strand(call, reason, is_hopeless=not was_sent and self._is_given_up(call))
+
+    def detour(self, call: object) -> bool:
+        """Read from replicas what the primary does not answer, if there are any; return whether the call has left."""
+        planned = self._around(call)
+        if planned is None:
+            return False
+        assert isinstance(call, ShardCall)
+        self.stats.detours += 1
+        if isinstance(planned, ShardInfo):
+            self._send_detour(call, planned)
+            return True
+        gather = Gather(len(planned.parts), planned.merge, call.done)
+        for index, part in enumerate(planned.parts):
+            piece = ShardCall(self, call.errand, call.command, part.argv, partial(gather.take, index))
+            self._send_detour(piece, part.shard)
+        return True
+
+    def _around(self, call: object) -> ShardInfo | Scatter | None:
+        """Return where a read could go instead of its primary; None: nowhere, or it must not."""
+        topology = self.topology()
+        if topology is None or topology.copies == 1 or not may_detour(call):
+            return None
+        assert isinstance(call, ShardCall)
+        argv, command, protocol = call.argv, call.command, call.errand.protocol
+        primary = self.planner.plan(argv, command, topology, protocol)
+        if not isinstance(primary, ShardInfo):
+            return None
+        planned = self.planner.plan(argv, command, self._detours.around(primary.id, topology), protocol)
+        return planned if isinstance(planned, ShardInfo | Scatter) and planned is not primary else None
+
+    def _send_detour(self, call: ShardCall, shard: ShardInfo) -> None:
+        call.is_detour = True
+        self.pool.replica_lane(shard.id, call.errand.protocol).send(call, shard)
+
+    def check(self) -> None:
+        """Take reads away from shards that have fallen silent, and give up those that are known to be down."""
+        silent = self.pool.silent()
+        if not silent:
+            return
+        self._ask("shards", self._ask_shards())
+        topology = self.topology()
+        down = {shard.id for shard in topology.shards if shard.state == "down"} if topology is not None else set()
+        for connection in silent:
+            if connection.shard_id in down:
+                connection.abort("it is down")
+                continue
+            for call in connection.take_away(self._readable):
+                self.detour(call)
+
+    def _readable(self, waiting: Sequence[object]) -> list[int]:
+        return [place for place in readable(waiting) if self._around(waiting[place]) is not None]
 
     def plan(self, argv: list[bytes], command: Command, protocol: int) -> Plan:
         """Return where a command goes under the newest topology."""
@@ -261,11 +322,36 @@ class Executor:
             pass
 
     async def _ask_for_news(self) -> None:
-        if self._refresh is None:
-            return
+        """Ask the shards and the router at once; return when one has brought news, or both have answered.
+
+        Who does not answer is not waited for: the question goes on, and the next round asks only the other.
+        """
         self.stats.refreshes += 1
+        known = self.topology()
+        if self._refresh is not None:
+            self._ask("router", self._ask_router(self._refresh))
+        self._ask("shards", self._ask_shards())
+        questions, deadline_s = dict(self._questions), self.pool.now_s() + self._settings.scout_timeout_s
+        while questions and self.topology() is known and (left_s := deadline_s - self.pool.now_s()) > 0:
+            await asyncio.wait(questions.values(), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            questions = {name: task for name, task in questions.items() if not task.done()}
+
+    def _ask(self, name: str, question: Coroutine[Any, Any, None]) -> None:
+        """Put one question, unless the last one of its name is still open."""
+        if name in self._questions:
+            question.close()
+            return
+        task = self._questions[name] = self.pool.spawn(question)
+        task.add_done_callback(lambda _: self._questions.pop(name, None))
+
+    async def _ask_router(self, refresh: Callable[[], Awaitable[object]]) -> None:
         try:
             async with asyncio.timeout(self._settings.refresh_timeout_s):
-                await self._refresh()
+                await refresh()
         except Exception as error:  # whatever keeps the router from answering, the next round asks again
             log.info("no newer topology: %s", error or type(error).__name__)
+
+    async def _ask_shards(self) -> None:
+        known = self.topology()
+        if known is not None and (found := await self._scout.look(known)) is not None:
+            self._learn(found)

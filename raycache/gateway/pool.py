@@ -4,9 +4,10 @@ What lives here: lanes (one shared connection each), connections lent to clients
 check for silent shards. What does not: the connection itself (`upstream`), retrying (`executor`). It
 belongs to the gateway's loop.
 
-A shard has at most four lanes: RESP2 and RESP3 (so replies can be passed on as they are), each once
-for plain commands and once for long ones, because a connection answers in order and nobody should
-wait behind another client's KEYS. Commands of one client for one shard keep their order on a lane.
+A shard has at most six lanes: RESP2 and RESP3 (so replies can be passed on as they are), each once
+for plain commands, once for long ones, because a connection answers in order and nobody should wait
+behind another client's KEYS, and once for reads from it as a replica. Commands of one client for one
+shard keep their order on a lane.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from raycache.errors import ShardUnavailableError
 from raycache.gateway.settings import GatewaySettings
-from raycache.gateway.upstream import Call, UnwatchCall, UpstreamConnection, open_connection
+from raycache.gateway.upstream import READONLY, UNWATCH, Call, Setting, UpstreamConnection, open_connection
 from raycache.ring.topology import ShardInfo
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,10 @@ _LONGEST_PAUSE_S = 1.0
 class Lane:
     """One shared connection to one shard. While it is being opened, calls wait; if that fails, they are lost unsent."""
 
-    def __init__(self, pool: Pool, protocol: int) -> None:
+    def __init__(self, pool: Pool, protocol: int, *, is_replica: bool = False) -> None:
         self._pool = pool
         self._protocol = protocol
+        self._is_replica = is_replica
         self._shard: ShardInfo | None = None
         self._connection: UpstreamConnection | None = None
         self._waiting: deque[Call] = deque()
@@ -76,7 +78,7 @@ class Lane:
         shard = self._shard
         assert shard is not None
         try:
-            connection = await self._pool.open(shard, self._protocol)
+            connection = await self._pool.open(shard, self._protocol, is_replica=self._is_replica)
         except ShardUnavailableError as error:
             self._is_opening = False
             self._failed(str(error))
@@ -120,6 +122,7 @@ class Pool:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[tuple[str, int, bool], Lane] = {}
+        self._replica_lanes: dict[tuple[str, int], Lane] = {}
         self._connections: set[UpstreamConnection] = set()
         self._retired: set[UpstreamConnection] = set()
         self._idle: dict[tuple[str, int, int], list[UpstreamConnection]] = {}
@@ -138,13 +141,22 @@ class Pool:
             lane = self._lanes[shard_id, protocol, is_long] = Lane(self, protocol)
         return lane
 
+    def replica_lane(self, shard_id: str, protocol: int) -> Lane:
+        """Return the lane for reads of slots that the shard is a replica of."""
+        lane = self._replica_lanes.get((shard_id, protocol))
+        if lane is None:
+            lane = self._replica_lanes[shard_id, protocol] = Lane(self, protocol, is_replica=True)
+        return lane
+
     def keep(self, shard_ids: set[str]) -> None:
         """Close the lanes of shards that are no longer there."""
         for key in [key for key in self._lanes if key[0] not in shard_ids]:
             self._lanes.pop(key).close()
+        for place in [place for place in self._replica_lanes if place[0] not in shard_ids]:
+            self._replica_lanes.pop(place).close()
 
-    async def open(self, shard: ShardInfo, protocol: int) -> UpstreamConnection:
-        """Return a new connection, watched over by `check`.
+    async def open(self, shard: ShardInfo, protocol: int, *, is_replica: bool = False) -> UpstreamConnection:
+        """Return a new connection, watched over by `check`; with `is_replica`, one that may read from replicas.
 
         Raises:
             ShardUnavailableError: it cannot be had.
@@ -152,7 +164,10 @@ class Pool:
         host, port, timeout_s = shard.host, shard.port, self._settings.connect_timeout_s
         name = f"shard {shard.id} at {host}:{port}"
         connection = await open_connection(name, host, port, protocol, self._secret, timeout_s)
+        connection.shard_id = shard.id
         self._connections.add(connection)
+        if is_replica:
+            connection.send(Setting(READONLY))  # a shard that refuses will refuse the reads, too
         return connection
 
     async def borrow(self, shard: ShardInfo, protocol: int) -> UpstreamConnection:
@@ -173,7 +188,7 @@ class Pool:
         if connection.is_lost or len(idle) >= self._settings.idle_watch_connections:
             connection.abort()
         else:
-            connection.send(UnwatchCall())
+            connection.send(Setting(UNWATCH))
             idle.append(connection)
 
     def retire(self, connection: UpstreamConnection) -> None:
@@ -181,6 +196,11 @@ class Pool:
         self._retired.add(connection)
         if connection.is_idle:
             connection.abort()
+
+    def silent(self) -> list[UpstreamConnection]:
+        """Return the connections that owe replies and have sent nothing for a while."""
+        now_s, after_s = self.now_s(), self._settings.replica_after_s
+        return [connection for connection in self._connections if connection.silent_for_s(now_s) > after_s]
 
     def check(self) -> None:
         """Forget the lost connections, close the retired, give up the silent. To be called a few times a second."""
@@ -193,11 +213,12 @@ class Pool:
                 self._connections.discard(connection)
                 self._retired.discard(connection)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside the rest; if it fails, say so."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

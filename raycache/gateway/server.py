@@ -31,7 +31,9 @@ from raycache.store import Store, make_policy
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S: Final = 0.25
-"""How often slow clients and silent shards are looked for: a fraction of the shortest limit, and cheap."""
+"""How often slow clients and lost connections are looked for: a fraction of the shortest limit, and cheap."""
+SILENCE_INTERVAL_S: Final = 0.05
+"""How often silent shards are looked for: reads wait for it before they go to a replica."""
 
 
 @dataclass(slots=True)
@@ -56,8 +58,9 @@ class GatewayServer:
     """Serves clients that know nothing of clusters. Life: `await start(sock)`, serve until `await stop()`.
 
     Args:
-        get_topology: the newest topology known here; None or one without owners: commands wait, then -CLUSTERDOWN.
-        refresh: asks for a newer topology; afterwards `get_topology` returns it. None: somebody else keeps it fresh.
+        get_topology: the newest topology that others have told; None or one without owners: commands wait, then
+            -CLUSTERDOWN. What the gateway learns from the shards itself it keeps to itself (see `topology`).
+        refresh: asks the router for a newer topology; afterwards `get_topology` returns it. None: nobody to ask.
         secret: shown to the shards, and what clients' AUTH must show.
         require_auth: whether clients are refused until they have shown it.
         split_transactions: whether a transaction over several shards runs as one per shard, or is refused.
@@ -81,8 +84,10 @@ class GatewayServer:
         self.core = ShardCore(store=store, shard_id="gateway", secret=secret, require_auth=require_auth,
                               limits=self.limits, started_ms=self.clock.unix_ms())
         self.pool = Pool(secret, self.settings, rng)
-        self.executor = Executor(Planner(rng, self.info), self.pool, get_topology, refresh, self.settings, rng,
-                                 may_split=split_transactions)
+        self._get_topology = get_topology
+        self._learned: Topology | None = None
+        self.executor = Executor(Planner(rng, self.info), self.pool, self.topology, refresh, self.settings, rng,
+                                 learn=self.learn, may_split=split_transactions)
         self._server: asyncio.Server | None = None
         self._checks: asyncio.Task[None] | None = None
 
@@ -103,6 +108,21 @@ class GatewayServer:
         for connection in list(self.connections):
             connection.transport.abort()
         await self.pool.close()
+
+    def topology(self) -> Topology | None:
+        """Return the newest topology, whoever told it."""
+        told, learned = self._get_topology(), self._learned
+        if learned is None or (told is not None and told.epoch >= learned.epoch):
+            return told
+        return learned
+
+    def learn(self, topology: Topology) -> None:
+        """Take a topology that a shard has shown."""
+        known = self.topology()
+        if known is None or topology.epoch > known.epoch:
+            log.info("a shard has shown epoch %d", topology.epoch)
+            self._learned = topology
+            self.topology_changed()
 
     def topology_changed(self) -> None:
         """Tell those who wait for a newer topology that it is there; without this they find it themselves, later."""
@@ -148,10 +168,15 @@ class GatewayServer:
         connection.conversation.close()
 
     async def _check_forever(self) -> None:
+        checked_s = self.clock.monotonic_s()
         while True:
-            await asyncio.sleep(CHECK_INTERVAL_S)
+            await asyncio.sleep(SILENCE_INTERVAL_S)
+            now_s = self.clock.monotonic_s()
             try:
-                self.check(self.clock.monotonic_s())
+                self.executor.check()
+                if now_s - checked_s >= CHECK_INTERVAL_S:
+                    checked_s = now_s
+                    self.check(now_s)
             except Exception:  # the checks must outlive a bug in one of them
                 log.exception("the gateway's checks failed")
 

@@ -26,6 +26,11 @@ class GatewaySettings:
     """Within one data centre a connection takes under 1 ms; a second allows for one lost SYN."""
     refresh_timeout_s: float = 2.0
     """How long one question for the topology may take; commands that need no new one do not wait for it."""
+    scout_timeout_s: float = 0.3
+    """How long shards are waited for when they are asked for the topology: some 1 ms is usual."""
+    replica_after_s: float = 0.2
+    """From a shard that owes replies and sends no byte for so long, reads are taken to a replica. Longer than any pause
+    that a shard has of itself; a third of what a failover of a silent shard takes."""
     retry_interval_s: float = 0.05
     """Pause between two rounds of refreshing and retrying, at first; it grows to ten times that, with jitter."""
     long_arguments: int = 512

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from raycache.errors import ProtocolError, ShardUnavailableError
@@ -22,7 +23,8 @@ from raycache.gateway.request import encoded
 from raycache.resp.reply import Frame, ReplySplitter, is_error
 
 _PUSH: Final = 0x3E
-_UNWATCH: Final = encoded([b"UNWATCH"])
+UNWATCH: Final = encoded([b"UNWATCH"])
+READONLY: Final = encoded([b"READONLY"])
 
 
 class Call(Protocol):
@@ -64,13 +66,36 @@ class FutureCall:
             self.replies.set_exception(ShardUnavailableError(reason))
 
 
-class UnwatchCall:
-    """Ends what a connection watches; whoever uses it next stands behind it."""
+class Forgotten:
+    """Stands for a call that was taken elsewhere meanwhile: if its replies come after all, nobody wants them."""
+
+    __slots__ = ("expects",)
+
+    def __init__(self, expects: int) -> None:
+        self.expects = expects
+
+    def encode(self) -> bytes:
+        return b""
+
+    def answered(self, frames: list[Frame]) -> None:
+        pass
+
+    def lost(self, reason: str, was_sent: bool) -> None:
+        pass
+
+
+class Setting:
+    """A command for whoever uses the connection next and stands behind it; nobody waits for its reply."""
+
+    __slots__ = ("_payload",)
 
     expects = 1
 
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+
     def encode(self) -> bytes:
-        return _UNWATCH
+        return self._payload
 
     def answered(self, frames: list[Frame]) -> None:
         pass
@@ -85,6 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
         self._name = name
+        self.shard_id = ""
         self._splitter = ReplySplitter()
         self._unsent: list[Call] = []
         self._waiting: deque[Call] = deque()
@@ -150,9 +176,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._waiting.popleft()
             call.answered(frames)
 
+    def silent_for_s(self, now_s: float) -> float:
+        """Return for how long replies have been owed and no byte has come; 0 if nothing is owed."""
+        return now_s - self._progress_s if self._waiting else 0.0
+
+    def take_away(self, choose: Callable[[Sequence[Call]], list[int]]) -> list[Call]:
+        """Return those calls under way whose places `choose` names; their replies count for nothing any more."""
+        waiting = list(self._waiting)
+        places = choose(waiting)
+        for place in places:
+            self._waiting[place] = Forgotten(waiting[place].expects)
+        return [waiting[place] for place in places]
+
     def check(self, now_s: float, silence_s: float) -> None:
         """Give the shard up if it owes replies and has sent nothing for `silence_s`."""
-        if self._waiting and now_s - self._progress_s > silence_s:
+        if self.silent_for_s(now_s) > silence_s:
             self.abort(f"no answer in {silence_s:g} s")
 
     def abort(self, reason: str = "the connection was closed") -> None:

@@ -30,12 +30,15 @@ Script = Callable[[list[bytes]], "bytes | Awaitable[bytes]"]
 class FakeShard:
     """Answers each command with what `script` says: a reply, `SILENCE`, or `CLOSE`.
 
-    `seen` are the commands that came, greetings left out.
+    `seen` are the commands that came, greetings and questions for the topology left out; the latter are `asked` and
+    get `shown`.
     """
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.greeting = b"+hello\r\n"
+        self.shown = b"$-1\r\n"
+        self.asked = 0
         self.seen: list[list[bytes]] = []
         self.port = 0
         self.connections = 0
@@ -56,6 +59,7 @@ class FakeShard:
         self._writers.add(writer)
         self.connections += 1
         parser = RequestParser(Limits())
+        has_fallen_silent = False
         try:
             while data := await reader.read(65536):
                 parser.feed(data)
@@ -64,7 +68,9 @@ class FakeShard:
                     reply = await self._answer(argv)
                     if reply is CLOSE:
                         return
-                    writer.write(reply)
+                    has_fallen_silent |= reply is SILENCE
+                    if not has_fallen_silent:  # replies come in order, so whatever is asked later waits, too
+                        writer.write(reply)
         except ConnectionError:
             pass
         finally:
@@ -74,6 +80,9 @@ class FakeShard:
     async def _answer(self, argv: list[bytes]) -> bytes:
         if argv[0] == b"HELLO":
             return self.greeting
+        if argv[0] == b"RC.TOPOLOGY":
+            self.asked += 1
+            return self.shown
         self.seen.append(argv)
         reply = self.script(argv)
         return reply if isinstance(reply, bytes) else await reply

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Ray, and what starts from it.
     "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "ring", "router", "shard", "store"},
     "connecting": {"actors", "client"},
-    "testing": {"client", "clock", "config", "errors", "gateway", "ring", "shard"},
+    "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard", "store"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client"},
     "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring"},
     "errors": set(),
@@ -45,7 +45,8 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 
 SHELLS = {
     "shard/server.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
-    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/server.py",
+    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/scout.py",
+    "gateway/server.py",
     "gateway/upstream.py", "gateway/watch.py",
 }
 PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway")
