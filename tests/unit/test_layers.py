@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Ray, and what starts from it.
     "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "ring", "router", "shard", "store"},
     "connecting": {"actors", "client"},
-    "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard", "store"},
+    "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
+                "store"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client"},
     "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring"},
     "errors": set(),
