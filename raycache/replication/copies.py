@@ -1,8 +1,7 @@
 """One shard's copies: what a write means for the others, and what theirs mean here.
 
-What lives here: the store's journal (versions, digests, tombstones, floors, filling outboxes) and its
-What lives here: the store's journal (versions, digests, tombstones, floors, filling outboxes) and its
-loop.
+What lives here: the store's journal (versions, digests, tombstones, floors, filling outboxes) and its counterpart
+`merge`. What does not: sending, transfers, leases (`replicator` and its other parts). Belongs to the shard's loop.
 
 A *floor* is a version per slot: of what was written up to there, this shard may have evicted some. A copy that holds
 nothing for a key can therefore say "absent" only about later writes, and about earlier ones "unknown".

@@ -10,7 +10,7 @@ from typing import Final
 
 Mutation = tuple[bytes, int, int, int, bytes | None]
 """(key, version, kind, expires_ms, value): kind is the entry's; expires_ms is unix time, 0 = never; value None = the
-key was deleted. With `CLEAR` as its kind it stands for whole slots: value is their bitmap, and what is older is gone."""
+key was deleted. With `CLEAR` as its kind it stands for whole slots: value is their bitmap; what is older is gone."""
 
 CLEAR: Final = -1
 OVERHEAD_BYTES: Final = 200

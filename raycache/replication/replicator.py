@@ -5,9 +5,9 @@ What lives here: the messages and their order. The parts stand beside this: `cop
 commands that wait (`raycache.shard.careful`). Belongs to the shard's loop.
 
 How the shell drives it: `set_topology` on every new one; `receive` with what a peer or the router sent; the result
-goes back to the sender; `step` every few milliseconds while `is_busy`, else ten times a second; after each of these, and
-after every turn of commands, send what `take_outgoing` gives; `peer_lost` when a connection to a peer broke. `now_s` is
-monotonic, `now_ms` unix time.
+goes back to the sender; `step` every few milliseconds while `is_busy`, else ten times a second. After each of these,
+and after every turn of commands, it sends what `take_outgoing` gives; it says `peer_lost` when a connection to a peer
+broke. `now_s` is monotonic, `now_ms` unix time.
 """
 
 from __future__ import annotations

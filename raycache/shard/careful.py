@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from raycache.replication.quorum import Question, is_safe, newest
 from raycache.resp import encode
 from raycache.ring.slots import slot_of
-from raycache.shard.commands.command import Command, Steps
 from raycache.shard.wait import Wait
 
 if TYPE_CHECKING:
     from raycache.replication.arrival import Arrival
     from raycache.replication.copies import Boxes
+    from raycache.shard.commands.command import Command, Steps
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
 

@@ -311,7 +311,7 @@ class ShardCore:
         replicator = self.replicator
         if replicator is not None and topology.term < replicator.granted_term and topology.epoch:
             return False  # made by a router that has been replaced
-        if not self.slots.set(topology):
+        if not self.slots.set(topology, is_empty=not len(self.store)):
             return False
         if replicator is not None:
             replicator.set_topology(topology, replicator.now_s)

@@ -66,8 +66,12 @@ class OwnedSlots:
         shards = self.topology.shards if self.topology is not None else ()
         return next((shard.port for shard in shards if shard.id == self.shard_id), 0)
 
-    def set(self, topology: Topology) -> bool:
-        """Take over `topology` if its epoch is newer; return whether it was. Then `settle`."""
+    def set(self, topology: Topology, *, is_empty: bool = False) -> bool:
+        """Take over `topology` if its epoch is newer; return whether it was. Then `settle`.
+
+        Args:
+            is_empty: whether there is no entry at all, so that none can be left of an earlier ownership.
+        """
         if self.topology is not None and topology.epoch <= self.topology.epoch:
             return False
         self.topology = topology
@@ -80,7 +84,7 @@ class OwnedSlots:
             if transfer.giver == self.shard_id:
                 held[slots_of_bitmap(transfer.slots)] = 1
         # Of a slot that was held (or is not empty yet) and is not now, entries may be left.
-        self._stale = self._stale | (self._held & (1 - held))
+        self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | (self._held & (1 - held))
         self._held = held
         self.has_stale, self._cursor = bool(self._stale.any()), 0
         self.count = int(self._served.sum())

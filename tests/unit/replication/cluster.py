@@ -1,0 +1,120 @@
+"""Several pure shard cores in one test, their messages carried by hand. No clock but the test's.
+
+What does not live here: loss, delay and faults (`raycache.testing.simulation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from raycache.config import ClusterConfig
+from raycache.replication.messages import pack, unpack
+from raycache.ring.slots import SLOT_COUNT, bitmap_of
+from raycache.ring.topology import ShardInfo, Topology, Transfer
+from raycache.shard.core import ShardCore
+from raycache.shard.session import Session
+from raycache.shard.wait import Wait
+from raycache.store import Store, make_policy
+
+STEP_S = 0.01
+
+
+class PureCluster:
+    """Shards s0, s1, ... with a slot table that the test chooses."""
+
+    def __init__(self, shards: int, *, capacity_bytes: int = 8_000_000, **settings: Any) -> None:
+        self.config = ClusterConfig(name="c", shards=shards, **settings)
+        self.now_s = 100.0
+        self.epoch = 0
+        self.cut: set[frozenset[str]] = set()
+        self.capacity_bytes = capacity_bytes
+        self.cores: dict[str, ShardCore] = {}
+        self.sessions: dict[str, Session] = {}
+        self.incarnations: dict[str, int] = {}
+        for index in range(shards):
+            self.start(f"s{index}")
+
+    @property
+    def now_ms(self) -> int:
+        return 1_700_000_000_000 + int(self.now_s * 1000)
+
+    def start(self, shard_id: str) -> None:
+        """Start a shard, empty."""
+        self.incarnations[shard_id] = self.incarnations.get(shard_id, 0) + 1
+        store = Store(capacity_bytes=self.capacity_bytes, policy=make_policy("lru", seed=1), segments=4)
+        core = ShardCore(store=store, shard_id=shard_id, secret="s", started_ms=self.now_ms)
+        core.replicate(self.config, self.now_s)
+        self.cores[shard_id] = core
+        self.sessions[shard_id] = core.open_session("test:1")
+        if self.epoch:
+            core.set_topology(self.topology)
+
+    def publish(self, owners: Any, transfers: Iterable[tuple[str, str, Iterable[int]]] = ()) -> None:
+        """Give every shard the next topology: `owners` as rows of shard indexes, for all slots or one row for each."""
+        self.epoch += 1
+        table = np.broadcast_to(np.array(owners, dtype=np.int16), (SLOT_COUNT, np.array(owners).shape[-1]))
+        shards = tuple(ShardInfo(id=name, host="h", port=1 + int(name[1:]), node_id="n", machine=name, zone="", state="up",
+                                 weight=1, incarnation=self.incarnations[name]) for name in self.incarnations)
+        moves = tuple(Transfer(f"t{self.epoch}-{number}", giver, receiver, bitmap_of(list(slots)))
+                      for number, (giver, receiver, slots) in enumerate(transfers))
+        self.topology = Topology("c", self.epoch, shards, table, transfers=moves,
+                                 replication=self.config.replication)
+        for core in self.cores.values():
+            core.set_topology(self.topology)
+
+    def deliver(self) -> int:
+        """Carry every message that waits; return how many."""
+        count = 0
+        for sender, core in list(self.cores.items()):
+            for peer, messages in core.replicator.take_outgoing():
+                count += self._carry(sender, peer, messages)
+        return count
+
+    def _carry(self, sender: str, peer: str, messages: list[Any]) -> int:
+        if frozenset((sender, peer)) in self.cut or peer not in self.cores:
+            self.cores[sender].replicator.peer_lost(peer)
+            return 0
+        there = self.cores[peer]
+        there.now_ms = self.now_ms
+        replies = there.replicator.receive(sender, unpack(pack(messages)), self.now_s)
+        if replies:
+            self.cores[sender].now_ms = self.now_ms
+            answers = self.cores[sender].replicator.receive(peer, unpack(pack(replies)), self.now_s)
+            if answers:
+                self._carry(sender, peer, answers)
+        return len(messages)
+
+    def step(self, seconds: float = STEP_S) -> None:
+        """Let time pass, in small steps, carrying messages."""
+        for _ in range(max(1, round(seconds / STEP_S))):
+            self.now_s += STEP_S
+            for core in self.cores.values():
+                core.step(self.now_ms)
+                core.replicator.step(self.now_s)
+            while self.deliver():
+                pass
+
+    def run(self, shard_id: str, *words: bytes | str | int, seconds: float = 5.0) -> bytes:
+        """Run a command on a shard and return its reply; time passes while it waits."""
+        core = self.cores[shard_id]
+        core.now_ms, core.replicator.now_s = self.now_ms, self.now_s
+        if core.at_turn is not None:
+            core.at_turn(self.now_s)
+        argv = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        out: list[bytes] = []
+        reply = core.execute_many(self.sessions[shard_id], iter([argv]), out)
+        if isinstance(reply, bool):
+            return out[0]
+        until_s = self.now_s + seconds
+        while True:
+            try:
+                wait = next(reply)
+            except StopIteration as stop:
+                return bytes(stop.value)
+            while isinstance(wait, Wait) and not wait.is_done and self.now_s < wait.deadline_s:
+                assert self.now_s < until_s, "it waits for ever"
+                self.step()
+            core.now_ms = self.now_ms

@@ -1,0 +1,210 @@
+"""The three modes, shard to shard: what reaches whom, who wins, what a quorum sees."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from raycache.ring.slots import SLOT_COUNT, slot_of
+from tests.unit.replication.cluster import PureCluster
+
+
+def get(cluster: PureCluster, shard_id: str, key: str) -> bytes | None:
+    entry = cluster.cores[shard_id].store.peek(key.encode(), cluster.now_ms)
+    return entry.value if entry is not None else None
+
+
+def wishes(**options: object) -> bytes:
+    return msgpack.packb(options)
+
+
+def test_a_write_reaches_the_replica_with_kind_and_expiry() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    assert cluster.run("s0", "RC.SET", "k", 3, "v", 5000) == b"+OK\r\n"
+    cluster.step()
+    there = cluster.cores["s1"].store.peek(b"k", cluster.now_ms)
+    here = cluster.cores["s0"].store.peek(b"k", cluster.now_ms)
+    assert there is not None and here is not None
+    assert (there.value, there.kind, there.expires_ms) == (b"v", 3, here.expires_ms)
+    assert there.version == here.version > 0
+    assert cluster.cores["s0"].replicator.copies.digests.of == cluster.cores["s1"].replicator.copies.digests.of
+
+
+@pytest.mark.parametrize("words", [("DEL", "k"), ("GETDEL", "k"), ("UNLINK", "k")])
+def test_a_delete_reaches_the_replica(words: tuple[str, ...]) -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v")
+    cluster.step()
+    cluster.run("s0", *words)
+    cluster.step()
+    assert get(cluster, "s1", "k") is None
+    assert b"k" in cluster.cores["s1"].replicator.copies.tombstones
+
+
+def test_counters_appends_renames_and_expiries_travel_as_effects() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    for line in ("INCR {t}n", "INCR {t}n", "APPEND {t}a xy", "SET {t}from 1", "RENAME {t}from {t}to", "PEXPIRE {t}a 9000"):
+        cluster.run("s0", *line.split())
+    cluster.step()
+    assert [get(cluster, "s1", "{t}" + key) for key in ("n", "a", "from", "to")] == [b"2", b"xy", None, b"1"]
+    assert cluster.cores["s1"].store.peek(b"{t}a", cluster.now_ms).expires_ms is not None
+
+
+def test_a_replica_refuses_writes_and_reads_only_for_who_asked_for_it() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v")
+    cluster.step()
+    assert cluster.run("s1", "SET", "k", "w").startswith(b"-MOVED")
+    assert cluster.run("s1", "GET", "k").startswith(b"-MOVED")
+    cluster.run("s1", "READONLY")
+    assert cluster.run("s1", "GET", "k") == b"$1\r\nv\r\n"
+    assert cluster.run("s1", "SET", "k", "w").startswith(b"-MOVED")
+
+
+def test_wait_counts_replicas_that_have_this_sessions_writes() -> None:
+    cluster = PureCluster(3, copies=3)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v")
+    assert cluster.run("s0", "WAIT", 2, 1000) == b":2\r\n"
+    cluster.cut = {frozenset(("s0", "s2"))}
+    cluster.run("s0", "SET", "k", "w")
+    assert cluster.run("s0", "WAIT", 2, 200) == b":1\r\n"
+
+
+def test_a_write_with_acks_fails_quickly_when_copies_are_dead() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v") == b"*2\r\n+OK\r\n:1\r\n"
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.step(0.3)
+    assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v").startswith(b"-NOREPLICAS")
+
+
+def test_a_primary_that_is_cut_off_stops_serving_before_a_second_has_passed() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.5)
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2"))}
+    cluster.step(0.5)
+    assert cluster.run("s0", "SET", "k", "v") == b"+OK\r\n"
+    cluster.step(0.4)
+    assert cluster.run("s0", "SET", "k", "w").startswith(b"-CLUSTERDOWN")
+    assert cluster.run("s0", "GET", "k").startswith(b"-CLUSTERDOWN")
+    cluster.cut = set()
+    cluster.step(0.5)
+    assert cluster.run("s0", "SET", "k", "w") == b"+OK\r\n"
+
+
+def test_multi_primary_copies_converge_on_the_larger_version() -> None:
+    cluster = PureCluster(3, copies=3, replication="multi-primary")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2")), frozenset(("s1", "s2"))}
+    for number, shard_id in enumerate(("s1", "s0", "s2")):
+        cluster.step()
+        assert cluster.run(shard_id, "SET", "k", f"v{number}") == b"+OK\r\n"
+    assert cluster.run("s1", "SET", "gone", "x") == b"+OK\r\n"
+    cluster.step()
+    cluster.run("s0", "SET", "gone", "y")
+    cluster.run("s0", "DEL", "gone")
+    cluster.cut = set()
+    cluster.step(1.5)
+    assert {get(cluster, shard_id, "k") for shard_id in cluster.cores} == {b"v2"}
+    assert {get(cluster, shard_id, "gone") for shard_id in cluster.cores} == {None}
+    digests = [core.replicator.copies.digests.of for core in cluster.cores.values()]
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_a_quorum_read_sees_a_write_that_its_own_copy_missed() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    assert cluster.run("s0", "SET", "k", "old") == b"+OK\r\n"
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s2")), frozenset(("s1", "s2"))}
+    assert cluster.run("s0", "SET", "k", "new") == b"+OK\r\n"
+    assert get(cluster, "s2", "k") == b"old"
+    cluster.cut = {frozenset(("s0", "s2")), frozenset(("s0", "s1"))}
+    cluster.step(0.3)
+    assert cluster.run("s2", "GET", "k") == b"$3\r\nnew\r\n"
+    assert cluster.run("s0", "GET", "k").startswith(b"-NOREPLICAS")
+
+
+def test_quorum_counters_build_on_the_newest_copy() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    for number, shard_id in enumerate(("s0", "s1", "s2", "s1")):
+        assert cluster.run(shard_id, "INCR", "n") == b":%d\r\n" % (number + 1)
+
+
+def test_an_evicted_copy_is_unknown_and_not_absent() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s2")), frozenset(("s1", "s2"))}
+    cluster.run("s0", "SET", "k", "new")
+    # s0 evicts what it has; s1, which has it too, is cut off: only an older copy is left within reach.
+    core = cluster.cores["s0"]
+    core.store.evict(core.store.peek(b"k", cluster.now_ms))
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s1", "s2"))}
+    cluster.step(0.6)
+    assert cluster.run("s2", "GET", "k") != b"$3\r\nold\r\n"
+
+
+def test_a_read_with_a_token_waits_for_the_copy_to_catch_up() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.run("s0", "SET", "k", "v")
+    index, version = (int(part) for part in cluster.run("s0", "RC.TOKEN")[4:].replace(b":", b"").split())
+    options = wishes(**{"from": "replica", "token": {index: version}, "timeout_ms": 300})
+    assert cluster.run("s1", "RC.READ", options, "k").startswith(b"-TRYAGAIN")
+    cluster.cut = set()
+    reply = cluster.run("s1", "RC.READ", wishes(**{"from": "replica", "token": {index: version}}), "k")
+    assert b"$2\r\n\x00v\r\n" in reply and b"s1" in reply
+
+
+def test_a_full_outbox_is_given_up_and_the_copy_repaired_by_digests() -> None:
+    cluster = PureCluster(2, copies=2, backlog_bytes=20_000)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    for number in range(500):
+        cluster.run("s0", "SET", f"k{number}", "x" * 50)
+        cluster.now_s += 0.0001
+    box = cluster.cores["s0"].replicator.outboxes["s1"]
+    assert box.dropped > 0 and box.bytes <= 20_000
+    cluster.cut = set()
+    cluster.step(3)
+    assert len(cluster.cores["s1"].store) == 500
+    assert cluster.cores["s0"].replicator.copies.digests.of == cluster.cores["s1"].replicator.copies.digests.of
+
+
+def test_flushall_clears_the_copies_too_and_nothing_older_comes_back() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    for number in range(50):
+        cluster.run("s0", "SET", f"k{number}", "v")
+    cluster.step()
+    assert cluster.run("s0", "FLUSHALL") == b"+OK\r\n"
+    cluster.run("s0", "SET", "k1", "after")
+    cluster.step(0.3)
+    assert [len(core.store) for core in cluster.cores.values()] == [1, 1]
+    assert get(cluster, "s1", "k1") == b"after"
+    assert any(cluster.cores["s1"].replicator.copies.digests.of)
+    assert slot_of(b"k1") < SLOT_COUNT

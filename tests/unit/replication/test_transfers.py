@@ -1,0 +1,147 @@
+"""Slots that move: with one copy and with several, while they are read, written and deleted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from raycache.ring.slots import SLOT_COUNT, slot_of
+from tests.unit.replication.cluster import PureCluster
+
+ALL = range(SLOT_COUNT)
+
+
+def fill(cluster: PureCluster, shard_id: str, count: int) -> list[str]:
+    keys = [f"key:{number}" for number in range(count)]
+    for number, key in enumerate(keys):
+        cluster.run(shard_id, "SET", key, f"value {number}", "PX", 600_000 if number % 2 else 900_000)
+    return keys
+
+
+def moving(count: int = 300) -> tuple[PureCluster, list[str]]:
+    """Two shards with one copy; every slot has just been given from s0 to s1."""
+    cluster = PureCluster(2)
+    cluster.publish([0])
+    keys = fill(cluster, "s0", count)
+    cluster.publish([1], [("s0", "s1", ALL)])
+    return cluster, keys
+
+
+def test_every_entry_arrives_with_its_expiry_and_the_giver_is_emptied() -> None:
+    cluster, keys = moving()
+    expiries = {key: cluster.cores["s0"].store.peek(key.encode(), cluster.now_ms).expires_ms for key in keys}
+    cluster.step(2)
+    arrival = next(iter(cluster.cores["s1"].replicator.arrivals.values()))
+    assert (arrival.state, arrival.entries, arrival.mismatches, arrival.misses) == ("done", len(keys), 0, 0)
+    for key in keys:
+        assert cluster.cores["s1"].store.peek(key.encode(), cluster.now_ms).expires_ms == expiries[key]
+    cluster.publish([1])
+    cluster.step(1)
+    assert len(cluster.cores["s0"].store) == 0
+    assert len(cluster.cores["s1"].store) == len(keys)
+
+
+def test_a_key_that_has_not_arrived_is_pulled_when_it_is_read() -> None:
+    cluster, keys = moving()
+    assert cluster.run("s1", "GET", keys[-1]) == b"$9\r\nvalue 299\r\n"
+    assert cluster.run("s1", "MGET", keys[5], "nobody") .endswith(b"$-1\r\n")
+    assert cluster.cores["s1"].replicator.transfer_misses == 0
+
+
+def test_the_giver_sends_clients_on_and_serves_no_more() -> None:
+    cluster, keys = moving()
+    assert cluster.run("s0", "GET", keys[0]).startswith(b"-MOVED")
+
+
+@pytest.mark.parametrize("words", [("SET", "new"), ("DEL",), ("GETDEL",), ("APPEND", "!"), ("GETSET", "new")])
+def test_what_happens_at_the_receiver_wins_over_what_arrives(words: tuple[str, ...]) -> None:
+    cluster, keys = moving()
+    key = keys[-1]
+    cluster.run("s1", words[0], key, *words[1:])
+    expected = cluster.run("s1", "GET", key)
+    cluster.step(2)
+    assert cluster.run("s1", "GET", key) == expected
+    assert {"SET": b"new", "DEL": b"$-1", "GETDEL": b"$-1", "APPEND": b"value 299!", "GETSET": b"new"}[words[0]] in expected
+
+
+def test_a_giver_that_dies_half_way_costs_what_had_not_arrived_and_no_error() -> None:
+    cluster, keys = moving(2000)
+    cluster.step(0.03)
+    arrived = len(cluster.cores["s1"].store)
+    assert 0 < arrived < len(keys)
+    del cluster.cores["s0"]
+    cluster.cut = {frozenset(("s0", "s1"))}
+    replies = [cluster.run("s1", "GET", key) for key in keys[-20:]]
+    assert all(reply.startswith(b"$") for reply in replies)
+    assert cluster.cores["s1"].replicator.transfer_misses > 0
+    cluster.publish([1])
+    assert cluster.run("s1", "GET", keys[-1]).startswith(b"$")
+
+
+def test_before_the_giver_has_heard_commands_wait_and_then_go_on_alone() -> None:
+    cluster = PureCluster(2)
+    cluster.publish([0])
+    keys = fill(cluster, "s0", 10)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.publish([1], [("s0", "s1", ALL)])
+    started_s = cluster.now_s
+    assert cluster.run("s1", "GET", keys[0]) == b"$-1\r\n"
+    assert 0.9 < cluster.now_s - started_s < 2.0
+
+
+def test_a_returned_shard_is_refilled_and_equal_in_the_end() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    keys = fill(cluster, "s0", 300)
+    cluster.run("s0", "DEL", keys[0])
+    cluster.start("s1")
+    cluster.publish([0, 1], [("s0", "s1", ALL)])
+    cluster.step(0.02)
+    cluster.run("s0", "SET", keys[1], "newer")
+    cluster.step(2)
+    one, two = (core.replicator.copies.digests.of for core in cluster.cores.values())
+    assert one == two
+    assert next(iter(cluster.cores["s1"].replicator.arrivals.values())).is_done
+
+
+def test_a_primary_is_handed_over_with_its_last_writes() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    fill(cluster, "s0", 100)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.run("s0", "SET", "key:1", "last")
+    cluster.cut = set()
+    cluster.publish([1, 0], [("s0", "s1", ALL)])
+    assert cluster.run("s1", "GET", "key:1") == b"$4\r\nlast\r\n"
+    cluster.step(1)
+    assert next(iter(cluster.cores["s1"].replicator.arrivals.values())).is_done
+
+
+def test_half_of_the_slots_move_and_the_other_half_is_not_disturbed() -> None:
+    cluster = PureCluster(2)
+    cluster.publish([0])
+    keys = fill(cluster, "s0", 200)
+    table = np.zeros((SLOT_COUNT, 1), dtype=np.int16)
+    table[: SLOT_COUNT // 2] = 1
+    cluster.publish(table, [("s0", "s1", range(SLOT_COUNT // 2))])
+    cluster.step(2)
+    moved = [key for key in keys if slot_of(key.encode()) < SLOT_COUNT // 2]
+    assert len(cluster.cores["s1"].store) == len(moved)
+    stays = next(key for key in keys if key not in moved)
+    assert cluster.run("s0", "GET", stays).startswith(b"$")
+    cluster.publish(table)
+    cluster.step(1)
+    assert len(cluster.cores["s0"].store) == len(keys) - len(moved)
+
+
+def test_slots_that_come_back_before_they_were_emptied_are_not_served_stale() -> None:
+    cluster, keys = moving(50)
+    cluster.step(2)
+    cluster.publish([1])
+    cluster.run("s1", "SET", keys[0], "changed")
+    cluster.publish([0], [("s1", "s0", ALL)])
+    cluster.step(3)
+    assert cluster.run("s0", "GET", keys[0]) == b"$7\r\nchanged\r\n"
+    assert len(cluster.cores["s0"].store) == len(keys)
