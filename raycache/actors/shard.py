@@ -120,9 +120,7 @@ class ShardActor:
 
     async def set_topology(self, data: bytes) -> int:
         """Take in a topology if it is newer; return the epoch held afterwards."""
-        self._server.core.set_topology(Topology.from_bytes(data))
-        topology = self._server.core.topology
-        return topology.epoch if topology is not None else 0
+        return self._server.set_topology(Topology.from_bytes(data))
 
     async def stats(self) -> dict[str, Any]:
         """Return the shard's counters, as RC.STATS gives them."""

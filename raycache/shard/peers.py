@@ -11,6 +11,7 @@ in a turn goes to each peer in one frame.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ class Peers:
         self._missed: set[str] = set()
         """Peers for whom something was taken that could not be sent."""
         self._is_idle = True
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._listeners = Listeners(self._opened, self._heard, self._lost)
 
@@ -100,6 +102,8 @@ class Peers:
 
     def flush(self) -> None:
         """Send what waits for others."""
+        if self._core.slots.topology is not self._topology:  # this turn has brought a new one
+            self.follow(self._core.topology)
         for peer, messages in self._replicator.take_outgoing():
             link = self._links.get(peer)
             if link is None or not link.send(messages):
@@ -129,6 +133,7 @@ class Peers:
             self._close(peer)
         for peer, shard in wanted.items():
             self._connect(peer, shard)
+        self._wake.set()
 
     def _connect(self, peer: str, shard: ShardInfo) -> None:
         place = (shard.host, shard.port, shard.incarnation)
@@ -179,4 +184,7 @@ class Peers:
         while True:
             self.step()
             pace_s = IDLE_STEP_S if self._is_idle else BUSY_STEP_S if self._replicator.is_busy else STEP_S
-            await asyncio.sleep(pace_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pace_s):
+                    await self._wake.wait()
+            self._wake.clear()

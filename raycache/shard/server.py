@@ -34,9 +34,11 @@ from typing import Any, Final, cast
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
 from raycache.resp.parse import BROKEN, RequestParser
+from raycache.ring.topology import Topology
 from raycache.shard.commands.command import Steps
 from raycache.shard.core import ShardCore
 from raycache.shard.long import LongCommand
+from raycache.shard.peers import Peers
 from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
@@ -265,8 +267,9 @@ class ShardServer:
         self._is_turn_due = False
         self.on_failure = on_failure
         self.flush: Callable[[], None] | None = None
-        """Sends what is waiting for other shards; set by `peers.Peers`, where there are any."""
-        self._at_turn: Callable[[float], None] | None = getattr(core, "at_turn", None)
+        """Sends what is waiting for other shards; set by `peers`, where there are any."""
+        self.peers: Peers | None = None
+        self._at_turn = core.at_turn
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._probe: asyncio.TimerHandle | None = None
@@ -276,6 +279,9 @@ class ShardServer:
         """Serve on `sock`, a bound stream socket; it belongs to the server from here on."""
         self.core.now_ms = self.clock.unix_ms()
         self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+        if self.core.replicator is not None:
+            self.peers = Peers(self, self.core.replicator, secret=self.core.secret)
+            self.peers.start()
         self.spawn(self._step_forever(), "store-step")
         self.spawn(self._check_forever(), "client-check")
         self._watch_pauses()
@@ -284,6 +290,8 @@ class ShardServer:
         """Stop listening, close every connection, end the background work."""
         if self._probe is not None:
             self._probe.cancel()
+        if self.peers is not None:
+            self.peers.stop()
         for task in self._tasks:
             task.cancel()
         if self._server is not None:
@@ -293,6 +301,15 @@ class ShardServer:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def set_topology(self, topology: Topology) -> int:
+        """Take in a topology if it is newer; return the epoch held afterwards."""
+        self.begin_turn()
+        self.core.set_topology(topology)
+        if self.peers is not None:
+            self.peers.step()
+        held = self.core.topology
+        return held.epoch if held is not None else 0
 
     def queue(self, connection: Connection) -> None:
         """Let `connection` have its turn when every socket that is ready now has been read."""

@@ -132,7 +132,9 @@ async def a_scene(secret: str = SECRET) -> AsyncIterator[Scene]:
     server = build_server(ClusterConfig(name="x"), "s0", secret=secret, require_auth=False)
     await server.start(listening_socket("127.0.0.1", 0))
     replicator = NotingReplicator()
-    peers = Peers(server, replicator, secret=secret)
+    assert server.peers is not None
+    server.peers.stop()
+    peers = server.peers = Peers(server, replicator, secret=secret)
     peers.start()
     peer = await FakePeer().start()
     try:
