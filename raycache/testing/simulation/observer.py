@@ -1,0 +1,111 @@
+"""Who sees everything: what shards hold, what goes with one that dies, and whether bounds hold.
+
+What lives here: reading cores from outside, without their knowledge. What does not: judging (`checks`). It must change
+nothing, so it never calls what counts, ranks or expires.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from raycache.replication.version import version_shard
+from raycache.testing.simulation.checks import Copy
+from raycache.testing.simulation.history import Death, Loss, Operation
+
+if TYPE_CHECKING:
+    from raycache.testing.simulation.shard import ShardNode
+    from raycache.testing.simulation.world import World
+
+
+class Observer:
+    """Looks at one world's shards."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._died_before: dict[bytes, int] = {}
+        """Key -> the newest version of which a copy has died."""
+        self._epochs: dict[str, tuple[int, int]] = {}
+        self._running_number = 0
+
+    # What shards hold
+
+    def copy_of(self, node: ShardNode) -> Copy:
+        """Return what a shard has."""
+        copy: Copy = {}
+        if self._world.copies > 1:
+            copies = node.replicator.copies
+            copy.update((key, (version, None)) for key, version in copies.tombstones.items())
+        now_ms = node.clock.unix_ms()
+        for segment in node.core.store.hot[0]:
+            for key, entry in segment.items():
+                if entry.timer is None or entry.timer.expires_ms > now_ms:
+                    copy[key] = (entry.version, entry.value)
+        return copy
+
+    def version_of(self, node: ShardNode, operation: Operation, since: int) -> int:
+        """Return under which version a shard has done a client's write, 0 if it has not.
+
+        Args:
+            since: what the shard's clock showed before the command came.
+        """
+        store = node.core.store
+        entry = store.hot[0][hash(operation.key) & store.hot[1]].get(operation.key)
+        if self._world.copies == 1:
+            if (entry is None) if operation.value is None else (entry is not None and entry.value == operation.value):
+                self._running_number += 1
+                return self._running_number
+            return 0
+        if operation.value is None:
+            version = node.replicator.copies.tombstones.get(operation.key, 0)
+        else:
+            version = entry.version if entry is not None and entry.value == operation.value else 0
+        return version if version > since and version_shard(version) == int(node.name[1:]) else 0
+
+    # Deaths
+
+    def dies(self, node: ShardNode) -> None:
+        """Note what goes with a shard that is about to lose its memory."""
+        world = self._world
+        history, now_s = world.history, world.scheduler.now_s
+        if world.copies == 1:
+            return
+        others = [self.copy_of(other) for other in world.shards.values() if other.is_up and other is not node]
+        mine = self.copy_of(node)
+        losses = []
+        for key, (version, _) in mine.items():
+            left = max((other[key][0] for other in others if key in other), default=0)
+            if left < version:
+                losses.append(Loss(now_s, node.name, key, left, version, self._died_before.get(key, 0) < version))
+        alone = {loss.key: max(loss.left, self._died_before.get(loss.key, 0)) for loss in losses}
+        lost = tuple(
+            write for write in history.operations
+            if write.is_acknowledged and not write.expires and write.key in alone
+            and alone[write.key] < write.version <= mine[write.key][0])
+        window = node.replicator.loss_window()["mutations"]
+        history.losses.extend(losses)
+        history.deaths.append(Death(now_s, node.name, window, lost))
+        for key, (version, _) in mine.items():
+            self._died_before[key] = max(version, self._died_before.get(key, 0))
+        world.note(node.name, f"dies; window {window}, lost {len(lost)}")
+
+    # Bounds
+
+    def look_at(self, node: ShardNode) -> None:
+        """Look whether a shard keeps its bounds; called at each of its steps."""
+        topology = node.core.topology
+        epoch = topology.epoch if topology is not None else 0
+        if topology is not None and epoch and self._epochs.get(node.name) != (node.life, epoch):
+            self._epochs[node.name] = (node.life, epoch)
+            self._world.history.epochs.append((node.name, node.life, epoch, topology.term))
+        if self._world.copies > 1:
+            self._check_bounds(node)
+
+    def _check_bounds(self, node: ShardNode) -> None:
+        config, broken = self._world.config, self._world.history.bounds
+        for box in node.replicator.outboxes.values():
+            if box.bytes > config.backlog_bytes or len(box) > config.backlog_bytes // 100:
+                broken.append(f"{node.name} keeps {box.bytes} bytes for {box.peer}")
+
+    def at_end(self, node: ShardNode) -> dict[str, Any]:
+        """Return a shard's statistics, which must be of plain types."""
+        return node.core.stats()
