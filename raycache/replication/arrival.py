@@ -9,7 +9,8 @@ these slots wait, for `START_WAIT_S` at most. *streaming*: entries come chunk by
 pull what they miss. *checking*: digests are compared; slots that differ are asked for again, twice at most. *done*. The
 receiver asks for each chunk, so its pace is the throttle, and its cursor lets it go on after any interruption.
 
-A repair is the same without the first state: these slots differ from what another owner has.
+A repair is the same without the first state: these slots differ from what another owner has. Where that owner is the
+primary, a repair also removes what the primary does not have (*pruning*).
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ MOST_SETTLED: Final = 100_000
 class Arrival:
     """One giver's slots on their way here."""
 
-    def __init__(self, arrival_id: str, giver: str, slots: list[int], now_s: float, *, is_repair: bool = False) -> None:
+    def __init__(self, arrival_id: str, giver: str, slots: list[int], now_s: float, *, is_repair: bool = False,
+                 is_authority: bool = False) -> None:
         self.id = arrival_id
         self.giver = giver
         self.slots = slots
         self.is_repair = is_repair
+        self.seen: set[bytes] = set()
+        """Keys that the giver has in `rest`, where what it does not have is to go."""
+        self.prune_cursor = 0
+        self.prune_version = 0
+        self._is_authority = is_authority
         self.member = bytearray(SLOT_COUNT)
         for slot in slots:
             self.member[slot] = 1
@@ -57,7 +64,8 @@ class Arrival:
         self._asked_s = float("-inf")
         self._is_asked = False
         self._attempt = 1
-        self._rest = slots
+        self.rest = slots
+        """The slots still asked for."""
         self._checks = [0, 0]
 
     @property
@@ -74,14 +82,14 @@ class Arrival:
         if self.state == "starting" and not self.is_alone and now_s - self.began_s >= START_WAIT_S:
             self.is_alone = True
             self._release()
-        if self.is_done or now_s - self._asked_s < (RETRY_S if self._is_asked else PACE_S):
+        if self.is_done or self.state == "pruning" or now_s - self._asked_s < (RETRY_S if self._is_asked else PACE_S):
             return None
         self._asked_s, self._is_asked = now_s, True
         if self.state == "starting":
             return start()
         if self.state == "checking":
-            return ["digests", bitmap_of(self._rest), self.id]
-        return ["more", self.id, self._cursor, bitmap_of(self._rest)]
+            return ["digests", bitmap_of(self.rest), self.id]
+        return ["more", self.id, self._cursor, bitmap_of(self.rest)]
 
     def started(self, clock: int) -> None:
         """Take in that the giver has stopped serving, its clock at `clock`."""
@@ -119,9 +127,22 @@ class Arrival:
         self._is_asked = False
         if differing and self._attempt < ATTEMPTS:
             self._attempt += 1
-            self._rest, self._cursor, self.state = differing, 0, "streaming"
+            self.rest, self._cursor, self.state = differing, 0, "streaming"
+            self.seen.clear()
+        elif differing and self.notes_keys:
+            self.rest, self.state = differing, "pruning"
         else:
             self.finish(now_s)
+
+    @property
+    def is_first_pass(self) -> bool:
+        """Whether slots have been asked for once only."""
+        return self._attempt == 1
+
+    @property
+    def notes_keys(self) -> bool:
+        """Whether the keys of chunks are to be noted in `seen`: not in the first pass, which may be of a million."""
+        return self._is_authority and self._attempt > 1
 
     def finish(self, now_s: float) -> None:
         """End it."""

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from zlib import crc32
 
 from raycache.replication.digests import SlotDigests
-from raycache.replication.mutation import CLEAR, Mutation
+from raycache.replication.mutation import CLEAR, EVICTED, Mutation
 from raycache.replication.outbox import Outbox
 from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version
@@ -59,6 +59,10 @@ class Copies:
         self._first_floor = first_version(host.now_ms) if is_versioned else 0
         self.floors = array("q", [self._first_floor]) * SLOT_COUNT
         """By slot. At first of all that was ever written before this process began."""
+        self.evicted = bytearray(SLOT_COUNT)
+        """1 = something of the slot was evicted here, so that its digest may differ from others' for good."""
+        self.follows_primary = False
+        """Whether replicas drop what their primary evicts; else each copy evicts for itself."""
         self.cleared: dict[int, int] = {}
         """Slot -> version up to which everything was cleared."""
         self.boxes: list[Boxes] = [()] * SLOT_COUNT
@@ -109,10 +113,18 @@ class Copies:
                 if self.holds[slot]:
                     self._deleted(key, slot)
                 return
-            if cause is _EVICTED and version > self.floors[slot]:
-                self.floors[slot] = version
+            if cause is _EVICTED:
+                self._evicted(key, version, slot)
         if self.arriving[slot] and not self._is_silent:
             self.tombstones.add(key, version, self.now_s)
+
+    def _evicted(self, key: bytes, version: int, slot: int) -> None:
+        self.floors[slot] = max(version, self.floors[slot])
+        if self.follows_primary and self.boxes[slot]:
+            for box in self.boxes[slot]:
+                box.add((key, version, EVICTED, 0, None))
+        else:
+            self.evicted[slot] = 1
 
     def _deleted(self, key: bytes, slot: int) -> None:
         version = self.clock.next(self._host.now_ms)
@@ -131,8 +143,8 @@ class Copies:
     def merge(self, mutation: Mutation) -> bool:
         """Take over what another shard wrote if it is newer than what is here; return whether it was."""
         key, version, kind, expires_ms, value = mutation
-        if kind == CLEAR:
-            return self._merge_clear(version, value or b"")
+        if kind < 0:
+            return self._merge_clear(version, value or b"") if kind == CLEAR else self._merge_evicted(key, version)
         slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
         host = self._host
         self.clock.observe(version)
@@ -160,6 +172,15 @@ class Copies:
             self._merging = 0
         host.key_changed(key)
         self.merged += 1
+        return True
+
+    def _merge_evicted(self, key: bytes, version: int) -> bool:
+        entry = self._host.store.peek(key, self._host.now_ms)
+        if entry is None or entry.version > version:
+            return False
+        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+        self.floors[slot] = max(version, self.floors[slot])
+        self.drop(key)
         return True
 
     def mutation_of(self, key: bytes) -> Mutation | None:

@@ -189,7 +189,7 @@ def _verify(core: ShardCore, replicator: Replicator) -> Generator[Wait | None, N
     asked = replicator.compare()
     yield from until(core, lambda: not asked.open, core.replicator_now_s + 2.0)
     return encode.bulk(msgpack.packb({"compared": asked.compared, "unanswered": sorted(asked.open),
-                                      "differences": asked.differences}))
+                                      "differences": asked.differences, "evicted": asked.evicted}))
 
 
 _rc = partial(Command, group="connection")

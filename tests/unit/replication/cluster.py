@@ -56,8 +56,9 @@ class PureCluster:
         """Give every shard the next topology: `owners` as rows of shard indexes, for all slots or one row for each."""
         self.epoch += 1
         table = np.broadcast_to(np.array(owners, dtype=np.int16), (SLOT_COUNT, np.array(owners).shape[-1]))
-        shards = tuple(ShardInfo(id=name, host="h", port=1 + int(name[1:]), node_id="n", machine=name, zone="", state="up",
-                                 weight=1, incarnation=self.incarnations[name]) for name in self.incarnations)
+        shards = tuple(ShardInfo(id=name, host="h", port=1 + int(name[1:]), node_id="n", machine=name, zone="",
+                                 state="up", weight=1, incarnation=number)
+                       for name, number in self.incarnations.items())
         moves = tuple(Transfer(f"t{self.epoch}-{number}", giver, receiver, bitmap_of(list(slots)))
                       for number, (giver, receiver, slots) in enumerate(transfers))
         self.topology = Topology("c", self.epoch, shards, table, transfers=moves,

@@ -26,7 +26,8 @@ def test_a_write_reaches_the_replica_with_kind_and_expiry() -> None:
     cluster.step()
     there = cluster.cores["s1"].store.peek(b"k", cluster.now_ms)
     here = cluster.cores["s0"].store.peek(b"k", cluster.now_ms)
-    assert there is not None and here is not None
+    assert there is not None
+    assert here is not None
     assert (there.value, there.kind, there.expires_ms) == (b"v", 3, here.expires_ms)
     assert there.version == here.version > 0
     assert cluster.cores["s0"].replicator.copies.digests.of == cluster.cores["s1"].replicator.copies.digests.of
@@ -49,7 +50,8 @@ def test_counters_appends_renames_and_expiries_travel_as_effects() -> None:
     cluster = PureCluster(2, copies=2)
     cluster.publish([0, 1])
     cluster.step(0.3)
-    for line in ("INCR {t}n", "INCR {t}n", "APPEND {t}a xy", "SET {t}from 1", "RENAME {t}from {t}to", "PEXPIRE {t}a 9000"):
+    for line in ("INCR {t}n", "INCR {t}n", "APPEND {t}a xy", "SET {t}from 1", "RENAME {t}from {t}to",
+                 "PEXPIRE {t}a 9000"):
         cluster.run("s0", *line.split())
     cluster.step()
     assert [get(cluster, "s1", "{t}" + key) for key in ("n", "a", "from", "to")] == [b"2", b"xy", None, b"1"]
@@ -175,7 +177,8 @@ def test_a_read_with_a_token_waits_for_the_copy_to_catch_up() -> None:
     assert cluster.run("s1", "RC.READ", options, "k").startswith(b"-TRYAGAIN")
     cluster.cut = set()
     reply = cluster.run("s1", "RC.READ", wishes(**{"from": "replica", "token": {index: version}}), "k")
-    assert b"$2\r\n\x00v\r\n" in reply and b"s1" in reply
+    assert b"$2\r\n\x00v\r\n" in reply
+    assert b"s1" in reply
 
 
 def test_a_full_outbox_is_given_up_and_the_copy_repaired_by_digests() -> None:
@@ -187,7 +190,8 @@ def test_a_full_outbox_is_given_up_and_the_copy_repaired_by_digests() -> None:
         cluster.run("s0", "SET", f"k{number}", "x" * 50)
         cluster.now_s += 0.0001
     box = cluster.cores["s0"].replicator.outboxes["s1"]
-    assert box.dropped > 0 and box.bytes <= 20_000
+    assert box.dropped > 0
+    assert box.bytes <= 20_000
     cluster.cut = set()
     cluster.step(3)
     assert len(cluster.cores["s1"].store) == 500
@@ -208,3 +212,43 @@ def test_flushall_clears_the_copies_too_and_nothing_older_comes_back() -> None:
     assert get(cluster, "s1", "k1") == b"after"
     assert any(cluster.cores["s1"].replicator.copies.digests.of)
     assert slot_of(b"k1") < SLOT_COUNT
+
+
+def test_a_replica_drops_what_its_primary_evicts_and_what_it_never_heard_was_deleted() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    for key in ("evicted", "deleted", "kept"):
+        cluster.run("s0", "SET", key, "v")
+    cluster.step()
+    store = cluster.cores["s0"].store
+    entry = store.peek(b"evicted", cluster.now_ms)
+    assert entry is not None
+    store.evict(entry)
+    cluster.step()
+    assert get(cluster, "s1", "evicted") is None
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.run("s0", "DEL", "deleted")
+    copies = cluster.cores["s0"].replicator.copies
+    cluster.cores["s0"].replicator.outboxes["s1"].drop()
+    copies.tombstones.clear()
+    cluster.cut = set()
+    cluster.cores["s1"].replicator.repair_now()
+    cluster.step(2)
+    assert [get(cluster, "s1", key) for key in ("deleted", "kept")] == [None, b"v"]
+
+
+def test_verify_names_slots_that_differ_and_repair_mends_them() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v")
+    cluster.step()
+    cluster.cores["s1"].replicator.copies.drop(b"k")
+    shown = msgpack.unpackb(cluster.run("s1", "RC.VERIFY").partition(b"\r\n")[2][:-2])
+    assert shown["differences"] == [[slot_of(b"k"), "s0"]]
+    assert cluster.run("s1", "RC.VERIFY", "REPAIR") == b"+OK\r\n"
+    cluster.step(1)
+    assert get(cluster, "s1", "k") == b"v"
+    shown = msgpack.unpackb(cluster.run("s1", "RC.VERIFY").partition(b"\r\n")[2][:-2])
+    assert shown["differences"] == []
