@@ -77,6 +77,8 @@ class Executor:
         self._learn = learn
         self._scout = Scout(pool, settings, rng)
         self._detours = Detours()
+        self._silent: set[str] = set()
+        """Shards that owe replies for some time: reads need not wait for them."""
         self._questions: dict[str, asyncio.Task[None]] = {}
         self._settings = settings
         self._rng = rng
@@ -141,6 +143,8 @@ class Executor:
             return
         planned = self.planner.plan(call.argv, call.command, topology, errand.protocol)
         if type(planned) is ShardInfo:
+            if self._silent and planned.id in self._silent and self.detour(call):
+                return
             self.pool.lane(planned.id, errand.protocol, errand.is_long).send(call, planned)
         elif type(planned) is Scatter:
             gather = Gather(len(planned.parts), planned.merge, call.done)
@@ -218,6 +222,7 @@ class Executor:
     def check(self) -> None:
         """Take reads away from shards that have fallen silent, and give up those that are known to be down."""
         silent = self.pool.silent()
+        self._silent = {connection.shard_id for connection in silent}
         if not silent:
             return
         self._ask("shards", self._ask_shards())

@@ -1,20 +1,18 @@
 """A whole cluster in this process: real shard servers and a gateway on real sockets, without Ray.
 
-What lives here: what the actors do around the servers, done by hand on one background thread. Public,
-because programs that use raycache want tests that start in milliseconds. What does not: restarts and
-placement, which need Ray.
+What lives here: what the actors do around the servers, done by hand; each shard has a thread of its own, so that one
+can stand still while the others go on. Public, because programs that use raycache want tests that start in
+milliseconds. What does not: placement, which needs Ray.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import uvloop
+from typing import Any, Final, Self, TypeVar
 
 from raycache.client.info import ConnectionInfo
 from raycache.config import MIB, ClusterConfig
@@ -23,11 +21,11 @@ from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.topology import GatewayInfo, ShardInfo, Topology
 from raycache.shard.build import build_server
 from raycache.shard.server import ShardServer, listening_socket
+from raycache.testing.seat import Seat
 
 T = TypeVar("T")
 
-HOST = "127.0.0.1"
-START_TIMEOUT_S = 10.0
+HOST: Final = "127.0.0.1"
 
 
 class LocalCluster:
@@ -37,7 +35,7 @@ class LocalCluster:
         shards: how many.
         gateway: whether to run a gateway, too.
         secret: what AUTH must show; with None the doors demand nothing.
-        settings: anything `ClusterConfig` takes, such as `policy` or `memory_per_shard_bytes`.
+        settings: anything `ClusterConfig` takes, such as `policy`, `copies` or `memory_per_shard_bytes`.
 
     Use it as a context manager. All methods may be called from any thread.
     """
@@ -49,15 +47,17 @@ class LocalCluster:
         self.servers: list[ShardServer | None] = []
         self.gateway: GatewayServer | None = None
         self.topology = Topology.empty(self.config.name)
+        # Shards show each other a secret even where nobody else has to.
+        self._secret = secret or secrets.token_hex(16)
         self._infos: list[ShardInfo] = []
         self._with_gateway = gateway
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="local-cluster", daemon=True)
+        self._seats: list[Seat] = []
+        self._front: Seat | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._front = Seat("local-cluster")
         try:
-            self.run(self._start())
+            self._start()
         except BaseException:
             self.close()
             raise
@@ -84,90 +84,104 @@ class LocalCluster:
         return ConnectionInfo(cluster=self.config.name, seeds=tuple(self.addresses), secret=self.secret,
                               topology=self.topology.to_bytes())
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the cluster's loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_TIMEOUT_S)
+    def run(self, work: Coroutine[Any, Any, T], shard: int | None = None) -> T:
+        """Run a coroutine on a shard's loop, or on the gateway's, and return its result."""
+        return self._seat(shard).run(work)
 
-    def call(self, function: Callable[[], T]) -> T:
-        """Call a function on the cluster's loop, where touching a core is safe."""
-
-        async def called() -> T:
-            return function()
-
-        return self.run(called())
+    def call(self, function: Callable[[], T], shard: int | None = None) -> T:
+        """Call a function on a shard's loop, or on the gateway's: touching what lives there is safe only there."""
+        return self._seat(shard).call(function)
 
     def kill(self, index: int) -> None:
         """Stop a shard at once: its connections break, its entries are gone, nobody is told."""
         server, self.servers[index] = self.servers[index], None
         if server is not None:
-            self.run(server.stop())
+            self._seats[index].resume()
+            self._seats[index].run(server.stop())
 
     def restart(self, index: int) -> None:
         """Start a killed shard again, empty, at its old address, and publish the new topology."""
-        self.run(self._restart(index))
+        old = self._infos[index]
+        self._serve(index, old.port)
+        self._infos[index] = replace(old, state="up", incarnation=old.incarnation + 1)
+        self.publish(self.topology.owners)
+
+    def pause(self, index: int) -> None:
+        """Let a shard stand still as SIGSTOP does: its sockets stay open, and it answers nobody."""
+        self._seats[index].pause()
+
+    def resume(self, index: int) -> None:
+        """Let a paused shard go on."""
+        self._seats[index].resume()
 
     def move(self, owners: Callable[[Topology], Any]) -> None:
         """Publish a next topology whose slot table is what `owners` makes of the present one."""
-        self.run(self._publish(owners(self.topology)))
+        self.publish(owners(self.topology))
+
+    def publish(self, owners: Any, **changes: Any) -> None:
+        """Give everybody a next topology with this slot table, and whatever else of it is to change."""
+        self.topology = replace(self.topology, epoch=self.topology.epoch + 1, shards=tuple(self._infos), owners=owners,
+                                replication=self.config.replication, **changes)
+        for index, server in enumerate(self.servers):
+            if server is not None:
+                self._hand_over(server, index)
 
     def close(self) -> None:
         """Stop everything."""
-        if self._thread.is_alive():
-            self.run(self._stop())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(START_TIMEOUT_S)
-        self._loop.close()
+        if self._front is not None:
+            if self.gateway is not None:
+                self._front.run(self.gateway.stop())
+            self._front.close()
+            self._front = None
+        for index, seat in enumerate(self._seats):
+            if index < len(self.servers):
+                self.kill(index)
+            seat.close()
+        self._seats.clear()
 
-    async def _start(self) -> None:
+    def _seat(self, shard: int | None) -> Seat:
+        if shard is not None:
+            return self._seats[shard]
+        assert self._front is not None, "the cluster does not run"
+        return self._front
+
+    def _start(self) -> None:
         for index in range(self.config.shards):
-            server, port = await self._serve(index, 0)
-            self.servers.append(server)
+            self._seats.append(Seat(f"shard-{index}"))
+            self.servers.append(None)
+            port = self._serve(index, 0)
             self._infos.append(ShardInfo(id=f"s{index}", host=HOST, port=port, node_id="local", machine=HOST, zone="",
                                          state="up", weight=self.config.memory_per_shard_bytes, incarnation=1))
         placed = [PlacedShard(info.id, info.machine, info.zone, info.weight) for info in self._infos]
-        await self._publish(build_table(placed, copies=1, vnodes_per_shard=self.config.vnodes_per_shard,
-                                        max_load=self.config.max_load, previous=None))
+        copies = min(self.config.copies, self.config.shards)
+        self.publish(build_table(placed, copies=copies, vnodes_per_shard=self.config.vnodes_per_shard,
+                                 max_load=self.config.max_load, previous=None))
         if self._with_gateway:
-            await self._start_gateway()
+            self._seat(None).run(self._start_gateway())
 
-    async def _serve(self, index: int, port: int) -> tuple[ShardServer, int]:
-        server = build_server(self.config, f"s{index}", secret=self.secret, require_auth=self.secret is not None)
+    def _serve(self, index: int, port: int) -> int:
+        """Start a shard's server on its own loop; return its port."""
         sock = listening_socket(HOST, port)
-        address = sock.getsockname()
-        await server.start(sock)
-        return server, address[1]
+
+        async def start() -> ShardServer:
+            server = build_server(self.config, f"s{index}", secret=self._secret, require_auth=self.secret is not None)
+            await server.start(sock)
+            return server
+
+        port = sock.getsockname()[1]
+        self.servers[index] = self._seats[index].run(start())
+        return int(port)
+
+    def _hand_over(self, server: ShardServer, index: int) -> None:
+        topology = self.topology
+        self._seats[index].call(lambda: server.set_topology(topology))
 
     async def _start_gateway(self) -> None:
-        self.gateway = GatewayServer(get_topology=lambda: self.topology, secret=self.secret,
+        self.gateway = GatewayServer(get_topology=lambda: self.topology, secret=self._secret,
                                      require_auth=self.secret is not None, limits=self.config.limits,
                                      split_transactions=self.config.split_transactions)
         sock = listening_socket(HOST, 0)
         port = sock.getsockname()[1]
         await self.gateway.start(sock)
         gateway = GatewayInfo(HOST, port, "local")
-        await self._publish(self.topology.owners, (gateway,))
-
-    async def _restart(self, index: int) -> None:
-        old = self._infos[index]
-        server, _ = await self._serve(index, old.port)
-        self.servers[index] = server
-        self._infos[index] = replace(old, state="up", incarnation=old.incarnation + 1)
-        await self._publish(self.topology.owners)
-
-    async def _publish(self, owners: Any, gateways: tuple[GatewayInfo, ...] | None = None) -> None:
-        old = self.topology
-        self.topology = Topology(self.config.name, old.epoch + 1, tuple(self._infos), owners,
-                                 old.gateways if gateways is None else gateways)
-        for server in self.servers:
-            if server is not None:
-                server.core.set_topology(self.topology)
-
-    async def _stop(self) -> None:
-        if self.gateway is not None:
-            await self.gateway.stop()
-        for index, server in enumerate(self.servers):
-            if server is not None:
-                await server.stop()
-                self.servers[index] = None
-        # One more turn lets transports that were aborted close their sockets.
-        await asyncio.sleep(0)
+        await asyncio.to_thread(self.publish, self.topology.owners, gateways=(gateway,))

@@ -78,6 +78,10 @@ async def test_reads_of_a_silent_primary_go_to_a_replica_and_its_late_replies_co
         on.topology = copied(on)
         client = await on.client()
         assert await client.ask(f"GET {A0}", f"GET {B0}") == [b"+b\r\n", b"+b\r\n"]
+        before_s = asyncio.get_running_loop().time()
+        for _ in range(50):
+            assert await client.ask(f"GET {A0}") == [b"+b\r\n"]
+        assert asyncio.get_running_loop().time() - before_s < 1.0, "once it is known to be silent nobody waits for it"
         release.set()
         await until(lambda: on.gateway.executor.pool.silent() == [])
         on.shards[0].script = named("a")
