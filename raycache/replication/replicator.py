@@ -20,7 +20,7 @@ import numpy as np
 
 from raycache.config import ClusterConfig
 from raycache.replication.arrival import Arrival
-from raycache.replication.copies import Boxes, Copies, Host
+from raycache.replication.copies import Copies, Host
 from raycache.replication.giving import checksum, give
 from raycache.replication.lease import ROUTER, lease_until
 from raycache.replication.messages import Message
