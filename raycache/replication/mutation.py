@@ -14,7 +14,7 @@ key was deleted. With `CLEAR` as its kind it stands for whole slots: value is th
 
 CLEAR: Final = -1
 EVICTED: Final = -2
-"""As the kind: the primary evicted the key at this version, so a replica need not keep it, and nobody writes anything."""
+"""As the kind: the primary evicted the key at this version, and a replica need not keep it either."""
 OVERHEAD_BYTES: Final = 200
 """What a mutation keeps in memory beside key and value: a tuple, a version, a place in a deque."""
 

@@ -164,8 +164,10 @@ class Replicator:
             slots = np.flatnonzero(inverse == number).tolist() if peers else []
             for peer in peers:
                 self._peers.setdefault(peer, []).extend(slots)
+            if row and row[0] not in (-1, mine):
+                self._pulls_from.setdefault(ids[row[0]], []).extend(slots)
         self.copies.boxes[:] = choices[np.where(is_writer, inverse, -1)].tolist()
-        for slots in self._peers.values():
+        for slots in [*self._peers.values(), *self._pulls_from.values()]:
             slots.sort()
         if self.mode != "primary-replica":
             self._pulls_from = self._peers
