@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR: Final = encode.error("ERR internal error, see the gateway's log")
 _CHANGES_PROTOCOL: Final = frozenset({"hello", "reset"})
+_WAITS: Final = frozenset({"keys", "rc.read", "rc.write"})
+"""Commands whose reply may take long, for their work or because they wait for other copies."""
 
 
 class Client(call.Client, Protocol):
@@ -129,7 +131,7 @@ class Conversation:
             client.answer(self._topology(argv))
             return
         size, settings = sum(map(len, argv)), self._settings
-        if command.name == "keys" or len(argv) > settings.long_arguments or size > settings.long_request_bytes:
+        if command.name in _WAITS or len(argv) > settings.long_arguments or size > settings.long_request_bytes:
             client.answer_alone(size, lambda done: self._executor.run(argv, command, client, protocol, True, done))
         else:
             self._executor.run(argv, command, client, protocol, False, self._reply_taker(size))

@@ -40,6 +40,17 @@ def concatenated(replies: Sequence[Frame]) -> Frame:
     return first_error(replies) or encode.array([element for reply in replies for element in elements(reply)])
 
 
+def united(replies: Sequence[Frame]) -> Frame:
+    """One array of all elements, each once: several shards hold copies of them."""
+    return first_error(replies) or encode.array(
+        list(dict.fromkeys(element for reply in replies for element in elements(reply))))
+
+
+def share_of_total(parts: int) -> Merge:
+    """Return the rule for counts of things of which each stands in `parts` replies."""
+    return lambda replies: first_error(replies) or encode.integer(-(-sum(map(integer_of, replies)) // parts))
+
+
 def in_order(positions: Sequence[Sequence[int]], count: int) -> Merge:
     """Return the rule that puts elements back where the client asked for them.
 

@@ -11,6 +11,9 @@ Four rules cover every command:
 * it is a plain collection of single-key operations (MGET, MSET, DEL, ...): it is split by shard;
 * it speaks of the whole database (DBSIZE, FLUSHALL, KEYS, ...): every shard gets it;
 * it has several keys that belong together (RENAME, MSETNX, ...): over several shards it is refused.
+
+What shards say to each other and to their operators (RC.PEER and its kin) is never forwarded: the gateway has shown the
+secret there, and its client perhaps not.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from raycache.resp import encode
 from raycache.resp.reply import Frame
 from raycache.ring.slots import slot_of
 from raycache.ring.topology import ShardInfo, Topology
+from raycache.shard.commands import resolve
 from raycache.shard.commands.command import Command
 
 CROSS_SLOT: Final = encode.error(
@@ -113,7 +117,8 @@ class Planner:
             return topology.primary_of(slot_of(argv[at])) or UNSERVED
         if not self.serving(topology):
             return UNSERVED
-        rule = _RULES.get(command.full_name) or (_together if command.first_key else _anywhere)
+        rule = _RULES.get(command.full_name) or (
+            _together if command.first_key else _refused if command.name.startswith("rc.") else _anywhere)
         return rule(self, argv, command, topology, protocol)
 
     def serving(self, topology: Topology) -> list[ShardInfo]:
@@ -151,16 +156,17 @@ def _together(planner: Planner, argv: list[bytes], command: Command, topology: T
 
 
 def _split_keys(ordered: bool) -> Rule:
-    """Return the rule for NAME key [key ...]: an array in the order of the keys, or a count."""
+    """Return the rule for NAME [option] key [key ...]: an array in the order of the keys, or a count."""
 
     def rule(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
-        keys = argv[1:]
+        first = command.first_key
+        keys = argv[first:]
         groups = _by_shard(keys, topology)
         if groups is None:
             return UNSERVED
         if len(groups) == 1:
             return next(iter(groups.values()))[0]
-        parts = [Part(shard, [argv[0], *[keys[at] for at in places]]) for shard, places in groups.values()]
+        parts = [Part(shard, [*argv[:first], *[keys[at] for at in places]]) for shard, places in groups.values()]
         if ordered:
             return Scatter(parts, merge.in_order([places for _, places in groups.values()], len(keys)))
         return Scatter(parts, merge.total)
@@ -195,6 +201,26 @@ def _everywhere(rule: Merge) -> Rule:
     return to_all
 
 
+def _size(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
+    """DBSIZE: each key counts once, however many copies of it there are."""
+    copies = min(topology.copies, len(topology.shards))
+    parts = [Part(shard, argv, is_pinned=True) for shard in planner.serving(topology)]
+    return Scatter(parts, merge.total if copies == 1 else merge.share_of_total(copies))
+
+
+def _all_keys(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
+    parts = [Part(shard, argv, is_pinned=True) for shard in planner.serving(topology)]
+    return Scatter(parts, merge.concatenated if topology.copies == 1 else merge.united)
+
+
+def _around_inner(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
+    """RC.WRITE options command...: where that command goes."""
+    inner = resolve(argv[2:])
+    if inner is None or not inner.first_key or not inner.min_argc <= len(argv) - 2 <= inner.max_argc:
+        return _anywhere(planner, argv, command, topology, protocol)  # any shard can say what is wrong with it
+    return _together(planner, argv[2:], inner, topology, protocol)
+
+
 def _anywhere(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
     """No keys: any shard can tell, one that is up rather than one that is not."""
     shards = planner.serving(topology)
@@ -218,7 +244,9 @@ def _scan(planner: Planner, argv: list[bytes], command: Command, topology: Topol
     if position is None:
         return Answered(encode.array([encode.bulk(b"0"), encode.EMPTY_ARRAY]))
     asked = [argv[0], b"%d" % position.cursor, *argv[2:]]
-    return Scatter([Part(position.shard, asked, is_pinned=True)], scan.with_whole_cursor(position.shard, shards))
+    owned_by = None if topology.copies == 1 else topology
+    return Scatter([Part(position.shard, asked, is_pinned=True)],
+                   scan.with_whole_cursor(position.shard, shards, owned_by))
 
 
 def _info(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
@@ -231,14 +259,15 @@ def _refused(planner: Planner, argv: list[bytes], command: Command, topology: To
 
 
 _RULES: Final[dict[str, Rule]] = {
-    "mget": _split_keys(ordered=True), "rc.mget": _split_keys(ordered=True),
+    "mget": _split_keys(ordered=True), "rc.mget": _split_keys(ordered=True), "rc.read": _split_keys(ordered=True),
+    "rc.write": _around_inner,
     "del": _split_keys(ordered=False), "unlink": _split_keys(ordered=False),
     "exists": _split_keys(ordered=False), "touch": _split_keys(ordered=False),
     "mset": _split_pairs,
-    "dbsize": _everywhere(merge.total), "keys": _everywhere(merge.concatenated),
+    "dbsize": _size, "keys": _all_keys,
     "flushdb": _everywhere(merge.all_ok), "flushall": _everywhere(merge.all_ok),
     "config|set": _everywhere(merge.all_ok), "config|resetstat": _everywhere(merge.all_ok),
     "config|rewrite": _everywhere(merge.all_ok),
     "scan": _scan, "randomkey": _random_key, "info": _info,
-    "rc.scan": _refused, "rc.stats": _refused,
+    "wait": _refused,  # its writes went over connections that others share
 }

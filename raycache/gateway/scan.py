@@ -19,7 +19,8 @@ from typing import Final
 from raycache.gateway.merge import Merge
 from raycache.resp import encode
 from raycache.resp.reply import Frame, bulk_of, elements, is_error
-from raycache.ring.topology import ShardInfo
+from raycache.ring.slots import slot_of
+from raycache.ring.topology import ShardInfo, Topology
 
 SHARD_BITS: Final = 14
 """As many shards as there are slots: more could own nothing. It leaves the shard's own cursor 39 bits before the
@@ -66,13 +67,23 @@ def cursor_after(shard: ShardInfo, inner: int, shards: Sequence[ShardInfo]) -> i
     return next((number for number, _ in walk if number > here), 0)
 
 
-def with_whole_cursor(shard: ShardInfo, shards: Sequence[ShardInfo]) -> Merge:
-    """Return the rule that replaces the shard's cursor in a SCAN reply by the whole one."""
+def with_whole_cursor(shard: ShardInfo, shards: Sequence[ShardInfo], topology: Topology | None = None) -> Merge:
+    """Return the rule that replaces the shard's cursor in a SCAN reply by the whole one.
+
+    With `topology`, keys of which the shard is only a replica are left out: their primary returns them.
+    """
 
     def merge(replies: Sequence[Frame]) -> Frame:
         if is_error(replies[0]):
             return replies[0]
         inner, keys = elements(replies[0])
+        if topology is not None:
+            keys = encode.array([key for key in elements(keys) if _is_primary(shard, bulk_of(key), topology)])
         return encode.array([encode.bulk(b"%d" % cursor_after(shard, int(bulk_of(inner)), shards)), keys])
 
     return merge
+
+
+def _is_primary(shard: ShardInfo, key: bytes, topology: Topology) -> bool:
+    primary = topology.primary_of(slot_of(key))
+    return primary is not None and primary.id == shard.id

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -168,10 +170,48 @@ def test_without_a_topology_or_owners_everything_is_unserved() -> None:
         assert plan(*command, on=Topology.empty("test")) is UNSERVED
 
 
-def test_shard_bound_handle_commands_are_refused() -> None:
-    planned = plan(b"RC.STATS")
+@pytest.mark.parametrize("argv", [
+    [b"RC.STATS"], [b"RC.PEER", b"s0", b"\x90"], [b"RC.TOKEN"], [b"RC.VERIFY"], [b"WAIT", b"1", b"0"]])
+def test_what_only_shards_may_be_asked_is_never_passed_on(argv: list[bytes]) -> None:
+    """The gateway has shown the secret to the shards; whoever talks to it may not have."""
+    planned = plan(*argv)
     assert isinstance(planned, Answered)
     assert b"shard's own port" in planned.reply
+
+
+def copied(copies: int) -> Topology:
+    owners = np.stack([(THREE.owners[:, 0] + step) % 3 for step in range(copies)], axis=1)
+    return replace(THREE, owners=owners)
+
+
+def test_with_copies_each_key_counts_once() -> None:
+    planned = plan(b"DBSIZE", on=copied(2))
+    assert isinstance(planned, Scatter)
+    assert planned.merge([b":3\r\n", b":4\r\n", b":3\r\n"]) == b":5\r\n"
+    planned = plan(b"KEYS", b"*", on=copied(2))
+    assert isinstance(planned, Scatter)
+    assert planned.merge([encode.bulks([A0, A1]), encode.bulks([A1, A2]), encode.bulks([A2, A0])]) == encode.bulks(
+        [A0, A1, A2])
+
+
+def test_with_copies_a_scan_returns_each_key_from_its_primary() -> None:
+    planned = plan(b"SCAN", b"0", on=copied(3))
+    assert isinstance(planned, Scatter)
+    reply = encode.array([encode.bulk(b"7"), encode.bulks([A0, A1, B0, A2])])
+    assert planned.merge([reply]) == encode.array([encode.bulk(b"%d" % (7 << 14)), encode.bulks([A0, B0])])
+
+
+def test_a_read_with_wishes_is_split_and_keeps_its_wishes() -> None:
+    assert scattered(b"RC.READ", b"\x80", A0, A1, B0) == {"s0": [b"RC.READ", b"\x80", A0, B0],
+                                                          "s1": [b"RC.READ", b"\x80", A1]}
+
+
+def test_a_write_with_wishes_goes_where_its_command_goes() -> None:
+    planned = plan(b"RC.WRITE", b"\x80", b"SET", A2, b"v")
+    assert isinstance(planned, ShardInfo)
+    assert planned.id == "s2"
+    assert plan(b"RC.WRITE", b"\x80", b"MSETNX", A1, b"1", A2, b"2") == Answered(CROSS_SLOT)
+    assert isinstance(plan(b"RC.WRITE", b"\x80", b"NOSUCH", A2), ShardInfo)  # which will refuse it
 
 
 def test_every_command_of_the_table_has_a_plan_or_is_local() -> None:
