@@ -12,7 +12,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from raycache.resp import encode
 from raycache.resp.encode import EMPTY_ARRAY
@@ -64,17 +67,28 @@ def _serving(topology: Topology) -> list[ShardInfo]:
 
 
 def _slots(topology: Topology, protocol: int, core: ShardCore) -> Steps:
-    """CLUSTER SLOTS: each range of slots with who serves it."""
+    """CLUSTER SLOTS: each range of slots with who serves it, and who has a copy."""
+    owners = topology.owners
+    nodes = [_endpoint(topology, shard) for shard in topology.shards]
+    copies = [node if shard.state == "up" else b"" for shard, node in zip(topology.shards, nodes, strict=True)]
+    firsts = [0, *(np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1).tolist()]
     rows: list[bytes] = []
-    for shard in _serving(topology):
-        yield None
-        node = encode.array([encode.bulk(shard.host.encode()), encode.integer(shard.port),
-                             encode.bulk(node_id(topology.cluster, shard.id)), EMPTY_ARRAY])
-        for at, (first, last) in enumerate(topology.ranges(shard.id)):
-            rows.append(b"*3\r\n:%d\r\n:%d\r\n%b" % (first, last, node))
-            if at % _RANGES_PER_STEP == _RANGES_PER_STEP - 1:
-                yield None
+    for at, (first, after) in enumerate(pairwise([*firsts, SLOT_COUNT])):
+        primary, *others = owners[first].tolist()
+        if primary >= 0 and nodes[primary]:
+            found = [nodes[primary], *(copies[other] for other in others if other >= 0 and copies[other])]
+            rows.append(b"*%d\r\n:%d\r\n:%d\r\n%b" % (2 + len(found), first, after - 1, b"".join(found)))
+        if at % _RANGES_PER_STEP == _RANGES_PER_STEP - 1:
+            yield None
     return encode.array(rows)
+
+
+def _endpoint(topology: Topology, shard: ShardInfo) -> bytes:
+    """Return a shard as CLUSTER SLOTS names it, empty while nobody can connect to it."""
+    if not shard.port:
+        return b""
+    return encode.array([encode.bulk(shard.host.encode()), encode.integer(shard.port),
+                         encode.bulk(node_id(topology.cluster, shard.id)), EMPTY_ARRAY])
 
 
 def _shards(topology: Topology, protocol: int, core: ShardCore) -> Steps:

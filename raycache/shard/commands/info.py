@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from raycache import __version__
 from raycache.config import format_bytes
 from raycache.resp import encode
-from raycache.resp.encode import ZERO
-from raycache.shard.commands.arguments import integer
-from raycache.shard.commands.command import Command, Refusal
+from raycache.shard.commands.command import Command
 from raycache.shard.commands.connection import REDIS_VERSION
 
 if TYPE_CHECKING:
@@ -70,7 +68,21 @@ def _stats(core: ShardCore) -> Fields:
 
 
 def _replication(core: ShardCore) -> Fields:
-    return {"role": "master", "connected_slaves": 0}
+    replicator = core.replicator
+    if replicator is None or not replicator.is_versioned:
+        return {"role": "master", "connected_slaves": 0}
+    stats, loss = replicator.stats(), replicator.loss_window()
+    peers = [(name, peer) for name, peer in stats["peers"].items() if peer["connected"]]
+    fields: dict[str, Any] = {"role": "master", "connected_slaves": len(peers)}
+    for number, (name, peer) in enumerate(peers):
+        fields[f"slave{number}"] = (f"id={name},state=online,offset={peer['acked']},lag={peer['lag_s']:.3f},"
+                                    f"lag_mutations={peer['lag_mutations']},lag_bytes={peer['lag_bytes']}")
+    return fields | {
+        "master_repl_offset": sum(peer["offset"] for peer in stats["peers"].values()),
+        "raycache_replication": stats["mode"], "raycache_copies": stats["copies"],
+        "raycache_has_lease": int(stats["has_lease"]), "raycache_loss_window_mutations": loss["mutations"],
+        "raycache_loss_window_bytes": loss["bytes"], "raycache_loss_window_age_ms": round(loss["age_s"] * 1000),
+    }
 
 
 def _cluster(core: ShardCore) -> Fields:
@@ -85,7 +97,8 @@ def _keyspace(core: ShardCore) -> Fields:
 def _raycache(core: ShardCore) -> Fields:
     cluster = core.topology.cluster if core.topology is not None else ""
     return {"raycache_version": __version__, "raycache_cluster": cluster, "raycache_policy": core.policy,
-            **{f"raycache_{name}": value for name, value in core.stats().items() if name != "policy"}}
+            **{f"raycache_{name}": value for name, value in core.stats().items()
+               if name != "policy" and not isinstance(value, dict)}}
 
 
 _SECTIONS: Final[dict[str, Callable[[ShardCore], Fields]]] = {
@@ -113,22 +126,10 @@ def time(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return encode.bulks([b"%d" % seconds, b"%d" % (milliseconds * 1000)])
 
 
-def wait(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """WAIT replicas timeout: there are no replicas yet, so none has acknowledged."""
-    integer(argv[1])
-    if integer(argv[2], "ERR timeout is not an integer or out of range") < 0:
-        raise Refusal("ERR timeout is negative")
-    return ZERO
-
-
 COMMANDS = [
     Command(name="info", arity=-1, flags="loading stale", handler=info, group="server", categories="dangerous",
             tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
             summary="Returns facts and counters of the server."),
     Command(name="time", arity=1, flags="loading stale fast", handler=time, group="server", since="2.6.0",
             tips=("nondeterministic_output",), summary="Returns the server's time."),
-    Command(name="wait", arity=3, flags="noscript", handler=wait, group="generic", since="3.0.0",
-            categories="connection",
-            tips=("request_policy:all_shards", "response_policy:agg_min"),
-            summary="Returns how many replicas acknowledged the last write: 0, there are none."),
 ]

@@ -40,7 +40,7 @@ def _replicator(core: ShardCore) -> Replicator:
 
 def wait(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """WAIT numreplicas timeout -> how many replicas have all that this session wrote."""
-    wanted, timeout_ms = integer(argv[1]), integer(argv[2])
+    wanted, timeout_ms = integer(argv[1]), integer(argv[2], "ERR timeout is not an integer or out of range")
     if timeout_ms < 0:
         raise Refusal("ERR timeout is negative")
     if core.replicator is None or not core.replicator.is_versioned:
@@ -192,13 +192,14 @@ def _verify(core: ShardCore, replicator: Replicator) -> Generator[Wait | None, N
                                       "differences": asked.differences, "evicted": asked.evicted}))
 
 
-_rc = partial(Command, group="connection")
+_rc = partial(Command, group="connection", categories="connection")
 
 READ = _rc(name="rc.read", arity=-3, flags="readonly", handler=read, first_key=2, last_key=-1, key_step=1,
            key_use=("RO access",), summary="Reads with wishes: from a replica, not behind a token, from a quorum.")
 
 COMMANDS = [
-    _rc(name="wait", arity=3, flags="noscript blocking", handler=wait, since="3.0.0", group="generic",
+    _rc(name="wait", arity=3, flags="noscript", handler=wait, since="3.0.0", group="generic",
+        tips=("request_policy:all_shards", "response_policy:agg_min"),
         summary="Waits until this connection's writes have reached so many replicas."),
     READ,
     _rc(name="rc.write", arity=-4, flags="write", handler=write,
