@@ -6,10 +6,8 @@ not: serving (`raycache.gateway.server`).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import random
 import socket
 from typing import Any
 
@@ -17,7 +15,8 @@ from ray.runtime_context import get_runtime_context
 
 from raycache.actors import calls
 from raycache.actors.background import spawn
-from raycache.actors.shard import RETRY_S, Door
+from raycache.actors.finding import RouterFinder
+from raycache.actors.shard import Door
 from raycache.config import ClusterConfig
 from raycache.gateway.server import GatewayServer
 from raycache.ring.topology import Topology
@@ -38,6 +37,7 @@ class GatewayActor:
         self._warnings: list[str] = []
         self._node_id = get_runtime_context().get_node_id()
         self._topology = Topology.empty(config.name)
+        self._router = RouterFinder(config.name)
         self._server = GatewayServer(
             get_topology=lambda: self._topology, refresh=self._refresh, secret=door.secret,
             require_auth=door.require_auth, limits=config.limits, split_transactions=config.split_transactions,
@@ -48,19 +48,13 @@ class GatewayActor:
         sock = self._bind()
         self._port = sock.getsockname()[1]
         await self._server.start(sock)
-        wait_s = RETRY_S
-        while True:
-            try:
-                router = await asyncio.to_thread(calls.find_router, self._config.name)
-                data = await calls.register_gateway(router, await self.report())
-            except Exception as error:
-                log.info("the router did not hear this gateway: %s", error)
-                await asyncio.sleep(wait_s * random.random())
-                wait_s = min(2 * wait_s, 10 * RETRY_S)
-                continue
-            if data is not None:
-                await self.set_topology(data)
-            return
+
+        async def register(router: calls.RouterHandle) -> bytes | None:
+            return await calls.register_gateway(router, await self.report())
+
+        data = await self._router.ask_until_heard("this gateway", register)
+        if data is not None:
+            await self.set_topology(data)
 
     def _bind(self) -> socket.socket:
         """Listen on the gateway port, or, where another has it (several Ray nodes on one machine), on any."""
@@ -79,16 +73,17 @@ class GatewayActor:
 
     async def _refresh(self) -> Topology | None:
         """Ask the router for a newer topology."""
-        router = await asyncio.to_thread(calls.find_router, self._config.name)
-        data = await calls.router_topology(router, self._topology.epoch)
+        data = await self._router.ask(lambda router: calls.router_topology(router, self._topology.epoch))
         if data is not None:
             await self.set_topology(data)
         return self._topology
 
     async def report(self) -> dict[str, Any]:
         """Return what the router needs to know of this gateway."""
+        topology = self._server.topology()
         return {"host": self._host, "port": self._port, "node_id": self._node_id, "pid": os.getpid(),
-                "topology": self._topology.to_bytes() if self._topology.epoch else None, "warnings": self._warnings}
+                "topology": topology.to_bytes() if topology is not None and topology.epoch else None,
+                "warnings": self._warnings}
 
     async def set_topology(self, data: bytes) -> int:
         """Take in a topology if it is newer; return the epoch held afterwards."""
@@ -96,4 +91,5 @@ class GatewayActor:
         if topology.epoch > self._topology.epoch:
             self._topology = topology
             self._server.topology_changed()
-        return self._topology.epoch
+        newest = self._server.topology()
+        return newest.epoch if newest is not None else 0

@@ -15,13 +15,14 @@ import os
 import random
 import socket
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from ray.runtime_context import get_runtime_context
 
 from raycache.actors import calls
 from raycache.actors.background import die, keep_collector_away, spawn
 from raycache.actors.environment import missing_settings
+from raycache.actors.finding import RETRY_S, RouterFinder
 from raycache.config import ClusterConfig
 from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
@@ -29,10 +30,6 @@ from raycache.shard.long import finished
 from raycache.shard.server import listening_socket
 
 log = logging.getLogger(__name__)
-
-RETRY_S: Final = 0.2
-"""First wait before registering or binding again; doubles up to ten times this, with full jitter."""
-
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -68,6 +65,7 @@ class ShardActor:
         # Until the router has said what is ours, nothing is: a restarted shard must not answer misses
         # for slots that have been given away meanwhile.
         self._server.core.set_topology(Topology.empty(config.name))
+        self._router = RouterFinder(config.name)
         self._is_serving = False
         self._failure = ""
         core = self._server.core
@@ -93,28 +91,25 @@ class ShardActor:
 
     async def _register(self) -> None:
         """Tell the router that this shard is up, or why it is not, until it hears; take its topology."""
-        wait_s = RETRY_S
-        while True:
-            try:
-                router = await asyncio.to_thread(calls.find_router, self._config.name)
-                data = await calls.register_shard(router, await self.report())
-            except Exception as error:
-                log.info("the router did not hear shard %s: %s", self._shard_id, error)
-                await asyncio.sleep(wait_s * random.random())
-                wait_s = min(2 * wait_s, 10 * RETRY_S)
-                continue
-            if data is not None:
-                await self.set_topology(data)
-            return
+        async def register(router: calls.RouterHandle) -> bytes | None:
+            return await calls.register_shard(router, await self.report())
+
+        data = await self._router.ask_until_heard(f"shard {self._shard_id}", register)
+        if data is not None:
+            await self.set_topology(data)
 
     async def report(self) -> dict[str, Any]:
         """Return what the router needs to know of this shard."""
-        topology = self._server.core.topology
+        self._server.begin_turn()
+        core = self._server.core
+        topology, replicator = core.topology, core.replicator
+        assert replicator is not None
         return {
             "shard_id": self._shard_id, "host": self._host, "port": self._port, "node_id": self._node_id,
-            "incarnation": self._server.core.started_ms, "pid": os.getpid(),
+            "incarnation": core.started_ms, "pid": os.getpid(),
             "serving": self._is_serving, "failure": self._failure,
             "topology": topology.to_bytes() if topology is not None and topology.epoch else None,
+            "granted_term": replicator.granted_term, "replication": replicator.report(),
             "warnings": missing_settings(dict(os.environ), os.nice(0), type(asyncio.get_running_loop()).__module__),
         }
 
