@@ -56,6 +56,7 @@ class OwnedSlots:
         self._served: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
         self._held: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
         self._stale: Marks = np.zeros(SLOT_COUNT, dtype=np.uint8)
+        self._led = b""
         self._cursor = 0
         self.has_stale = False
         self.losses = 0
@@ -79,6 +80,7 @@ class OwnedSlots:
         owners = topology.owners == index
         self._served = (owners[:, 0] if topology.replication == "primary-replica" else owners.any(axis=1)).astype(
             np.uint8)
+        self._led = owners[:, 0].tobytes()
         held = owners.any(axis=1).astype(np.uint8)
         for transfer in topology.transfers:
             if transfer.giver == self.shard_id:
@@ -103,6 +105,13 @@ class OwnedSlots:
         self.losses += bool(((before > 0) & (served == 0)).any())
         self.owned[:] = served.astype(np.uint8).tobytes()
         self.owns_all = bool((served == PLAIN).all())
+
+    def led(self, keys: list[bytes]) -> list[bytes]:
+        """Return those of `keys` whose slot this shard is primary of, so that all shards list each key once."""
+        if self.topology is None or self.topology.copies == 1:
+            return keys
+        led = self._led
+        return [key for key in keys if led[slot_of(key)]]
 
     def sweep(self, store: Store, now_ms: int, budget: int) -> bool:
         """Remove some of the entries whose slot is not held here; return whether more may be left."""

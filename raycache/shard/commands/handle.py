@@ -182,7 +182,8 @@ def scan(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     if count < 1:
         raise Refusal(SYNTAX_ERROR)
     cursor, keys = core.store.scan(cursor, min(count, MAX_SCAN_COUNT), core.now_ms)
-    return encode.array([encode.bulk(b"%d" % cursor), encode.bulks([key for key in keys if key.startswith(prefix)])])
+    found = [key for key in core.slots.led(keys) if key.startswith(prefix)]
+    return encode.array([encode.bulk(b"%d" % cursor), encode.bulks(found)])
 
 
 def topology(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:

@@ -47,7 +47,7 @@ def scan(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     cursor = scan_cursor(argv[1])
     count, wanted = _scan_options(argv[2:])
     cursor, keys = core.store.scan(cursor, min(count, MAX_SCAN_COUNT), core.now_ms)
-    found = [key for key in keys if wanted(core, key)]
+    found = [key for key in core.slots.led(keys) if wanted(core, key)]
     return encode.array([encode.bulk(b"%d" % cursor), encode.bulks(found)])
 
 
@@ -89,7 +89,7 @@ def _keys_steps(core: ShardCore, matches: Callable[[bytes], object]) -> Steps:
     cursor = 0
     while True:
         cursor, batch = core.store.scan(cursor, _STEP, core.now_ms)
-        found.update((key, None) for key in batch if matches(key))
+        found.update((key, None) for key in core.slots.led(batch) if matches(key))
         if cursor == 0:
             break
         yield None
