@@ -40,8 +40,9 @@ _CALL_TIMEOUT_S: Final = 10.0
 
 def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, policy: str | type[Any] = "lru",
           max_entries: int | None = None, port: int = 0, gateway_port: int = 0, bind: str = "auto",
-          cpus_per_shard: float = 0.0, split_transactions: bool = True, limits: Limits | None = None,
-          timeout_s: float = 60.0) -> ClusterStatus:
+          cpus_per_shard: float = 0.0, copies: int = 1, replication: str = "primary-replica", read_quorum: int = 0,
+          write_quorum: int = 0, allow_stale: bool = False, snapshot_dir: str | None = None,
+          split_transactions: bool = True, limits: Limits | None = None, timeout_s: float = 60.0) -> ClusterStatus:
     """Start a cluster and return once everything serves; attach to it if it runs already.
 
     Connects this process to Ray first: to a Ray that runs, else to a new local one, which ends with
@@ -61,6 +62,12 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         bind: "auto": loopback if Ray has a single node now, else "node": each node's own address; or an address
             to listen on. Beyond loopback, every door demands AUTH. Where nodes will join later, say "node".
         cpus_per_shard: of Ray's CPUs to reserve; a shard starts without where that does not fit, and `status` says so.
+        copies: how many shards hold each slot, 1 to 5; the copies share `memory`.
+        replication: how copies follow each other: "primary-replica", "multi-primary" or "quorum"; docs/promises.md
+            says what each keeps.
+        read_quorum, write_quorum: in quorum mode, how many copies a read asks and a write waits for; 0: a majority.
+        allow_stale: take quorums that need not overlap, so that a read may miss the newest write.
+        snapshot_dir: a folder on each machine where its shards keep snapshots for a warm restart; None: none.
         split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
             shard, or refuses it.
         limits: on keys, values and connections.
@@ -75,8 +82,9 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
     config = ClusterConfig(
         name=name, shards=shards, memory_per_shard_bytes=parse_bytes(memory) // shards, policy=policy,
         max_entries_per_shard=None if max_entries is None else _per_shard(max_entries, shards), port=port,
-        gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, split_transactions=split_transactions,
-        limits=limits or Limits(),
+        gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, copies=copies, replication=replication,
+        read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, snapshot_dir=snapshot_dir,
+        split_transactions=split_transactions, limits=limits or Limits(),
     )
     make_policy(policy)  # refuses here, in one sentence, what every shard would refuse
     ensure_initialized()
