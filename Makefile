@@ -10,7 +10,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean distclean
+.PHONY: help setup demo test check bench sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
@@ -39,6 +39,9 @@ demo: setup  ## Run the main job: Ray tasks reading a real database through the 
 
 test: setup  ## Run every test (ARGS="tests/unit -x")
 	$(BIN)/python -m pytest $(ARGS)
+
+sim: setup  ## Simulate whole clusters under trouble, one a seed (SEEDS=100000 FIRST=0 ARGS="--mode quorum")
+	$(BIN)/python -m raycache.testing.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0) $(ARGS)
 
 check: setup  ## Lint and type-check
 	$(BIN)/ruff check .

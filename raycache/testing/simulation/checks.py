@@ -240,6 +240,12 @@ BY_MODE: Final[dict[str, tuple[Check, ...]]] = {
     "quorum": (*COPIES, largest_version_wins, reads_see_acknowledged_writes),
 }
 
+AFTER_QUIET: Final[tuple[Check, ...]] = (
+    tables_agree, every_slot_is_served, everything_settles, nothing_hangs, copies_converge, digests_agree,
+    largest_version_wins, acknowledged_writes_last, later_writes_win,
+)
+"""Those that quiet may still bring about."""
+
 
 def breaches(evidence: Evidence) -> list[str]:
     """Return every breach of a promise that the mode makes, "check: what"."""
@@ -283,4 +289,4 @@ def _sees_older(evidence: Evidence, read: Operation, write: Operation) -> bool:
     return not any(one.version > write.version for one in deletes)
 
 
-__all__ = ["ALWAYS", "BY_MODE", "COPIES", "PLAIN", "Copy", "Evidence", "breaches"]
+__all__ = ["AFTER_QUIET", "ALWAYS", "BY_MODE", "COPIES", "PLAIN", "Copy", "Evidence", "breaches"]

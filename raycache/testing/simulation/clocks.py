@@ -39,10 +39,6 @@ class MachineClock:
         """Seconds since some point."""
         return self._start_s + self._scheduler.now_s * self.rate
 
-    def true_s(self, monotonic_s: float) -> float:
-        """Return the true time at which this clock shows `monotonic_s`."""
-        return (monotonic_s - self._start_s) / self.rate
-
     def jump(self, by_ms: int) -> None:
         """Set the wall clock forwards or back."""
         self.offset_ms += by_ms

@@ -115,6 +115,9 @@ class History:
     bounds: list[str] = field(default_factory=list)
     """Bounds that were found broken while it ran, and commands that hung."""
     _by_attempt: dict[tuple[int, int], Execution] = field(default_factory=dict)
+    _by_value: dict[bytes, list[Execution]] = field(default_factory=dict)
+    _by_value_of: int = -1
+    """How many executions `_by_value` was made of."""
 
     def begin(self, operation: Operation) -> None:
         """Note that a client has called."""
@@ -139,10 +142,13 @@ class History:
 
     def versions_by_value(self) -> dict[bytes, list[Execution]]:
         """Return who stored each value, and when."""
+        if self._by_value_of == len(self.executions):
+            return self._by_value
         found: defaultdict[bytes, list[Execution]] = defaultdict(list)
         for execution in self.executions:
             if execution.operation.value is not None:
                 found[execution.operation.value].append(execution)
+        self._by_value, self._by_value_of = found, len(self.executions)
         return found
 
     def may_be_lost(self, key: bytes, version: int, before_s: float = float("inf")) -> bool:

@@ -26,14 +26,14 @@ class Scenario:
     copies: int
     faults: tuple[str, ...]
     clients: int = 3
-    chaos_s: float = 3.0
+    chaos_s: float = 2.0
     """How long there is trouble."""
-    between_s: float = 0.6
+    between_s: float = 0.4
     """The mean time from one trouble to the next."""
-    quiet_s: float = 3.0
-    """How long nothing happens before the end, at least."""
-    patience_s: float = 25.0
-    """How long everything may take to settle after the trouble."""
+    quiet_s: float = 0.5
+    """How long nothing happens before the last look, at least."""
+    patience_s: float = 40.0
+    """How long everything may take to settle after the trouble: longer than between two comparisons of copies."""
     step_s: float = 0.04
     clock_offsets_ms: tuple[int, ...] = ()
     clock_rate_spread: float = 0.0
@@ -43,6 +43,11 @@ class Scenario:
     settings: dict[str, Any] = field(default_factory=dict)
     """Further ones of `ClusterConfig`."""
     mix: Mix = field(default_factory=Mix)
+
+    @property
+    def evicts(self) -> bool:
+        """Whether shards are too small for all the keys."""
+        return "max_entries_per_shard" in self.settings
 
     @property
     def is_gentle(self) -> bool:
@@ -70,4 +75,6 @@ def draw(seed: int, mode: str | None = None) -> Scenario:
         scenario.mix.expiring = 0.2
     if rng.random() < 0.3:
         scenario.mix.keys = 4
+    elif rng.random() < 0.15:
+        scenario.settings["max_entries_per_shard"] = rng.choice((5, 8))
     return scenario
