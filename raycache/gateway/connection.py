@@ -69,6 +69,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_queued = False
         self._is_held = False
         self._is_reading = True
+        self._has_ended = False
         self._paused_since_s: float | None = None
         self._partial_since_s: float | None = None
         self._unread_bytes = 0
@@ -92,10 +93,14 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
-        self.parser.drain()
         self._backlog_bytes += len(data)
         if not self._is_queued:
             self._run()
+
+    def eof_received(self) -> bool:
+        """Keep the connection while commands that came before the end still run or wait."""
+        self._has_ended, self._is_reading = True, False
+        return bool(self._places or self.parser.ready or self._is_queued or self._paused_since_s is not None)
 
     def pause_writing(self) -> None:
         self._paused_since_s = self._server.clock.monotonic_s()
@@ -166,14 +171,14 @@ class ClientConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self._collect()
-        ready = self.parser.ready
-        if ready:
+        parser = self.parser
+        if parser.drain():
             self._server.core.now_ms = self._server.clock.unix_ms()
             for _ in range(COMMANDS_PER_TURN):
-                if not ready or not self._may_start():
+                if not self._may_start() or not parser.drain():
                     break
                 self._server.stats.commands += 1
-                self.conversation.start(ready.popleft())
+                self.conversation.start(parser.ready.popleft())
             self._collect()
         if self._out:
             self.transport.write(b"".join(self._out))
@@ -201,26 +206,27 @@ class ClientConnection(asyncio.Protocol):
                 self._is_held = False
 
     def _after_turn(self) -> None:
-        is_broken = self.parser.error is not None and not self.parser.ready
-        if not self._places and (self.conversation.session.closing or is_broken):
+        has_started_all = not self.parser.drain()
+        is_over = has_started_all and (self._has_ended or self.parser.error is not None)
+        if not self._places and (self.conversation.session.closing or is_over):
             self._say_goodbye()
             return
-        if not self.parser.ready:
+        if has_started_all:
             self._backlog_bytes = 0
         elif self._may_start():
             self._run_soon()
         self._set_reading()
 
     def _say_goodbye(self) -> None:
-        """Close after QUIT, or after telling what was wrong with the framing."""
-        if not self.conversation.session.closing:
+        """Close after QUIT or the client's own end, or after telling what was wrong with the framing."""
+        if self.parser.error is not None and not self.conversation.session.closing:
             self._server.stats.protocol_errors += 1
             self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
         self.transport.close()
 
     def _set_reading(self) -> None:
         """Read the socket only while nearly all that came from it has been started."""
-        wanted = self._paused_since_s is None and self._backlog_bytes < BACKLOG_BYTES
+        wanted = self._paused_since_s is None and self._backlog_bytes < BACKLOG_BYTES and not self._has_ended
         if wanted != self._is_reading and not self.transport.is_closing():
             self._is_reading = wanted
             if wanted:

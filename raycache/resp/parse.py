@@ -6,25 +6,21 @@ One parser belongs to one connection and to the loop that reads it.
 
 Why the limits need care: `hiredis` allocates what an array's header announces, so `*2000000000` would
 cost 16 GB before the second argument arrives, and arrays may nest without end. Such headers must be
-caught before it sees them, without scanning each command in Python. Four facts make that cheap:
+caught before it sees them. There are two ways:
 
-* only a `*` with two digits or more can announce much, and one search in C finds whether a chunk has any;
-* after feeding everything before such a place and taking out what is complete, `has_data()` is
-  false exactly if a header must follow there: the bytes of a bulk string stay unconsumed until the
-  whole string has come. So a value that merely looks like a header is told apart for certain;
-* feeding an empty array there gives an empty command at the top level, and nothing inside another
-  array: so nesting, which no command has, is told apart as well. Arrays of fewer than ten are
-  checked likewise once a command has grown past 64 KiB; until then they can waste 2 MiB at most;
-* a bulk string's header allocates nothing, but one over the limit is refused as soon as it is seen
-  to be what the rest of a chunk waits for: the chunk is looked at again, by the same rule.
+* the usual one, for whole commands in one chunk, at the speed of C: only a `*` with two digits or more can
+  announce much, and one search tells whether there is any. (Arrays of fewer than ten, nested, waste 2 MiB in
+  such a chunk at most.) What such a chunk ends with, if it is not a whole command, is found out afterwards;
+* the careful one, for everything else: the framing is followed from header to header, which for small commands
+  takes half a microsecond each, and for the bytes of a large value nothing. A chunk is followed a piece at a time,
+  so that no turn of the loop is spent on it.
 
-A chunk that ends inside a possible header is held back from that place on, so that a header
-cannot slip through cut in two.
+What hiredis calls an error may be an inline command behind a frame, which it does not know: then the chunk
+is followed as far as there, and goes on from there.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -37,14 +33,25 @@ from raycache.errors import ProtocolError
 
 _LONG_ARRAY: Final = re.compile(rb"\*[0-9][0-9]")
 _HEADER: Final = re.compile(rb"\*([0-9]{1,9})\r\n")
-_CUT_HEADER: Final = re.compile(rb"[*$][0-9]*\r?\Z")
-_LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, and slack
+_LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, LF, and slack
+_PLAIN_BYTES: Final = 64 * 1024
+"""A longer chunk goes the careful way: finding out afterwards how it ended takes up to 2 ms for so much."""
+_PIECE_BYTES: Final = 16 * 1024
+"""What is followed in one go: 0.5 ms, if it is nothing but PINGs."""
+_PIECE_LINES: Final = 128
+"""How many inline commands are: about 0.4 ms."""
 _LARGE_BYTES: Final = 64 * 1024
+"""After a command of so many bytes hiredis starts anew."""
+_STAR: Final = 0x2A
+_DOLLAR: Final = 0x24
 _has_long_array: Final = _LONG_ARRAY.search
 _NEED_DATA: Final = object()
 BROKEN: Final = (ProtocolError, hiredis.ProtocolError)
 """What taking a command may raise."""
+_TOO_MANY: Final = "Protocol error: invalid multibulk length"
 _TOO_LARGE: Final = "Protocol error: invalid bulk length"
+_COMMAND_TOO_LARGE: Final = "Protocol error: command larger than the limit"
+_LINE_TOO_LONG: Final = "Protocol error: too big inline request"
 NOT_BULK: Final = "Protocol error: expected '$', a command is an array of bulk strings"
 _NOT_ARRAY: Final = "Protocol error: expected '*', a command is an array of bulk strings"
 
@@ -53,47 +60,61 @@ class RequestParser:
     """Incremental parser of one connection's requests.
 
     `feed` takes bytes in; `commands` gives complete commands out, oldest first, each a non-empty list of
-    `bytes`; or `drain` lays them all into `ready`. After malformed input `error` is set, by either, when
-    the commands before it are out; further input is ignored.
+    `bytes`; or `drain` lays them into `ready`, some at a time. After malformed input `error` is set, by either,
+    when the commands before it are out; further input is ignored.
     """
 
-    __slots__ = ("_chunk", "_failure", "_give", "_has_data", "_held", "_large_sizes", "_limits", "_max_command_bytes",
-                 "_pending", "_reader", "_suspects", "_suspects_when_large", "_take", "error", "ready")
+    __slots__ = ("_chunk", "_command_bytes", "_failure", "_give", "_has_data", "_held", "_is_large", "_is_unusual",
+                 "_is_waiting", "_large_bytes", "_later", "_later_bytes", "_left", "_limits", "_max_command_bytes",
+                 "_pending", "_skip", "_take", "error", "ready")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._reader = hiredis.Reader(notEnoughData=_NEED_DATA)
-        self._give, self._take, self._has_data = self._reader.feed, self._reader.gets, self._reader.has_data
-        size_digits = len(str(limits.max_value_bytes))
-        self._large_sizes = re.compile(rb"\$[0-9]{%d,}" % size_digits)
-        self._suspects = re.compile(rb"\*[0-9]{2,}|\$[0-9]{%d,}" % size_digits)
-        self._suspects_when_large = re.compile(rb"\*[0-9]+|\$[0-9]{%d,}" % size_digits)
-        self._chunk = b""
-        """What was fed last without a look at its sizes; it began with a command."""
         # One command may carry several values, but never more unread bytes than Redis' own
         # client-query-buffer-limit (1 GiB) keeps, scaled to the value limit.
         self._max_command_bytes = 2 * limits.max_value_bytes + limits.max_inline_bytes
+        self._large_bytes = min(_LARGE_BYTES, self._max_command_bytes)
+        self._chunk = b""
+        """What hiredis got last, if that was not followed; it began with a command."""
+        self._later: deque[bytes] = deque()
+        """What has come and hiredis has not got yet."""
+        self._later_bytes = 0
         self._held = b""
+        """A header or a line that is cut; the rest is still to come."""
         self._pending = 0
+        """Bytes that hiredis got and of which not all has been taken."""
+        self._is_unusual = False
+        """Whether the careful way must be gone until a command ends where a piece does."""
+        self._is_waiting = False
+        """Whether all complete commands have been taken, and part of the next one is there."""
+        # Where the bytes that were followed end: how many arguments are missing, how many bytes of the present one
+        # (its line break included), and how many of this command have come.
+        self._left = self._skip = self._command_bytes = 0
+        self._is_large = False
         self.ready: deque[list[bytes]] = deque()
-        """Complete commands that `drain`, or a check in `feed`, has found."""
+        """Complete commands that `drain` has found."""
         self._failure: ProtocolError | None = None
         self.error: ProtocolError | None = None
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        reader = hiredis.Reader(notEnoughData=_NEED_DATA)
+        self._give, self._take, self._has_data = reader.feed, reader.gets, reader.has_data
 
     @property
     def has_partial(self) -> bool:
-        """Whether part of a command has come and the rest has not."""
-        return bool(self._pending or self._held or self._reader.has_data())
+        """Whether part of a command has come and the rest has not (or complete ones have not been taken)."""
+        return self.pending_bytes > 0
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes received since the last complete command."""
-        return self._pending
+        """Bytes received that are not yet taken: of complete commands, and of one that has come in part."""
+        return self._pending + self._later_bytes
 
     def feed(self, data: bytes) -> None:
         """Take in what the socket gave, at least one byte; then ask `commands`."""
         # The usual case, without the detours: whole frames from their beginning, and none of them long.
-        if not self._pending and not self._held and data[0] == 0x2A and data[-1] == 0x0A:
+        if not self._pending and data[0] == _STAR and data[-1] == 0x0A and len(data) <= _PLAIN_BYTES:
             long_array = _has_long_array(data)
             if long_array is None or (long_array.start() == 0 and self._is_one_long_command(data)):
                 self._pending = len(data)
@@ -101,7 +122,10 @@ class RequestParser:
                 self._give(data)
                 return
         if self._failure is None:
-            self._feed_carefully(data)
+            self._later.append(data)
+            self._later_bytes += len(data)
+            if self._is_waiting or not self._pending:
+                self._feed_next()
 
     def _is_one_long_command(self, data: bytes) -> bool:
         """Return whether `data`, the beginning of a command, announces no array too long, and no second long one."""
@@ -115,133 +139,193 @@ class RequestParser:
         The caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls `finish` afterwards.
         It may stop early, and ask again.
         """
-        if self.ready:
-            return itertools.chain(iter(self._take_ready, None), iter(self._take, _NEED_DATA))
         return iter(self._take, _NEED_DATA)
 
-    def _take_ready(self) -> list[bytes] | None:
-        return self.ready.popleft() if self.ready else None
-
-    def finish(self, has_taken: bool, has_all: bool) -> None:
+    def finish(self, has_taken: bool, has_all: bool) -> bool:
         """Take note of what `commands` gave; look at what is left, if that is all.
 
         Args:
             has_taken: whether there was a command at all.
-            has_all: whether all were taken; what is left then is part of a command, or the reason why there is none.
+            has_all: whether all were taken; what is left then is part of a command, or the reason why there is none,
+                or bytes that have not been looked at.
+        Returns:
+            whether to ask `commands` again, now.
         """
-        if self._failure is not None:
-            self.error = self._failure if has_all else None
-            return
-        if has_taken:
+        if not has_all:
+            return True
+        if has_taken and not self._is_unusual and not self._has_data():
             self._pending = 0
-        if has_all and self._has_data():
-            self._look_at_rest()
+            if not self._later:
+                return False
+            if self._later_bytes <= _PLAIN_BYTES:
+                data = b"".join(self._later)
+                self._drop_later()
+                self.feed(data)
+                return True
+        return self._feed_next()
 
-    def drain(self) -> None:
-        """Lay all complete commands into `ready`."""
-        if self._failure is None:
+    def drain(self) -> bool:
+        """Lay complete commands into `ready` if it is empty, at most a piece of them; return whether there are any."""
+        while not self.ready and self.has_partial:
             try:
-                self._drain()
-                if self._has_data():
-                    self._look_at_rest()
+                self.ready.extend(argv for argv in self.commands() if is_command(argv))
+                has_all = True
             except BROKEN as error:
-                self.fail(error)
-        self.error = self._failure
+                has_all = not self.fail(error)
+            if not self.finish(bool(self.ready), has_all):
+                break
+        return bool(self.ready)
 
-    def _look_at_rest(self) -> None:
-        """Remember that a command is half there; refuse it if what it waits for is over the limit."""
-        self._pending = self._pending or 1
+    def fail(self, error: Exception) -> bool:
+        """Judge an error among `BROKEN`; return whether to ask `commands` again.
+
+        It may come from an inline command behind a frame. Then that is what comes next; else the framing is broken.
+        """
         chunk, self._chunk = self._chunk, b""
-        again, start = hiredis.Reader(notEnoughData=_NEED_DATA), 0
-        for match in self._large_sizes.finditer(chunk):
-            again.feed(chunk[start : match.start()])
-            start = match.start()
-            while again.gets() is not _NEED_DATA:
-                pass
-            if not again.has_data() and int(match[0][1:]) > self._limits.max_value_bytes:
-                self.fail(ProtocolError(_TOO_LARGE))
-                self.error = self._failure
+        self._is_unusual = True
+        at, _ = self._follow(chunk)
+        if at < len(chunk) and not self._left and chunk[at] != _DOLLAR and self._failure is None:
+            self._start_anew()  # the frames before it have been taken, or there would be no error yet
+            self._put_back(chunk[at:])
+            return True
+        if self._failure is None:
+            self._fail(str(error) if isinstance(error, ProtocolError) else f"Protocol error: {error}")
+        return False
 
-    def _feed_carefully(self, data: bytes) -> None:
-        self._pending += len(data)
-        self._chunk = b""
-        if self._held:
-            data, self._held = self._held + data, b""
-        try:
-            if data and data[0] != 0x2A and not self._reader.has_data():
-                data = self._take_inline(data)
-            if data:
-                self._take_frames(data)
-            if self._pending > self._max_command_bytes:
-                raise ProtocolError("Protocol error: command larger than the limit")
-        except BROKEN as error:
-            self.fail(error)
-
-    def fail(self, error: Exception) -> None:
-        """Take note that the framing is broken, for whatever reason among `BROKEN`."""
-        is_ours = isinstance(error, ProtocolError)
-        self._failure = error if is_ours else ProtocolError(f"Protocol error: {error}")  # type: ignore[assignment]
+    def _fail(self, text: str) -> None:
+        self._failure = ProtocolError(text)
+        self._drop_later()
         self._pending = max(self._pending, 1)  # never the usual case again
 
-    def _take_frames(self, data: bytes) -> None:
-        if not data.endswith(b"\n"):
-            cut = _CUT_HEADER.search(data, max(0, len(data) - _LONGEST_HEADER))
-            if cut is not None:
-                data, self._held = data[: cut.start()], data[cut.start() :]
-        is_large = self._pending - len(data) > _LARGE_BYTES
-        data = self._check_suspects(self._suspects_when_large if is_large else self._suspects, data)
-        self._reader.feed(data)
-        self._drain()
+    def _put_back(self, data: bytes) -> None:
+        self._later.appendleft(data)
+        self._later_bytes += len(data)
 
-    def _check_suspects(self, suspects: re.Pattern[bytes], data: bytes) -> bytes:
-        """Check each possible header in `data` that could announce too much; return what has not been fed."""
-        start = 0
-        for match in suspects.finditer(data):
-            self._reader.feed(data[start : match.start()])
-            self._drain()
-            start = match.start()
-            if self._reader.has_data():
-                continue
-            announced = int(match[0][1:])
-            if match[0][0] == 0x24:
-                if announced > self._limits.max_value_bytes:
-                    raise ProtocolError(_TOO_LARGE)
-                continue
-            if announced > self._limits.max_arguments:
-                raise ProtocolError("Protocol error: invalid multibulk length")
-            self._reader.feed(b"*0\r\n")
-            if self._reader.gets() != []:
-                raise ProtocolError("Protocol error: expected '$', got '*'")
-        return data[start:]
+    def _drop_later(self) -> None:
+        self._later.clear()
+        self._later_bytes = 0
 
-    def _drain(self) -> None:
-        """Take complete commands out of hiredis, so that `has_data` tells what follows them."""
-        while (argv := self._take()) is not _NEED_DATA:
-            self._pending = 0
-            if is_command(argv):
-                self.ready.append(argv)
+    # The careful way
 
-    def _take_inline(self, data: bytes) -> bytes:
-        """Turn inline commands at the start of `data` into frames; return what follows them.
+    def _feed_next(self) -> bool:
+        """Give hiredis more, now that nothing is left to take; return whether there is something now."""
+        if self._chunk:
+            chunk, self._chunk = self._chunk, b""
+            self._follow(chunk)
+        while self._later and self._failure is None:
+            piece = self._next_piece()
+            self._pending += len(piece)
+            if self._feed_piece(piece):
+                self._is_waiting, self._is_unusual = False, True
+                return True
+        if self._failure is not None:
+            self.error = self._failure
+            return False
+        self._pending = self._command_bytes + len(self._held)
+        self._is_unusual = self._is_waiting = self._pending > 0
+        if self._is_large and not self._is_waiting:
+            self._is_large = False
+            self._start_anew()  # hiredis would keep as much memory as the command took
+        return False
 
-        They go through hiredis as frames, so that a line in the middle of an array is the error it is.
-        """
-        while data and data[0] not in b"*$":
-            line, newline, rest = data.partition(b"\n")
-            if len(line) > self._limits.max_inline_bytes:
-                raise ProtocolError("Protocol error: too big inline request")
-            if not newline:
-                self._held = data  # its length is checked again with every byte that comes
-                return b""
-            arguments = split_inline(line.rstrip(b"\r"))
-            if not arguments:
-                self._pending = 0
-            else:
-                frame = b"".join(b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments)
-                self._reader.feed(b"*%d\r\n%b" % (len(arguments), frame))
-                self._drain()
-            data = rest
+    def _next_piece(self) -> bytes:
+        data = self._later.popleft()
+        self._later_bytes -= len(data)
+        size = max(_PIECE_BYTES, self._skip)
+        if len(data) > size:
+            self._put_back(data[size:])
+            data = data[:size]
         return data
+
+    def _feed_piece(self, data: bytes) -> bool:
+        """Give hiredis what the limits allow of `data`; return whether some command (or blank line) ends there."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        at, ended = self._follow(data)
+        if at == len(data):
+            self._give(data)
+        else:
+            self._give(data[:at])
+            if self._failure is not None:
+                pass
+            elif self._left or data[at] == _STAR:
+                self._held = data[at:]
+            elif data[at] == _DOLLAR:
+                self._fail(_NOT_ARRAY)
+            else:
+                ended += self._feed_lines(data[at:])
+        return ended > 0
+
+    def _follow(self, data: bytes) -> tuple[int, int]:
+        """Follow the framing of `data`, which comes after all that was followed before.
+
+        Returns:
+            how far it goes: to the end, to a header that is cut, to what is no frame, or to the failure that is noted
+            now; and how many commands end before that.
+        """
+        size, at, left, ended = len(data), self._skip, self._left, 0
+        begin = -self._command_bytes
+        if at and at <= size and not left:
+            ended, begin = 1, at
+        while at < size and (left or data[at] == _STAR):
+            newline = data.find(b"\r\n", at, at + _LONGEST_HEADER)
+            if newline < 0:
+                if size - at >= _LONGEST_HEADER:
+                    self._fail(_TOO_LARGE if left else _TOO_MANY)
+                break
+            text = data[at + 1 : newline]
+            if not left:
+                left = int(text) if text.isdigit() else 0
+                if left > self._limits.max_arguments or (not left and text not in (b"0", b"-1")):
+                    self._fail(_TOO_MANY)
+                    break
+                begin, at = at, newline + 2
+                ended += not left
+                continue
+            if data[at] != _DOLLAR:
+                self._fail(f"Protocol error: expected '$', got {chr(data[at])!r}")
+                break
+            if not text.isdigit() or int(text) > self._limits.max_value_bytes:
+                self._fail(_TOO_LARGE)
+                break
+            at = newline + 4 + int(text)
+            if at - begin > self._large_bytes:
+                self._is_large = True
+                if at - begin > self._max_command_bytes:
+                    self._fail(_COMMAND_TOO_LARGE)
+                    break
+            left -= 1
+            ended += not left and at <= size
+        self._left, self._skip = left, max(at - size, 0)
+        at = min(at, size)
+        self._command_bytes = at - begin if left or self._skip else 0
+        return at, ended
+
+    def _feed_lines(self, data: bytes) -> int:
+        """Give hiredis the inline commands at the start of `data` as frames; return how many lines that were."""
+        at = lines = 0
+        while at < len(data) and data[at] not in b"*$" and lines < _PIECE_LINES:
+            newline = data.find(b"\n", at)
+            if (newline if newline >= 0 else len(data)) - at > self._limits.max_inline_bytes:
+                self._fail(_LINE_TOO_LONG)
+                return lines
+            if newline < 0:
+                self._held = data[at:]  # its length is checked again with every byte that comes
+                return lines
+            try:
+                arguments = split_inline(data[at:newline].rstrip(b"\r"))
+            except ProtocolError as error:
+                self._fail(str(error))
+                return lines
+            if arguments:
+                frame = b"".join(b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments)
+                self._give(b"*%d\r\n%b" % (len(arguments), frame))
+            lines += 1
+            at = newline + 1
+        if at < len(data):
+            self._put_back(data[at:])
+            self._pending -= len(data) - at
+        return lines
 
 
 def is_command(argv: Any) -> bool:

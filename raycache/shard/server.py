@@ -9,6 +9,7 @@ Bounds, each with its reason in `config.Limits`:
 * a client that does not read: once its unread replies pass the high-water mark, its commands wait
   and its socket is not read, so TCP slows it down; without progress for `slow_client_timeout_s` it
   is dropped and counted. One connection thus holds the mark plus one reply, however it pipelines;
+* a client that sends faster than it is served: its socket is not read while so much waits;
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
 * connections over `max_connections`: refused with Redis' error.
 
@@ -93,7 +94,7 @@ class DoorStats:
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
+    __slots__ = ("_has_ended", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
                  "_seen_in", "_server", "_unread_bytes", "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
@@ -108,6 +109,8 @@ class Connection(asyncio.Protocol):
         self._is_queued = False
         self._seen_in = -1
         self._is_reading = True
+        self._has_ended = False
+        """Whether the client has said that it sends no more."""
         self._out: list[bytes] = []
         self._rest: Steps | bool | None = None
         """What this turn has left (see `ShardCore.execute_many`); None: it has had none."""
@@ -127,6 +130,11 @@ class Connection(asyncio.Protocol):
             self._long.close()
             self._long = None
         self._server.forget(self)
+
+    def eof_received(self) -> bool:
+        """Keep the connection while commands that came before the end still run or wait."""
+        self._has_ended, self._is_reading = True, False
+        return self._is_queued or self._long is not None or self.paused_since_s is not None
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed(data)
@@ -177,8 +185,7 @@ class Connection(asyncio.Protocol):
         try:
             self._rest = self._server.core.execute_many(self.session, self.parser.commands(), self._out)
         except BROKEN as error:
-            self.parser.fail(error)
-            self._rest = False
+            self._rest = self.parser.fail(error)
 
     def end_turn(self) -> None:
         """Send the replies, and see to it that what is left gets its turn."""
@@ -196,21 +203,32 @@ class Connection(asyncio.Protocol):
             has_taken = True
             self.transport.write(_join(out) if len(out) > 1 else out[0])
             out.clear()
-        self.parser.finish(has_taken, rest is False)
-        if rest is False:
-            if self.parser.error is not None:
-                self._server.stats.protocol_errors += 1
-                self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
-                self.transport.close()
-            elif not self._is_reading and self.paused_since_s is None:
-                self._is_reading = True
-                self.transport.resume_reading()
-        elif rest is not True:
+        if not self.parser.finish(has_taken, rest is False):
+            if not self._is_reading or self.parser.error is not None:
+                self._has_run_all()
+        elif not isinstance(rest, bool):
             self._long = LongCommand(self._server, rest, self._finish_long)
         elif self.session.closing:
             self.transport.close()
         elif self.paused_since_s is None:
             self._continue_soon()
+
+    def give_up(self) -> None:
+        """Its turn failed: that ends this connection, and nobody else's turn."""
+        log.exception("the turn of %s failed; its connection is closed", self.session.address)
+        self.transport.abort()
+
+    def _has_run_all(self) -> None:
+        """Nothing is left to run but, perhaps, what can never run: read on, or close."""
+        if self.parser.error is not None:
+            self._server.stats.protocol_errors += 1
+            self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
+            self.transport.close()
+        elif self._has_ended:
+            self.transport.close()
+        elif self.paused_since_s is None:
+            self._is_reading = True
+            self.transport.resume_reading()
 
     def _finish_long(self, reply: bytes) -> None:
         """A long command is done: its connection's later commands have waited for it."""
@@ -334,13 +352,15 @@ class ShardServer:
             try:
                 connection.run_turn()
             except Exception:
-                log.exception("the turn of %s failed; its connection is closed", connection.session.address)
-                connection.transport.abort()
+                connection.give_up()
             if monotonic_s() > end_s:
                 break
         self.hand_on()
         for connection in served:
-            connection.end_turn()
+            try:
+                connection.end_turn()
+            except Exception:
+                connection.give_up()
         if queue and not self._is_turn_due:
             self._is_turn_due = True
             self.loop.call_soon(self._turn)

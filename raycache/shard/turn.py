@@ -65,7 +65,7 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
         for argv in islice(commands, TURN_COMMANDS):
             try:
                 command = _find(argv[0])
-            except (TypeError, IndexError):
+            except (TypeError, LookupError):
                 command = None  # no list, or an empty one: `is_command` below knows what that means
             if command is _GET:
                 if is_plain and len(argv) == 2:

@@ -63,9 +63,8 @@ class FakeShard:
         try:
             while data := await reader.read(65536):
                 parser.feed(data)
-                parser.drain()
-                while parser.ready and (argv := parser.ready.popleft()):
-                    reply = await self._answer(argv)
+                while parser.drain():
+                    reply = await self._answer(parser.ready.popleft())
                     if reply is CLOSE:
                         return
                     has_fallen_silent |= reply is SILENCE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import pytest
 
@@ -276,11 +278,30 @@ async def test_a_client_that_leaves_in_the_middle_harms_nobody() -> None:
         leaver.send(f"GET {A0}", f"WATCH {A1}", f"MGET {A0} {A1}")
         friend.send(f"GET {B0}")
         await until(lambda: on.shards[0].seen and len(on.gateway.connections) == 2)
-        leaver.writer.transport.abort()
+        leaver.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        leaver.writer.transport.abort()  # with a reset: the end of its commands alone would still be waited for
         await until(lambda: len(on.gateway.connections) == 1)
         release.set()
         assert await friend.reply() == b"+late\r\n"
         assert await friend.ask(f"GET {A0}") == [b"+late\r\n"]
+
+
+async def test_a_client_that_has_said_all_gets_its_replies_and_is_closed() -> None:
+    release = asyncio.Event()
+
+    async def late(argv: list[bytes]) -> bytes:
+        await release.wait()
+        return b"+late\r\n"
+
+    async with stage(late, says(b"+ok\r\n"), settings=PATIENT) as on:
+        client = await on.client()
+        client.send(*[f"GET {A0}"] * 500, f"MGET {A0}", "PING")
+        client.writer.write_eof()
+        await until(lambda: on.shards[0].seen)
+        release.set()
+        replies = [await client.reply() for _ in range(502)]
+        assert replies == [b"+late\r\n"] * 501 + [b"+PONG\r\n"]
+        await until(lambda: not on.gateway.connections)
 
 
 async def test_many_clients_share_few_connections() -> None:

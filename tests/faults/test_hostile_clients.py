@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,7 @@ def door(cluster: LocalCluster, name: str) -> int:
     (b"*1000000\r\n", b"-ERR Protocol error: invalid multibulk length"),
     (b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5000000\r\n", b"-ERR Protocol error: invalid bulk length"),
     (b"$5\r\nhello\r\n", b"-ERR Protocol error"),
+    (b"*2\r\n$3\r\nGET\r\n%1\r\n+a\r\n+b\r\n", b"-ERR Protocol error"),
     (b"*1\r\n$abc\r\n", b"-ERR Protocol error"),
     (b"a" * 70_000, b"-ERR Protocol error: too big inline request"),
     (b'set "unbalanced\r\n', b"-ERR Protocol error: unbalanced quotes in request"),
@@ -148,6 +150,38 @@ def test_a_client_that_reads_slowly_but_steadily_is_served(cluster: LocalCluster
         while received < expected:
             received += len(sock.recv(65536))
         assert received == expected
+
+
+def test_a_client_that_sends_faster_than_it_is_served_costs_bounded_memory(cluster: LocalCluster, friend: Any) -> None:
+    ping, server, most = b"*1\r\n$4\r\nPING\r\n", cluster.servers[0], 0
+    assert server is not None
+    with dial(cluster) as sock:
+        sender = threading.Thread(target=lambda: sock.sendall(ping * 500_000))  # 7 MB
+        sender.start()
+        received, expected = 0, 500_000 * len(b"+PONG\r\n")
+        while received < expected:
+            received += len(sock.recv(1 << 16))
+            if received % 7 == 0:
+                most = max([most, *cluster.call(lambda: [c.parser.pending_bytes for c in server.connections])])
+        sender.join()
+        assert received == expected
+    assert 0 < most < 2 * MIB
+
+
+def test_what_came_before_the_clients_end_is_run_and_answered(cluster: LocalCluster, friend: Any) -> None:
+    with dial(cluster) as sock:
+        sock.sendall(b"".join(b"SET last:%d x\r\n" % number for number in range(3000)) + b"KEYS last:*\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        replies = read_all(sock)
+    assert replies.startswith(b"+OK\r\n" * 3000 + b"*3000\r\n")
+    assert replies.count(b"\r\n") == 3000 + 1 + 2 * 3000
+
+
+def test_a_map_behind_a_frame_is_an_inline_command_as_in_redis(cluster: LocalCluster, friend: Any) -> None:
+    with dial(cluster) as sock:
+        sock.sendall(b"*1\r\n$4\r\nPING\r\n%1\r\nPING\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == (b"+PONG\r\n-ERR unknown command '%1', with args beginning with: \r\n+PONG\r\n")
 
 
 def test_connections_over_the_limit_are_refused_with_redis_error(cluster: LocalCluster, friend: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import pathlib
+import resource
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycache.config import Limits
+from raycache.config import MIB, Limits
 from raycache.errors import ProtocolError
 from raycache.resp.parse import BROKEN, RequestParser, is_command, split_inline
 
@@ -22,12 +24,14 @@ def frame(*argv: bytes) -> bytes:
 def take(parser: RequestParser) -> list[list[bytes]]:
     """Take what is complete, as a shard does."""
     found: list[list[bytes]] = []
-    try:
-        found.extend(argv for argv in parser.commands() if is_command(argv))
-    except BROKEN as error:
-        parser.fail(error)
-    parser.finish(has_taken=bool(found), has_all=True)
-    return found
+    while True:
+        before, has_all = len(found), True
+        try:
+            found.extend(argv for argv in parser.commands() if is_command(argv))
+        except BROKEN as error:
+            has_all = not parser.fail(error)
+        if not parser.finish(has_taken=len(found) > before, has_all=has_all):
+            return found
 
 
 def parse(chunks: list[bytes], limits: Limits = SMALL) -> tuple[list[list[bytes]], str | None]:
@@ -117,15 +121,64 @@ def test_commands_before_an_error_stand_and_what_follows_is_ignored() -> None:
     assert take(parser) == []
 
 
-def test_commands_may_be_taken_one_by_one_or_drained() -> None:
+def test_commands_may_be_taken_one_by_one() -> None:
     parser = RequestParser(SMALL)
     parser.feed(frame(b"GET", b"a") + frame(b"GET", b"b"))
     assert next(parser.commands()) == [b"GET", b"a"]
     parser.feed(frame(*[b"c"] * 20) + frame(b"GET", b"d"))
-    parser.drain()
-    assert list(parser.ready) == [[b"GET", b"b"], [b"c"] * 20, [b"GET", b"d"]]
     assert take(parser) == [[b"GET", b"b"], [b"c"] * 20, [b"GET", b"d"]]
-    assert not parser.ready
+    assert not parser.has_partial
+
+
+def test_drained_commands_come_some_at_a_time() -> None:
+    parser, commands = RequestParser(SMALL), [[b"GET", b"%d" % number] for number in range(5000)]
+    parser.feed(b"".join(frame(*argv) for argv in commands))
+    drained = []
+    while parser.drain():
+        assert len(parser.ready) < 1000
+        drained += parser.ready
+        parser.ready.clear()
+    assert drained == commands
+    assert not parser.has_partial
+
+
+VALUES = [b"*1\r\n$3\r\nabc\r\n$9999999999\r\n", b"*1\r\nfoo\r\n$9999999999\r\n", b"PING\r\n", b"*9\r\n*9\r\n"]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_what_comes_while_commands_wait_is_read_as_what_it_is(value: bytes) -> None:
+    parser = RequestParser(SMALL)
+    parser.feed(frame(b"PING") * 3 + frame(b"SET", b"k", value)[: -len(value) - 2])
+    first = next(parser.commands())
+    assert parser.finish(has_taken=True, has_all=False)
+    parser.feed(value)
+    parser.feed(b"\r\n" + frame(b"PING"))
+    assert [first, *take(parser)] == [[b"PING"]] * 3 + [[b"SET", b"k", value], [b"PING"]]
+    assert parser.error is None
+    assert not parser.has_partial
+
+
+def test_all_that_waits_is_pending() -> None:
+    parser, pings = RequestParser(SMALL), frame(b"PING") * 10_000
+    for _ in range(5):
+        parser.feed(pings)
+        next(parser.commands())
+        parser.finish(has_taken=True, has_all=False)
+    assert parser.pending_bytes == 5 * len(pings)
+    assert len(take(parser)) == 5 * 10_000 - 5
+    assert parser.pending_bytes == 0
+
+
+def test_the_memory_of_a_large_command_is_given_back() -> None:
+    parser, value = RequestParser(Limits()), b"x" * 64 * MIB
+    before = resident_bytes()
+    parser.feed(frame(b"SET", b"k", value))
+    assert len(take(parser)) == 1
+    assert resident_bytes() - before < 16 * MIB
+
+
+def resident_bytes() -> int:
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_empty_and_null_arrays_are_skipped() -> None:
@@ -136,6 +189,28 @@ def test_inline_commands_are_split_and_mix_with_frames() -> None:
     data = b"PING\r\n\r\nset  a 'b c'\n" + frame(b"GET", b"a")
     for chunks in every_cut(data):
         assert parse(chunks) == ([[b"PING"], [b"set", b"a", b"b c"], [b"GET", b"a"]], None)
+
+
+def test_inline_commands_may_stand_behind_frames() -> None:
+    data = frame(b"GET", b"a") * 2 + b"PING\r\n" + frame(b"GET", b"b") + b":5\r\n%1\r\n\r\n" + frame(b"GET", b"c")
+    found = [[b"GET", b"a"]] * 2 + [[b"PING"], [b"GET", b"b"], [b":5"], [b"%1"], [b"GET", b"c"]]
+    for chunks in every_cut(data):
+        assert parse(chunks) == (found, None)
+
+
+def test_inline_commands_come_some_at_a_time() -> None:
+    parser = RequestParser(SMALL)
+    parser.feed(b"PING\n" * 10_000)
+    parser.drain()
+    assert 100 <= len(parser.ready) < 1000
+    assert len(take(parser)) == 10_000 - len(parser.ready)
+
+
+def test_an_inline_command_inside_a_frame_is_an_error() -> None:
+    for chunks in every_cut(frame(b"PING") + b"*2\r\n$3\r\nGET\r\nPING\r\n"):
+        commands, error = parse(chunks)
+        assert commands == [[b"PING"]]
+        assert error == "Protocol error: expected '$', got 'P'"
 
 
 def test_an_endless_inline_command_is_refused() -> None:
