@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from zlib import crc32
 
 from raycache.replication.digests import SlotDigests
-from raycache.replication.mutation import CLEAR, EVICTED, Mutation
+from raycache.replication.mutation import CLEAR, EVICTED, OVERHEAD_BYTES, Mutation
 from raycache.replication.outbox import Outbox
 from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version
@@ -55,6 +55,7 @@ class Copies:
         self.is_versioned = is_versioned
         self.clock = HybridClock(shard_index)
         self.digests = SlotDigests()
+        self.digest_of = self.digests.of
         self.tombstones = Tombstones(tombstone_ttl_s)
         self._first_floor = first_version(host.now_ms) if is_versioned else 0
         self.floors = array("q", [self._first_floor]) * SLOT_COUNT
@@ -86,20 +87,22 @@ class Copies:
         if not self.is_versioned:
             entry.version = self._merging
             return
-        key, old = entry.key, entry.version
-        version = entry.version = self._merging or self.clock.next(self._host.now_ms)
+        key, old, merging = entry.key, entry.version, self._merging
+        version = entry.version = merging or self.clock.next(self._host.now_ms)
         crc = crc32(key)
         slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
-        self.digests.of[slot] ^= hash((crc, old)) ^ hash((crc, version)) if old else hash((crc, version))
-        if self._merging:
-            return
-        self.tombstones.discard(key)
-        boxes = self.boxes[slot]
-        if boxes:
-            timer = entry.timer
-            mutation = (key, version, entry.kind, 0 if timer is None else timer.expires_ms, entry.value)
+        digest = hash((crc, version))
+        if old:
+            digest ^= hash((crc, old))
+        elif not merging:
+            self.tombstones.discard(key)
+        self.digest_of[slot] ^= digest
+        if not merging and (boxes := self.boxes[slot]):
+            timer, value = entry.timer, entry.value
+            mutation = (key, version, entry.kind, 0 if timer is None else timer.expires_ms, value)
+            size = OVERHEAD_BYTES + len(key) + len(value)
             for box in boxes:
-                box.add(mutation)
+                box.add(mutation, size)
             self.touched.add(boxes)
 
     def removed(self, entry: Entry, cause: RemovalCause) -> None:

@@ -49,11 +49,11 @@ class Outbox:
         """Whether something waits to be sent."""
         return bool(self._fresh)
 
-    def add(self, mutation: Mutation) -> None:
-        """Put `mutation` behind the others."""
+    def add(self, mutation: Mutation, size: int = 0) -> None:
+        """Put `mutation` behind the others; `size` is what `size_of` says, where the caller knows."""
         self._fresh.append(mutation)
         self.offset += 1
-        self.bytes += size_of(mutation)
+        self.bytes += size or size_of(mutation)
         if self.bytes > self.backlog_bytes:
             self.drop()
 

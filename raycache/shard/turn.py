@@ -55,7 +55,7 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
     """
     append = out.append
     store, owns_all, is_plain = core.store, core.owns_all, session.plain
-    segments, mask, on_hits, on_update = store.hot
+    segments, mask, on_hits, on_update, wrote = store.hot
     found: list[Entry] = []
     session.last_ms = core.now_ms
     before = uncounted_from = len(out)
@@ -97,9 +97,13 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
                         and type(entry.value) is bytes and len(entry.value) == len(value)
                     ):
                         entry.value = value
-                        entry.kind = entry.version = 0
+                        entry.kind = 0
                         on_update(entry)
                         updates += 1
+                        if wrote is None:
+                            entry.version = 0
+                        else:
+                            wrote(entry)
                         append(OK)
                     else:
                         append(_set(core, key, value))
@@ -122,7 +126,7 @@ def run_turn(core: ShardCore, session: Session, commands: Iterator[Any], out: li
             if spent > TURN_COST or session.closing:
                 return True
             is_plain = session.plain
-            segments, mask, on_hits, on_update = store.hot  # it may have been FLUSHALL
+            segments, mask, on_hits, on_update, wrote = store.hot  # it may have been FLUSHALL
         return len(out) - before + empty >= TURN_COMMANDS
     finally:
         if len(out) > uncounted_from:

@@ -88,9 +88,8 @@ class Store:
         self._listener = listener
         self._journal: Journal | None = None
         self._weigh = weigher(policy.entry_bytes + version_bytes) if weigh is None else weigh
-        self._is_honest = weigh is None
         self._is_quiet = weigh is None and listener is None
-        """Whether overwriting a value with one of the same length changes no charge and concerns nobody."""
+        """Whether overwriting a value with one of the same length changes no charge and concerns no listener."""
         self._timer_bytes = TIMER_BYTES if weigh is None else 0
         self._graveyard = Graveyard(self._bury)
         self._count = 0
@@ -201,12 +200,15 @@ class Store:
         if entry is not None:
             timer = entry.timer
             if timer is None and expires_ms is None and self._is_quiet and len(value) == len(entry.value):
-                # The same charge, no timer, nobody to tell: `_overwrite` in short, for counters and the like.
+                # The same charge and no timer: `_overwrite` in short, for counters and the like.
                 entry.value = value
                 entry.kind = kind
-                entry.version = 0
                 self._policy.on_update(entry)
                 self.stats.updates += 1
+                if self._journal is None:
+                    entry.version = 0
+                else:
+                    self._journal.wrote(entry)
                 return entry
             if timer is None or timer.expires_ms > now_ms:
                 self._overwrite(entry, value, kind, expires_ms, now_ms)
@@ -275,7 +277,6 @@ class Store:
     def set_journal(self, journal: Journal | None) -> None:
         """Tell `journal` of every write and removal from now on; it then gives entries their versions."""
         self._journal = journal
-        self._is_quiet = self._is_honest and self._listener is None and journal is None
         self._show_hot()
 
     def clear(self) -> int:
@@ -338,13 +339,16 @@ class Store:
     # Inside
 
     def _show_hot(self) -> None:
+        journal = self._journal
         self.hot: tuple[
-            list[dict[bytes, Entry]], int, Callable[[Iterable[Any]], None], Callable[[Any], None] | None
-        ] = (self._segments, self._mask, self._policy.on_hits, self._policy.on_update if self._is_quiet else None)
+            list[dict[bytes, Entry]], int, Callable[[Iterable[Any]], None], Callable[[Any], None] | None,
+            Callable[[Entry], None] | None,
+        ] = (self._segments, self._mask, self._policy.on_hits, self._policy.on_update if self._is_quiet else None,
+             None if journal is None else journal.wrote)
         """What `get` and `put` work on, for a loop that cannot afford the calls: segments, the mask that chooses one
-        by hash, what to tell of hits before the next write, and what to call when a value without a timer was
-        overwritten in place by one of the same length; None where that needs `put`. Whoever uses it counts in
-        `stats`. Good until `clear`."""
+        by hash, what to tell of hits before the next write, and, when a value without a timer was overwritten in
+        place by one of the same length, what to call (None where that needs `put`) and which journal to tell (None:
+        its version becomes 0). Whoever uses it counts in `stats`. Good until `clear` or `set_journal`."""
 
     def _overwrite(self, entry: Entry, value: Any, kind: int, expires_ms: int | None, now_ms: int) -> None:
         """Replace value, kind and expiry of a live entry, or raise and change nothing."""
