@@ -28,6 +28,7 @@ from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
 from raycache.shard.long import finished
 from raycache.shard.server import listening_socket
+from raycache.snapshot.keeper import SnapshotKeeper
 
 log = logging.getLogger(__name__)
 
@@ -62,21 +63,45 @@ class ShardActor:
         self._node_id = get_runtime_context().get_node_id()
         self._server = build_server(config, shard_id, secret=door.secret, require_auth=door.require_auth)
         self._server.on_failure = die
-        # Until the router has said what is ours, nothing is: a restarted shard must not answer misses
-        # for slots that have been given away meanwhile.
-        self._server.core.set_topology(Topology.empty(config.name))
+        self._keeper = self._snapshots()
         self._router = RouterFinder(config.name)
         self._is_serving = False
         self._failure = ""
         core = self._server.core
         self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(lambda: core.commands), "collector")]
 
+    def _snapshots(self) -> SnapshotKeeper | None:
+        config = self._config
+        if config.snapshot_dir is None:
+            return None
+        keeper = SnapshotKeeper(self._server.core, config.name, config.snapshot_dir,
+                                interval_s=config.snapshot_interval_s, tombstone_ttl_s=config.tombstone_ttl_s,
+                                clock=self._server.clock)
+        self._server.more_info = keeper.stats
+        return keeper
+
     async def _boot(self) -> None:
+        # Until the router has said what is ours, nothing is: a restarted shard must not answer misses
+        # for slots that have been given away meanwhile.
+        if self._keeper is None:
+            self._server.core.set_topology(Topology.empty(self._config.name))
+        else:
+            await self._keeper.load(await self._last_topology())
+            self._tasks.append(spawn(self._keeper.run(), "snapshots"))
         sock = await self._bind()
         self._port = sock.getsockname()[1]
         await self._server.start(sock)
         self._is_serving, self._failure = True, ""
         await self._register()
+
+    async def _last_topology(self) -> Topology | None:
+        """Return what the router holds, None if it does not tell: it may be starting, too."""
+        try:
+            data = await self._router.ask(lambda router: calls.router_topology(router, 0))
+        except Exception as error:
+            log.info("the router does not tell shard %s the topology: %s", self._shard_id, error)
+            return None
+        return Topology.from_bytes(data) if data is not None else None
 
     async def _bind(self) -> socket.socket:
         wait_s = RETRY_S
@@ -120,6 +145,10 @@ class ShardActor:
     async def stats(self) -> dict[str, Any]:
         """Return the shard's counters, as RC.STATS gives them."""
         return self._server.core.stats()
+
+    async def snapshot(self) -> bool:
+        """Write a snapshot now; return whether there is one. False where none are kept."""
+        return self._keeper is not None and await self._keeper.write()
 
     async def execute(self, commands: list[list[bytes]]) -> list[bytes]:
         """Run commands and return their encoded replies: the way in for drivers that cannot reach the socket."""

@@ -287,6 +287,8 @@ class ShardServer:
         self.flush: Callable[[], None] | None = None
         """Sends what is waiting for other shards; set by `peers`, where there are any."""
         self.peers: Peers | None = None
+        self.more_info: Callable[[], dict[str, Any]] = dict
+        """Further figures, of whoever runs this shard."""
         self._at_turn = core.at_turn
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -382,7 +384,8 @@ class ShardServer:
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""
-        return {"connections": len(self.connections), "commands_per_s": self.commands_per_s, **self.stats.as_dict()}
+        return {"connections": len(self.connections), "commands_per_s": self.commands_per_s, **self.stats.as_dict(),
+                **self.more_info()}
 
     def admit(self, connection: Connection) -> None:
         """Give a new connection its session, or refuse it."""

@@ -22,12 +22,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "codec": {"errors"},
     # What joins them.
     "replication": {"config", "ring", "store"},
-    "router": {"config", "ring"},
+    "router": {"config", "errors", "ring"},
     "shard": {"clock", "config", "errors", "replication", "resp", "ring", "store", "__version__"},
     "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
+    "snapshot": {"clock", "replication", "ring", "store"},
     "client": {"codec", "config", "errors", "ring"},
     # Ray, and what starts from it.
-    "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "ring", "router", "shard", "store"},
+    "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "ring", "router", "shard", "snapshot",
+               "store"},
     "connecting": {"actors", "client"},
     "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
                 "store"},
@@ -47,10 +49,9 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 SHELLS = {
     "shard/server.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/scout.py",
-    "gateway/server.py",
-    "gateway/upstream.py", "gateway/watch.py",
+    "gateway/server.py", "gateway/upstream.py", "gateway/watch.py", "snapshot/files.py", "snapshot/keeper.py",
 }
-PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway")
+PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "info", "requests", "retry", "routes", "scanning", "stats")}
 
