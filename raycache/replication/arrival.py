@@ -77,8 +77,8 @@ class Arrival:
     def is_done(self) -> bool:
         return self.state == "done"
 
-    def step(self, now_s: float, start: Callable[[], Message]) -> Message | None:
-        """Return the next question for the giver, if one is due. `start` makes the first."""
+    def step(self, now_s: float) -> Message | None:
+        """Return the next question for the giver, if one is due; of "start" only the name."""
         if self.state == "starting" and not self.is_alone and now_s - self.began_s >= START_WAIT_S:
             self.is_alone = True
             self._release()
@@ -86,7 +86,7 @@ class Arrival:
             return None
         self._asked_s, self._is_asked = now_s, True
         if self.state == "starting":
-            return start()
+            return ["start"]
         if self.state == "checking":
             return ["digests", bitmap_of(self.rest), self.id]
         return ["more", self.id, self._cursor, bitmap_of(self.rest)]

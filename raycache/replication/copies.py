@@ -17,7 +17,7 @@ from zlib import crc32
 
 from raycache.replication.digests import SlotDigests
 from raycache.replication.mutation import CLEAR, EVICTED, OVERHEAD_BYTES, Mutation
-from raycache.replication.outbox import Outbox
+from raycache.replication.neighbours import Boxes
 from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slots_of_bitmap
@@ -28,7 +28,6 @@ _BRACE: Final = 0x7B
 _DELETED: Final = RemovalCause.DELETED
 _EVICTED: Final = RemovalCause.EVICTED
 
-Boxes = tuple[Outbox, ...]
 
 
 class Host(Protocol):

@@ -25,12 +25,12 @@ class Outbox:
 
     __slots__ = ("_fresh", "_hole", "_sent", "_times", "acked", "backlog_bytes", "bytes", "dropped", "offset", "peer")
 
-    def __init__(self, peer: str, backlog_bytes: int) -> None:
+    def __init__(self, peer: str, backlog_bytes: int, offset: int = 0) -> None:
         self.peer = peer
         self.backlog_bytes = backlog_bytes
-        self.offset = 0
+        self.offset = offset
         """Number of the last mutation put in."""
-        self.acked = 0
+        self.acked = offset
         """Number of the last one that the peer has applied."""
         self.bytes = 0
         self.dropped = 0
@@ -38,7 +38,7 @@ class Outbox:
         self._sent: deque[Mutation] = deque()
         self._fresh: deque[Mutation] = deque()
         self._times: deque[tuple[int, float]] = deque()
-        self._hole = (0, 0)
+        self._hole = (offset, offset)
 
     def __len__(self) -> int:
         """Mutations that the peer has not acknowledged."""
@@ -92,15 +92,14 @@ class Outbox:
         self._sent.clear()
 
     def acknowledge(self, offset: int) -> None:
-        """Take note that the peer has applied everything up to `offset`."""
+        """Take note that the peer has applied everything up to `offset`; not more than was sent since `rewind`."""
+        offset = min(offset, self.offset - len(self._fresh))
         if offset <= self.acked:
             return
-        done = offset - (self.offset - len(self))
-        for waiting in (self._sent, self._fresh):  # in the second, too: it may have been rewound meanwhile
-            while waiting and done > 0:
-                done -= 1
-                self.bytes -= size_of(waiting.popleft())
-        self.acked = min(offset, self.offset)
+        sent = self._sent
+        for _ in range(min(offset - (self.offset - len(self)), len(sent))):
+            self.bytes -= size_of(sent.popleft())
+        self.acked = offset
         times = self._times
         while times and times[0][0] <= self.acked:
             times.popleft()

@@ -20,7 +20,7 @@ from raycache.shard.wait import Wait
 
 if TYPE_CHECKING:
     from raycache.replication.arrival import Arrival
-    from raycache.replication.copies import Boxes
+    from raycache.replication.neighbours import Boxes
     from raycache.shard.commands.command import Command, Steps
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
@@ -164,7 +164,7 @@ def _pull(core: ShardCore, wanted: dict[str, list[bytes]]) -> Steps:
             answer = question.answers.get(key, {}).get(giver)
             arrival = replicator.arrival_of(slot_of(key))
             if answer is None:
-                replicator.transfer_misses += 1
+                replicator.transfers.misses += 1
                 if arrival is not None:
                     arrival.misses += 1
             elif answer[0] is not None:

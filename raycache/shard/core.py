@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from raycache.config import ClusterConfig, Limits
-from raycache.replication.copies import Boxes
+from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
 from raycache.resp import encode
 from raycache.ring.topology import Topology

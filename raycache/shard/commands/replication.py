@@ -180,13 +180,13 @@ def verify(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
         raise Refusal("ERR syntax error")
     replicator = _replicator(core)
     if len(argv) == 2:
-        replicator.repair_now()
+        replicator.repairs.now()
         return OK
     return _verify(core, replicator)
 
 
 def _verify(core: ShardCore, replicator: Replicator) -> Generator[Wait | None, None, bytes]:
-    asked = replicator.compare()
+    asked = replicator.repairs.compare()
     yield from until(core, lambda: not asked.open, core.replicator_now_s + 2.0)
     return encode.bulk(msgpack.packb({"compared": asked.compared, "unanswered": sorted(asked.open),
                                       "differences": asked.differences, "evicted": asked.evicted}))

@@ -132,6 +132,10 @@ class History:
         """Return what became of one attempt."""
         return self._by_attempt.get((operation.number, attempt))
 
+    def last_execution_of(self, operation: Operation) -> Execution | None:
+        """Return what became of the attempt that was answered, or of the last one."""
+        return self._by_attempt.get((operation.number, operation.attempts))
+
     def writes_by_key(self) -> dict[bytes, list[Operation]]:
         """Return every write, acknowledged or not, by key."""
         writes: defaultdict[bytes, list[Operation]] = defaultdict(list)

@@ -32,8 +32,9 @@ class Scenario:
     """The mean time from one trouble to the next."""
     quiet_s: float = 0.5
     """How long nothing happens before the last look, at least."""
-    patience_s: float = 40.0
-    """How long everything may take to settle after the trouble: longer than between two comparisons of copies."""
+    patience_s: float = 20.0
+    """How long everything may take to settle after the trouble: less than between two comparisons of copies that
+    nothing calls for (30 s), which would repair in time what was lost in silence."""
     step_s: float = 0.04
     clock_offsets_ms: tuple[int, ...] = ()
     clock_rate_spread: float = 0.0

@@ -13,7 +13,7 @@ import msgpack
 
 from raycache.ring.slots import slot_of
 from raycache.testing.simulation.client import ClientNode
-from raycache.testing.simulation.history import PLAIN, Kind, Operation
+from raycache.testing.simulation.history import Kind, Operation
 
 if TYPE_CHECKING:
     from raycache.testing.simulation.world import World
@@ -30,7 +30,6 @@ class Plan:
     """A number from 0 to 1 that picks an owner; below 0: the first."""
     timeout_s: float = 0.0
     is_read: bool = False
-    reads_anywhere: bool = False
 
     def choose(self, owners: list[str], attempt: int) -> str:
         """Return whom to ask: the same first choice, and then the others in turn where any owner will do."""
@@ -82,8 +81,8 @@ class Mix:
     """Of writes: how many ask for acknowledgements."""
     replica_reads: float = 0.3
     """Of reads: how many may be answered by any owner."""
-    tokens: float = 0.3
-    """Of reads by any owner: how many bring a token; and of acknowledged writes: after how many one is taken."""
+    tokens: float = 0.2
+    """Of acknowledged writes: after how many a token is taken, and read with."""
     elsewhere: float = 0.3
     """Where any owner takes writes: how many do not go to the first."""
     think_s: float = 0.03
@@ -98,7 +97,6 @@ class Workload:
     world: World
     mix: Mix
     clients: list[ClientNode] = field(default_factory=list)
-    tokens: list[Token] = field(default_factory=list)
     stops_at_s: float = float("inf")
     _count: int = 0
     _acknowledged: dict[str, list[tuple[str, Operation]]] = field(default_factory=dict)
@@ -126,6 +124,10 @@ class Workload:
         kind: Kind = "get" if rng.random() < mix.reads else "delete" if rng.random() < mix.deletes else "set"
         operation = Operation(self._count, client.name, kind, key, slot_of(key), None, now_s, now_s + mix.deadline_s)
         plan = self._read(operation) if kind == "get" else self._write(operation)
+        self._begin(client, operation, plan)
+
+    def _begin(self, client: ClientNode, operation: Operation, plan: Plan) -> None:
+        rng, mix = self.world.rng, self.mix
 
         def done() -> None:
             if operation.is_acknowledged:
@@ -174,22 +176,31 @@ class Workload:
             plan.options = {"from": "replica", "timeout_ms": 300}
         elif rng.random() < 0.5:
             plan.options = {"timeout_ms": 300}
-        if plan.options is not None and self.tokens and rng.random() < mix.tokens:
-            token = self.tokens[int(rng.random() * len(self.tokens))]
-            operation.token = token.clocks
-            operation.covered = tuple(write for write in token.covers if write.key == operation.key)
-            plan.options["token"] = token.clocks
-            plan.timeout_s = 0.3
-        operation.acks = PLAIN
         return plan
 
+    def _read_with(self, token: Token, client: ClientNode) -> None:
+        """Read what the token is about, at some owner: as the process would that it was handed to."""
+        self._count += 1
+        last, now_s = token.covers[-1], self.world.scheduler.now_s
+        operation = Operation(self._count, client.name, "get", last.key, last.slot, None, now_s,
+                              now_s + self.mix.deadline_s, token=token.clocks)
+        operation.covered = tuple(write for write in token.covers if write.key == last.key)
+        options = {"from": "replica", "timeout_ms": 300, "token": token.clocks}
+        plan = Plan([b"GET", last.key], options, self.world.rng.random(), timeout_s=0.3, is_read=True)
+        self._begin(client, operation, plan)
+
     def _take_token(self, client: ClientNode, shard: str) -> None:
-        covers = tuple(write for source, write in self._acknowledged[client.name][-20:] if source == shard)
+        """Ask the shard that did this client's last write how far it has come."""
+        node = self.world.shard(shard)
+        mine = [write for source, write in self._acknowledged[client.name][-20:] if source == shard]
 
         def answered(reply: Any) -> None:
-            if isinstance(reply, list):
-                self.tokens.append(Token({reply[0]: reply[1]}, covers))
-                del self.tokens[:-10]
-            self._rest(client)
+            # What an earlier life of it wrote is not its to speak of.
+            ran = [(write, self.world.history.last_execution_of(write)) for write in mine]
+            covers = tuple(write for write, one in ran if one is not None and one.life == node.life)
+            if isinstance(reply, list) and covers:
+                self._read_with(Token({reply[0]: reply[1]}, covers), client)
+            else:
+                self._rest(client)
 
         client.ask(shard, [b"RC.TOKEN"], 0.5, answered)

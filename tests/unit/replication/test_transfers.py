@@ -31,7 +31,7 @@ def test_every_entry_arrives_with_its_expiry_and_the_giver_is_emptied() -> None:
     cluster, keys = moving()
     expiries = {key: cluster.cores["s0"].store.peek(key.encode(), cluster.now_ms).expires_ms for key in keys}
     cluster.step(2)
-    arrival = next(iter(cluster.cores["s1"].replicator.arrivals.values()))
+    arrival = next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values()))
     assert (arrival.state, arrival.entries, arrival.mismatches, arrival.misses) == ("done", len(keys), 0, 0)
     for key in keys:
         assert cluster.cores["s1"].store.peek(key.encode(), cluster.now_ms).expires_ms == expiries[key]
@@ -45,7 +45,7 @@ def test_a_key_that_has_not_arrived_is_pulled_when_it_is_read() -> None:
     cluster, keys = moving()
     assert cluster.run("s1", "GET", keys[-1]) == b"$9\r\nvalue 299\r\n"
     assert cluster.run("s1", "MGET", keys[5], "nobody") .endswith(b"$-1\r\n")
-    assert cluster.cores["s1"].replicator.transfer_misses == 0
+    assert cluster.cores["s1"].replicator.transfers.misses == 0
 
 
 def test_the_giver_sends_clients_on_and_serves_no_more() -> None:
@@ -74,7 +74,7 @@ def test_a_giver_that_dies_half_way_costs_what_had_not_arrived_and_no_error() ->
     cluster.cut = {frozenset(("s0", "s1"))}
     replies = [cluster.run("s1", "GET", key) for key in keys[-20:]]
     assert all(reply.startswith(b"$") for reply in replies)
-    assert cluster.cores["s1"].replicator.transfer_misses > 0
+    assert cluster.cores["s1"].replicator.transfers.misses > 0
     cluster.publish([1])
     assert cluster.run("s1", "GET", keys[-1]).startswith(b"$")
 
@@ -103,7 +103,7 @@ def test_a_returned_shard_is_refilled_and_equal_in_the_end() -> None:
     cluster.step(2)
     one, two = (core.replicator.copies.digests.of for core in cluster.cores.values())
     assert one == two
-    assert next(iter(cluster.cores["s1"].replicator.arrivals.values())).is_done
+    assert next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values())).is_done
 
 
 def test_a_primary_is_handed_over_with_its_last_writes() -> None:
@@ -117,7 +117,7 @@ def test_a_primary_is_handed_over_with_its_last_writes() -> None:
     cluster.publish([1, 0], [("s0", "s1", ALL)])
     assert cluster.run("s1", "GET", "key:1") == b"$4\r\nlast\r\n"
     cluster.step(1)
-    assert next(iter(cluster.cores["s1"].replicator.arrivals.values())).is_done
+    assert next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values())).is_done
 
 
 def test_half_of_the_slots_move_and_the_other_half_is_not_disturbed() -> None:

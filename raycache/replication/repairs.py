@@ -1,0 +1,110 @@
+"""Anti-entropy: are copies the same, and who has to mend what.
+
+What lives here: comparing digests with other owners, when it is due or asked for. What does not: mending (`transfers`).
+Belongs to the shard's loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from raycache.replication.messages import Message
+from raycache.ring.slots import bitmap_of, slots_of_bitmap
+
+if TYPE_CHECKING:
+    from raycache.replication.replicator import Replicator
+
+INTERVAL_S: Final = 30.0
+"""How often copies are compared when nothing calls for it: comparing costs one message of 128 KiB a pair."""
+_COMPARE: Final = ""
+_VERIFY: Final = "?"
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What a comparison of digests has shown so far."""
+
+    open: set[str]
+    """Peers that have not answered."""
+    compared: int = 0
+    """Slots compared, counted once for each peer."""
+    differences: list[list[Any]] = field(default_factory=list)
+    """[slot, peer] where digests differ."""
+    evicted: int = 0
+    """Slots that differ where one of both has evicted something, which may be why."""
+
+
+class Repairs:
+    """One shard's comparisons."""
+
+    def __init__(self, owner: Replicator) -> None:
+        self._owner = owner
+        self._due_s: dict[str, float] = {}
+        self._comparison = Comparison(set())
+
+    def soon(self, peer: str, at_s: float) -> None:
+        """Compare with `peer` at `at_s` at the latest."""
+        self._due_s[peer] = min(at_s, self._due_s.get(peer, at_s))
+
+    def now(self) -> None:
+        """Compare with everybody at the next step."""
+        for peer in self._owner.neighbours.compared:
+            self._due_s[peer] = self._owner.now_s
+
+    def step(self, now_s: float) -> None:
+        """Compare slots with the peers that hold them too, where it is due; what differs is then brought."""
+        owner = self._owner
+        for peer in owner.neighbours.compared:
+            due_s = self._due_s.setdefault(peer, now_s + INTERVAL_S)
+            if now_s >= due_s and owner.is_reachable(peer) and not owner.transfers.is_mending(peer):
+                self._due_s[peer] = now_s + INTERVAL_S
+                if settled := self._settled(peer):
+                    owner.post(peer, ["digests", bitmap_of(settled), _COMPARE])
+
+    def compare(self) -> Comparison:
+        """Ask every peer for its digests of the slots held in common; the answers come into the result."""
+        comparison = self._comparison = Comparison(set())
+        for peer in self._owner.neighbours.compared:
+            settled = self._settled(peer)
+            comparison.open.add(peer)
+            comparison.compared += len(settled)
+            self._owner.post(peer, ["digests", bitmap_of(settled), _VERIFY])
+        return comparison
+
+    def _settled(self, peer: str) -> list[int]:
+        arriving = self._owner.copies.arriving
+        return [slot for slot in self._owner.neighbours.compared[peer] if not arriving[slot]]
+
+    def on_digests(self, sender: str, message: Message) -> Message:
+        """Somebody compares."""
+        _, bitmap, tag = message
+        slots, copies = slots_of_bitmap(bitmap).tolist(), self._owner.copies
+        return ["digested", tag, bitmap, copies.digests.pack(slots),
+                max((copies.floors[slot] for slot in slots), default=0),
+                bitmap_of([slot for slot in slots if copies.evicted[slot]])]
+
+    def on_digested(self, sender: str, message: Message) -> None:
+        """The digests that this shard asked for."""
+        _, tag, bitmap, packed, floor, evicted = message
+        owner = self._owner
+        slots = slots_of_bitmap(bitmap).tolist()
+        differing = owner.copies.digests.differing(slots, packed)
+        # Where one of both has evicted something, a difference need not mean anything.
+        theirs = set(slots_of_bitmap(evicted).tolist())
+        unexplained = [slot for slot in differing if slot not in theirs and not owner.copies.evicted[slot]]
+        if (arrival := owner.transfers.arrivals.get(tag)) is not None:
+            owner.copies.knows(set(slots).difference(differing), floor)
+            owner.transfers.checked(arrival, differing, unexplained)
+        elif tag == _VERIFY:
+            self._comparison.open.discard(sender)
+            self._comparison.differences += [[slot, sender] for slot in unexplained]
+            self._comparison.evicted += len(differing) - len(unexplained)
+            owner.tell_listeners()
+        elif tag == _COMPARE:
+            stream = owner.streams.get(sender)
+            wanted = differing if stream is not None and stream.has_gap else unexplained
+            if wanted:
+                owner.transfers.mend(sender, wanted)
+            elif stream is not None:
+                stream.has_gap = False

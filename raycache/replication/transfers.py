@@ -1,0 +1,183 @@
+"""Slots that move to or from this shard, and copies that are mended: both sides of every arrival.
+
+What lives here: the messages of transfers and the steps of arrivals. What does not: one arrival's state (`arrival`),
+reading the store for a receiver (`giving`), when copies are compared (`repairs`). Belongs to the shard's loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raycache.replication.arrival import Arrival
+from raycache.replication.giving import checksum, give
+from raycache.replication.messages import Message
+from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
+from raycache.ring.topology import Topology
+
+if TYPE_CHECKING:
+    from raycache.replication.replicator import Replicator
+
+PRUNED_PER_STEP = 1000
+"""Entries looked at per step while pruning: about 0.3 ms."""
+
+
+class Transfers:
+    """The arrivals of one shard, and what it gives to others."""
+
+    def __init__(self, owner: Replicator) -> None:
+        self._owner = owner
+        self.arrivals: dict[str, Arrival] = {}
+        self.misses = 0
+        """Keys that nobody could bring in time, so that a command went on without them."""
+        self.repaired = 0
+        """Entries that repairs have brought."""
+        self._given: dict[str, list[int]] = {}
+
+    def set_topology(self, topology: Topology, now_s: float) -> None:
+        """Begin what is new, end what is no longer wanted."""
+        arrivals, me = self.arrivals, self._owner.me
+        wanted = {one.id: one for one in topology.transfers if one.receiver == me}
+        for name in [name for name, one in arrivals.items() if not one.is_repair and name not in wanted]:
+            arrivals.pop(name).finish(now_s)
+        for name, one in wanted.items():
+            if name not in arrivals:
+                arrivals[name] = Arrival(name, one.giver, slots_of_bitmap(one.slots).tolist(), now_s)
+        given = {one.id for one in topology.transfers if one.giver == me}
+        self._given = {name: check for name, check in self._given.items() if name in given}
+        self._mark()
+
+    def _mark(self) -> None:
+        """Work out which slots are on their way."""
+        owner = self._owner
+        arriving = np.zeros(SLOT_COUNT, dtype=np.uint8)
+        for arrival in self.arrivals.values():
+            if not arrival.is_done and not arrival.is_repair:
+                arriving[arrival.slots] = 1
+        owner.copies.arriving[:] = arriving.tobytes()
+        if not owner.is_versioned:
+            owner.host.store.set_journal(owner.copies if arriving.any() else None)
+            if not arriving.any():
+                owner.copies.tombstones.clear()
+
+    def arrival_of(self, slot: int) -> Arrival | None:
+        """Return the transfer that brings `slot` here, if one is under way."""
+        if not self._owner.copies.arriving[slot]:
+            return None
+        return next((one for one in self.arrivals.values()
+                     if one.member[slot] and not one.is_done and not one.is_repair), None)
+
+    def mend(self, peer: str, slots: list[int]) -> None:
+        """Begin a repair: bring what `peer` has in `slots`."""
+        owner, name = self._owner, f"repair {peer}"
+        if name not in self.arrivals:
+            self.arrivals[name] = Arrival(name, peer, slots, owner.now_s, is_repair=True,
+                                          is_authority=owner.mode == "primary-replica")
+
+    def is_mending(self, peer: str) -> bool:
+        """Return whether a repair from `peer` is under way."""
+        return f"repair {peer}" in self.arrivals
+
+    def step(self, now_s: float) -> None:
+        """Ask givers for more."""
+        for arrival in list(self.arrivals.values()):
+            question = arrival.step(now_s)
+            if question is not None:
+                if question[0] == "start":
+                    question = self._start_of(arrival)
+                self._owner.post(arrival.giver, question)
+            if arrival.state == "pruning":
+                self._prune(arrival)
+
+    def _start_of(self, arrival: Arrival) -> Message:
+        topology = self._owner.topology
+        assert topology is not None
+        return ["start", arrival.id, topology.epoch, topology.to_bytes()]
+
+    # What is said
+
+    def on_start(self, sender: str, message: Message) -> Message | None:
+        """A receiver begins: stop serving what it takes over, before it is told that we have."""
+        _, name, epoch, data = message
+        owner = self._owner
+        if owner.topology is None or owner.topology.epoch < epoch:
+            owner.on_topology(data)
+        if owner.topology is None or owner.topology.epoch < epoch:
+            return None  # refused: made by a router that is no more
+        self._given[name] = [0, 0]
+        contact = owner.contacts.get(sender)
+        if contact is not None:
+            contact.sent_s = float("-inf")  # a heartbeat at once: it says how far the stream has come
+        return ["started", name, owner.copies.clock.latest]
+
+    def on_started(self, sender: str, message: Message) -> None:
+        """The giver serves no more."""
+        _, name, clock = message
+        owner, arrival = self._owner, self.arrivals.get(name)
+        if arrival is not None:
+            owner.copies.clock.observe(clock)
+            arrival.started(clock if owner.is_versioned and sender in owner.neighbours.shared else 0)
+            owner.on_change()
+
+    def on_more(self, sender: str, message: Message) -> Message:
+        """A receiver asks for a chunk."""
+        _, name, cursor, bitmap = message
+        host = self._owner.host
+        member = bytearray(SLOT_COUNT)
+        for slot in slots_of_bitmap(bitmap).tolist():
+            member[slot] = 1
+        after, found = give(host.store, self._owner.copies, member, cursor, host.now_ms)
+        check = self._given.setdefault(name, [0, 0])
+        if cursor == 0:
+            check[:] = 0, 0
+        count, total = checksum(found)
+        check[:] = check[0] + count, check[1] ^ total
+        return ["some", name, cursor, after, found, list(check)]
+
+    def on_some(self, sender: str, message: Message) -> None:
+        """A chunk has come."""
+        _, name, cursor, after, found, check = message
+        arrival, copies = self.arrivals.get(name), self._owner.copies
+        if arrival is None or not arrival.expects(cursor):
+            return
+        mutations = [tuple(one) for one in found]
+        if arrival.notes_keys:
+            if cursor == 0:
+                arrival.prune_version = copies.clock.latest
+            arrival.seen.update([one[0] for one in mutations])
+        merged = sum([copies.merge(mutation) for mutation in mutations])
+        if arrival.is_repair:
+            self.repaired += merged
+        size = sum(len(one[0]) + len(one[4] or b"") for one in mutations)
+        arrival.took(after, len(mutations), size, check, checksum(mutations))
+        if arrival.state == "checking" and not self._owner.is_versioned:
+            self._arrived(arrival)
+
+    def checked(self, arrival: Arrival, differing: list[int], unexplained: list[int]) -> None:
+        """Take in which of an arrival's slots differ from the giver's, and which of them by more than evictions."""
+        arrival.checked(differing if arrival.is_first_pass else unexplained, self._owner.now_s)
+        if arrival.is_done:
+            self._arrived(arrival)
+
+    def _arrived(self, arrival: Arrival) -> None:
+        owner = self._owner
+        arrival.finish(owner.now_s)
+        if arrival.is_repair:
+            del self.arrivals[arrival.id]
+            if (stream := owner.streams.get(arrival.giver)) is not None:
+                stream.has_gap = False
+        self._mark()
+        owner.on_change()
+
+    def _prune(self, arrival: Arrival) -> None:
+        """Remove some of what the primary does not have: it was evicted there, or deleted long ago."""
+        host, copies, wanted = self._owner.host, self._owner.copies, set(arrival.rest)
+        arrival.prune_cursor, keys = host.store.scan(arrival.prune_cursor, PRUNED_PER_STEP, host.now_ms)
+        for key in keys:
+            if slot_of(key) in wanted and key not in arrival.seen:
+                entry = host.store.peek(key, host.now_ms)
+                if entry is not None and entry.version <= arrival.prune_version:
+                    copies.drop(key)
+        if arrival.prune_cursor == 0:
+            self._arrived(arrival)
