@@ -16,6 +16,7 @@
     │   ├── DeadlineExceededError  (TimeoutError)
     │   ├── ClusterLoadingError    no shard owns the slot yet
     │   ├── NotEnoughReplicasError too few copies are alive, or have acknowledged in time
+    │   ├── ChangeUnderWayError    another change of the cluster is not complete yet
     │   └── OutOfMemoryError       the shard is full and may not evict
     └── InternalError              we must act: a bug here
         ├── ProtocolError          the peer broke the framing
@@ -109,6 +110,10 @@ class NotEnoughReplicasError(RetryableError):
     """Too few copies are alive, or have acknowledged a write in time; such a write may or may not last."""
 
     prefix = "NOREPLICAS"
+
+
+class ChangeUnderWayError(RetryableError):
+    """Somebody is scaling or draining the cluster already; the text says what, and since when. Nothing was changed."""
 
 
 class OutOfMemoryError(RetryableError):

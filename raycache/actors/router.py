@@ -254,7 +254,7 @@ class RouterActor:
     def _lost(self, shard_id: str, incarnation: int) -> None:
         log.warning("shard %s is lost", shard_id)
         self._forget_link(shard_id)
-        self._core.shard_lost(shard_id, incarnation, self._now_s())
+        self._core.refused(shard_id, incarnation, self._now_s())
         self._wake.set()
 
     def _take_gateway(self, report: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ and making new epochs (the router alone, `raycache.router.core`). Immutable, so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Final, Literal, TypeVar, get_args
 
@@ -68,7 +68,7 @@ class Transfer:
     """Means one transfer for ever."""
     giver: str
     receiver: str
-    slots: bytes
+    slots: bytes = field(repr=False)
     """As `raycache.ring.slots.bitmap_of` packs them."""
 
     def slot_array(self) -> npt.NDArray[np.int32]:
@@ -276,7 +276,7 @@ def _decode(data: bytes) -> Topology:
 
 def _record(kind: type[_Record], values: list[Any]) -> _Record:
     """Return `values` as a `kind`, refusing wrong counts and types."""
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
     if len(values) != len(names):
         raise ValueError(f"a {kind.__name__} has {len(names)} fields, not {len(values)}")
     for name, value in zip(names, values, strict=True):

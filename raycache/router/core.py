@@ -5,44 +5,62 @@ What lives here: the observations, and the order of a step; its rules stand besi
 is the shell around this) and the slot table (`raycache.ring`). One loop owns a `RouterCore`; nothing in it blocks, and
 only dealing slots anew takes longer than microseconds (some 5 ms; 30 ms for 1,000 shards).
 
-How the shell drives it. `now_s` is monotonic time throughout.
+How the shell drives it. `now_s` is monotonic time throughout; nothing here asks a clock or rolls dice.
 
-1. After every start: `RouterCore(config, now_s)`, then `recover(...)` with the shards and gateways whose actors exist
-   by name (none on the very first start), and ask each of those for its report. Not to be left out after a restart.
+1. After every start: `RouterCore(config, now_s, term=...)` with a term that no router of this cluster had before (Unix
+   time in ms), then `recover(...)` with the shards and gateways whose actors exist by name (none on the very first
+   start), and ask each of those for its report. Not to be left out after a restart.
 2. Whenever something is known: `nodes_reported` with all nodes of the Ray cluster (before the first `step`, then every
-   second or so), `shard_reported` and `gateway_reported` on registration or answer, `shard_lost` and `gateway_lost` on
-   a reset connection or a silence (`raycache.router.detector`), `shard_removed` when an actor is known to exist no
-   more, `shard_holds` and `gateway_holds` when somebody has taken a topology, `scale` on request.
-3. After each of these, and every few hundred milliseconds: `step(now_s)`, and carry out its actions in their order.
-   A step without news returns nothing, and an action that failed may simply be dropped: it comes again.
-   Only a `CreateShard` that failed should be followed by `shard_removed`, or it comes again a minute later.
-4. `CreateShard` may find the actor there (`get_if_exists`): then ask it for its report. `RemoveShard` ends the actor
-   and, once its name is free, says `shard_removed`; also where there was none. `CreateGateway` and `RemoveGateway`
-   need no answer but the gateway's report.
-5. Answer a registration with `topology` as it is after the step that followed it, and then say `shard_holds`.
+   second or so), `shard_reported` and `gateway_reported` on registration or answer, `pong` on the answer to a ping,
+   `silent` when there was none for long (`raycache.router.detector`), `refused` when a shard's process is gone for
+   certain: its connection was reset and another one refused, or Ray says so; `gateway_lost`; `shard_removed` when an
+   actor is known to exist no more; `shard_holds` and `gateway_holds` when somebody has taken a topology; `scale`,
+   `drain`, `undrain`, `cancel` on request.
+3. After each of these, and every few hundred milliseconds (`is_hurrying`: every 50): `step(now_s)`, and carry out its
+   actions in their order. A step without news returns nothing, and an action that failed may simply be dropped: it
+   comes again. Only a `CreateShard` that failed should be followed by `shard_removed`, or it comes again a minute
+   later.
+4. Keep a connection to every shard in `addresses` (also to those that are lost, at their last address: that is how a
+   refusal or a return is noticed), and ping those that are connected, several times a second, with `term` and the
+   topology's epoch. When a shard is lost, ping the others at once: a promotion may wait for it.
+5. `CreateShard` may find the actor there (`get_if_exists`): then ask it for its report. `RemoveShard` ends the actor
+   and, once its name is free, says `shard_removed`; also where there was none. `CreateGateway` and `RemoveGateway` need
+   no answer but the gateway's report.
+6. Answer a registration with `topology` as it is after the step that followed it, and then say `shard_holds`.
+7. If `must_stand_down`: another router has been granted a newer term, and this one does nothing any more; end it (Ray
+   starts it again, if it was the right one). If `needs_term` is more than `term` before this router was granted its
+   own: its clock is behind; `take_term` with a higher one.
 
-What it keeps to. Epochs only grow; a restarted router keeps the newest table that anybody shows, under a newer epoch. A
-slot changes its owner only when shards are added or removed: a lost shard stays owner, marked "down", because it alone
-has the address that comes back (one copy: there is nobody to take over), and one that does not come back is created
-anew under its id. A leaving shard gives its slots away first, and is ended when the others know. The wanted number of
-shards survives a restart of the router: it is read off the newest topology (weight 0 = was leaving) and the actors
-that exist.
+What it keeps to. Epochs only grow; a restarted router keeps the newest table that anybody shows, under a newer epoch,
+once most shards have granted its term. With one copy, a slot changes its owner only when shards are added, removed or
+drained: a lost shard stays owner, marked "down", because it alone has the address that comes back, and one that does
+not come back is created anew under its id. With more, a replica leads meanwhile, and the lost one stays owner, last in
+its rows; when it is back, it is filled by transfers, and then primaries are dealt evenly again. A leaving or drained
+shard gives its slots away by transfers first, and is ended when they are done and the others know. The wanted number of
+shards survives a restart of the router: it is read off the newest topology (weight 0 and not draining = was leaving)
+and the actors that exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from raycache.config import ClusterConfig
+from raycache.errors import ChangeUnderWayError
 from raycache.ring.topology import GatewayInfo, Topology
+from raycache.router import observing, wishes
 from raycache.router.gateways import settle_gateways
 from raycache.router.lifecycle import create, give_up_waiting, line_up, notice_dead_nodes, remove
-from raycache.router.messages import Action, GatewayReport, NodeReport, ShardReport, ShardView, index_of
+from raycache.router.messages import Action, Event, GatewayReport, NodeReport, Pong, ShardReport, ShardView, index_of
 from raycache.router.publishing import publish, push
 from raycache.router.records import NEVER, Delivery, GatewayRecord, Patience, Phase, ShardRecord
 from raycache.router.recovery import take_over
 from raycache.router.state import RouterState
+from raycache.router.status import Address, addresses, close_change, is_settled, progress, warnings
+from raycache.router.voting import confirm_losses, count_grants, follow_topology, is_outvoted
 
 
 class RouterCore:
@@ -50,8 +68,8 @@ class RouterCore:
 
     __slots__ = ("_state",)
 
-    def __init__(self, config: ClusterConfig, now_s: float, *, patience: Patience | None = None) -> None:
-        self._state = RouterState(config, patience or Patience(), Topology.empty(config.name), now_s)
+    def __init__(self, config: ClusterConfig, now_s: float, *, patience: Patience | None = None, term: int = 1) -> None:
+        self._state = RouterState(config, patience or Patience(), Topology.empty(config.name), now_s, term=term)
 
     # What was observed
 
@@ -69,10 +87,11 @@ class RouterCore:
             ValueError: an id is none of a shard.
         """
         state = self._state
-        state.started_at_s = now_s
+        state.started_at_s = state.now_s = now_s
         for shard_id in shard_ids:
             state.shards[index_of(shard_id)] = ShardRecord(index_of(shard_id), Phase.STARTING, now_s)
             state.awaited.add(shard_id)
+        state.is_elected = not state.awaited
         for node_id in gateway_node_ids:
             state.gateways[node_id] = GatewayRecord(node_id, now_s)
         state.epoch_floor = max(state.epoch_floor, epoch_floor)
@@ -94,32 +113,26 @@ class RouterCore:
         Raises:
             ValueError: the id is none of a shard.
         """
-        state, index = self._state, index_of(report.shard_id)
-        held_epoch = state.seen(f"shard {report.shard_id}", report.topology)
-        state.awaited.discard(report.shard_id)
-        record = state.shards.get(index)
-        if record is None:
-            record = state.shards[index] = ShardRecord(index, Phase.STARTING, now_s)
-            if index >= state.config.shards and state.topology.epoch:
-                # Scaled away, and its end was ordered; somehow it lives.
-                record.enter(Phase.REMOVING, now_s)
-        if record.phase is Phase.REMOVING or report.incarnation < record.incarnation:
-            return False
-        record.failure = report.failure
-        if report.failure:
-            # It lives and keeps trying: its deadline begins anew.
-            record.since_s = now_s
-            return True
-        self._register(record, report, held_epoch, now_s)
-        return True
+        return observing.reported(self._at(now_s), report, now_s)
 
-    def _register(self, record: ShardRecord, report: ShardReport, held_epoch: int, now_s: float) -> None:
-        record.host, record.port = report.host, report.port
-        record.node_id, record.incarnation = report.node_id, report.incarnation
-        record.delivery = Delivery(held_epoch)
-        self._state.locate(record)
-        if record.phase is not Phase.UP:
-            record.enter(Phase.UP, now_s)
+    def pong(self, shard_id: str, pong: Pong, now_s: float) -> None:
+        """Take in a shard's answer to a ping. One that was lost is back with it."""
+        observing.ponged(self._at(now_s), shard_id, pong, now_s)
+
+    def silent(self, shard_id: str, incarnation: int, now_s: float) -> None:
+        """Take in that this process of a shard has not answered for too long; its next answer ends that.
+
+        It counts as lost once no other shard hears it either, and the router hears most of them.
+        """
+        observing.fell_silent(self._at(now_s), shard_id, incarnation, now_s)
+
+    def refused(self, shard_id: str, incarnation: int, now_s: float) -> None:
+        """Take in that this process of a shard is gone for certain."""
+        observing.refused(self._at(now_s), shard_id, incarnation, now_s)
+
+    def shard_removed(self, shard_id: str, now_s: float) -> None:
+        """Take in that a shard's actor exists no more, on our order or not. Where it is wanted it is created anew."""
+        observing.removed(self._at(now_s), shard_id, now_s)
 
     def gateway_reported(self, report: GatewayReport) -> None:
         """Take in what a gateway says of itself."""
@@ -128,31 +141,11 @@ class RouterCore:
         record.info = GatewayInfo(report.host, report.port, report.node_id)
         record.delivery = Delivery(held_epoch)
 
-    def shard_lost(self, shard_id: str, incarnation: int, now_s: float) -> None:
-        """Take in that the connection to this process of a shard is gone, or that it is silent."""
-        record = self._state.shards.get(index_of(shard_id))
-        if record is not None and record.phase is Phase.UP and record.incarnation == incarnation:
-            record.enter(Phase.DOWN, now_s)
-
     def gateway_lost(self, node_id: str, now_s: float) -> None:
         """Take in that the gateway of a node is gone or silent. Ray restarts it, and it registers again."""
         record = self._state.gateways.get(node_id)
         if record is not None:
             record.info, record.delivery, record.asked_at_s = None, None, now_s
-
-    def shard_removed(self, shard_id: str, now_s: float) -> None:
-        """Take in that a shard's actor exists no more, on our order or not. Where it is wanted it is created anew."""
-        state, index = self._state, index_of(shard_id)
-        state.awaited.discard(shard_id)
-        record = state.shards.get(index)
-        if record is None:
-            return
-        record.forget_process()
-        record.is_member = record.is_member and not record.is_drained
-        record.is_drained = False
-        record.enter(Phase.WANTED, now_s)
-        if index >= state.config.shards:
-            del state.shards[index]
 
     def shard_holds(self, shard_id: str, epoch: int) -> None:
         """Take in that a shard has the topology of this epoch."""
@@ -166,34 +159,115 @@ class RouterCore:
         if record is not None and record.delivery is not None:
             record.delivery.held_epoch = max(record.delivery.held_epoch, epoch)
 
+    # What operators wish
+
     def scale(self, shards: int) -> None:
         """Want this many shards.
 
         Raises:
             ValueError: the configuration cannot have so many.
+            ChangeUnderWayError: another change is not complete.
         """
-        self._state.config = replace(self._state.config, shards=shards)
-        self._state.is_scaled = True
+        self._wish(partial(wishes.scale, self._state, shards))
+
+    def drain(self, target: str) -> None:
+        """Want a shard, or every shard of a node, to own nothing. Those of a node are then created anew elsewhere.
+
+        Raises:
+            ValueError: there is no such shard or node, or nobody would be left.
+            ChangeUnderWayError: another change is not complete.
+        """
+        self._wish(partial(wishes.drain, self._state, target))
+
+    def undrain(self, target: str) -> None:
+        """Let a drained shard or node own slots again, also while it is being drained.
+
+        Raises:
+            ValueError: it is not drained.
+            ChangeUnderWayError: another change is not complete.
+        """
+        self._wish(partial(wishes.undrain, self._state, target))
+
+    def cancel(self) -> str:
+        """Go back to how it was before the change under way; return what that was.
+
+        Raises:
+            ValueError: none is.
+        """
+        return wishes.cancel(self._state)
+
+    def _wish(self, wish: Callable[[], None]) -> None:
+        try:
+            wish()
+        except ChangeUnderWayError as error:
+            self._state.note("refused", str(error))
+            raise
+
+    def take_term(self, term: int) -> None:
+        """Stand for election with a higher term; only a router that was not elected may."""
+        state = self._state
+        if not state.is_elected and term > state.term:
+            state.term = term
 
     # What follows
 
     def step(self, now_s: float) -> list[Action]:
         """Move what is towards what is wanted; return what to do, in order. Twice without news: nothing to do."""
-        state = self._state
-        if state.is_recovering(now_s):
+        state = self._at(now_s)
+        if state.is_recovering(now_s) or is_outvoted(state):
             return []
         take_over(state, now_s)
+        count_grants(state)
+        follow_topology(state)
+        if not state.is_elected and state.topology.epoch:
+            return []
         line_up(state)
         notice_dead_nodes(state, now_s)
+        confirm_losses(state, now_s)
         give_up_waiting(state, now_s)
         actions = [*remove(state, now_s), *create(state, now_s), *settle_gateways(state, now_s)]
         publish(state, now_s)
+        follow_topology(state)
+        close_change(state)
         return [*actions, *push(state, now_s)]
+
+    def _at(self, now_s: float) -> RouterState:
+        self._state.now_s = now_s
+        return self._state
+
+    # What is
+
+    @property
+    def term(self) -> int:
+        """What its pings and topologies carry."""
+        return self._state.term
+
+    @property
+    def needs_term(self) -> int:
+        """The lowest term with which this router could be granted its own."""
+        return max(self._state.term, self._state.highest_term)
+
+    @property
+    def must_stand_down(self) -> bool:
+        """Whether another router has taken over from this one, which was in office."""
+        return self._state.is_elected and is_outvoted(self._state)
+
+    @property
+    def is_hurrying(self) -> bool:
+        """Whether the next step should not wait long: somebody is suspected, or a promotion waits for answers."""
+        state = self._state
+        return any(one.suspected_at_s is not None for one in state.shards.values()) or (
+            state.is_dirty and state.is_recovered and bool(state.topology.epoch))
 
     @property
     def topology(self) -> Topology:
         """The newest; epoch 0 until the first shards are dealt in."""
         return self._state.topology
+
+    @property
+    def addresses(self) -> dict[str, Address]:
+        """Where each shard's process is, or was last, by its id."""
+        return addresses(self._state)
 
     @property
     def wanted_shards(self) -> int:
@@ -207,27 +281,24 @@ class RouterCore:
 
     @property
     def is_settled(self) -> bool:
-        """Whether what is wanted is there: every shard up and dealt in, every gateway up, everybody told."""
-        state = self._state
-        shards, gateways = state.shards, state.gateways
-        everybody = [record.delivery for record in shards.values()]
-        everybody += [record.delivery for record in gateways.values()]
-        return (
-            shards.keys() == set(range(state.config.shards))
-            and all(record.phase is Phase.UP and record.is_member for record in shards.values())
-            and gateways.keys() == state.gateway_nodes()
-            and all(one is not None and one.held_epoch >= state.topology.epoch for one in everybody)
-        )
+        """Whether what is wanted is there: every shard up, dealt in and filled, every gateway up, everybody told."""
+        return is_settled(self._state)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know, one sentence each."""
-        state = self._state
-        found = [record.failure for _, record in sorted(state.shards.items()) if record.failure]
-        wish = state.config.cpus_per_shard
-        short = [record.id for _, record in sorted(state.shards.items()) if not record.reserves_cpus]
-        if wish and short:
-            found.append(f"a reservation of {wish:g} CPUs does not fit for {', '.join(short)}: running without one")
-        if not any(node.is_alive for node in state.nodes.values()):
-            found.append("no Ray node is alive that a shard could be placed on")
-        return (*found, *state.doubts.values())
+        return warnings(self._state)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What has happened, oldest first; the newest 200."""
+        return tuple(self._state.events)
+
+    @property
+    def pongs(self) -> dict[str, Pong]:
+        """The newest answer of each shard."""
+        return {record.id: record.pong for record in self._state.shards.values() if record.pong is not None}
+
+    def progress(self, now_s: float) -> dict[str, Any]:
+        """Return the change under way and its transfers, or what the one before has cost."""
+        return progress(self._state, now_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from raycache.router.messages import Action, CreateShard, RemoveShard
 from raycache.router.placing import Choice, choose_nodes
@@ -21,15 +22,26 @@ def line_up(state: RouterState) -> None:
         state.shards.setdefault(index, ShardRecord(index))
     for record in state.shards.values():
         is_leaving = record.index >= state.config.shards
-        if is_leaving != record.is_leaving:
-            record.is_leaving, record.left_epoch = is_leaving, 0
+        is_emptying = record.id in state.draining or state.is_node_going(record.node_id)
+        if (is_leaving, is_emptying) != (record.is_leaving, record.is_emptying):
+            record.is_leaving, record.is_emptying, record.left_epoch = is_leaving, is_emptying, 0
 
 
 def notice_dead_nodes(state: RouterState, now_s: float) -> None:
     """A shard on a dead node is lost, whether or not its connection has noticed."""
     for record in state.shards.values():
-        if record.phase is Phase.UP and state.is_node_dead(record.node_id):
-            record.enter(Phase.DOWN, now_s)
+        if record.phase in (Phase.UP, Phase.DOWN) and not record.is_dead and state.is_node_dead(record.node_id):
+            lose(state, record, now_s, f"{record.id} is lost with its node")
+
+
+def lose(state: RouterState, record: ShardRecord, now_s: float, text: str) -> None:
+    """Take in that a shard's process is gone for certain."""
+    if not record.is_dead:
+        state.note("lost", text)
+    record.is_dead = state.is_dirty = True
+    state.unrest_at_s = now_s
+    if record.phase is Phase.UP:
+        record.enter(Phase.DOWN, now_s)
 
 
 def give_up_waiting(state: RouterState, now_s: float) -> None:
@@ -51,7 +63,8 @@ def create(state: RouterState, now_s: float) -> Iterator[Action]:
     occupied = [record.node_id for record in state.shards.values() if record.phase is not Phase.WANTED]
     wish = state.config.cpus_per_shard
     wishes = [wish if record.reserves_cpus else 0.0 for record in wanted]
-    choices = choose_nodes(state.nodes.values(), occupied, wishes, _promised(state))
+    nodes = [replace(node, is_draining=state.is_node_going(node.node_id)) for node in state.nodes.values()]
+    choices = choose_nodes(nodes, occupied, wishes, _promised(state))
     chosen = {*occupied, *(choice.node.node_id for choice in choices)}
     # Without a living node there are no choices, and the shards stay wanted.
     for record, choice in zip(wanted, choices, strict=False):
@@ -84,7 +97,8 @@ def remove(state: RouterState, now_s: float) -> Iterator[Action]:
     """End what has left or was given up; ask again for what nobody confirmed."""
     for index in sorted(state.shards):
         record = state.shards[index]
-        if record.is_leaving and record.phase is not Phase.REMOVING and _may_go(state, record, now_s):
+        is_to_go = record.is_leaving or _must_move(state, record)
+        if is_to_go and record.phase is not Phase.REMOVING and _may_go(state, record, now_s):
             record.is_drained = True
             record.enter(Phase.REMOVING, now_s)
         if record.phase is Phase.REMOVING and now_s - record.removal_at_s >= state.patience.retry_s:
@@ -92,8 +106,13 @@ def remove(state: RouterState, now_s: float) -> Iterator[Action]:
             yield RemoveShard(record.id)
 
 
+def _must_move(state: RouterState, record: ShardRecord) -> bool:
+    """Say whether a shard should be ended and created anew on another node: its own is about to go."""
+    return state.is_node_going(record.node_id) and state.has_usable_node() and record.is_up and record.is_member
+
+
 def _may_go(state: RouterState, leaving: ShardRecord, now_s: float) -> bool:
-    """Say whether a leaving shard may be ended: it never had slots, or everybody knows that it has none."""
+    """Say whether a leaving shard may be ended: it never had slots, or everybody knows that it has none any more."""
     if not leaving.is_member:
         return True
     if not leaving.left_epoch:

@@ -5,7 +5,8 @@ What lives here: plain, frozen records. What does not: deciding anything (`rayca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from raycache.ring.topology import ShardState, Topology
 
@@ -39,6 +40,8 @@ class NodeReport:
     is_alive: bool = True
     cpus_free: float = 0.0
     """What Ray could still reserve there when this was asked (not the total: others reserve too)."""
+    is_draining: bool = False
+    """Whether it has announced that it will go: preempted, or drained by Ray's own command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,59 @@ class ShardReport:
     """The topology that it holds, if any."""
     failure: str = ""
     """Why it does not serve yet ("cannot listen on ..."); "" = it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A shard's answer to a ping."""
+
+    granted_term: int
+    """The highest term of a router that it has granted."""
+    epoch: int
+    incarnation: int
+    silent: dict[str, float] = field(default_factory=dict)
+    """For how many seconds it has not heard each of its peers."""
+    applied: dict[str, int] = field(default_factory=dict)
+    """How far it has applied each peer's stream."""
+    arrivals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By transfer: its state ("done" at the end), entries, bytes, misses."""
+    lease_left_s: float | None = None
+    loss: dict[str, Any] = field(default_factory=dict)
+    """Writes that it has acknowledged and not replicated."""
+
+    @classmethod
+    def of(cls, granted_term: int, report: dict[str, Any]) -> Pong:
+        """Return the answer that came over the wire.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            lease_left_s = report.get("lease_left_s")
+            return cls(
+                int(granted_term), int(report["epoch"]), int(report["incarnation"]),
+                {str(peer): float(silence_s) for peer, silence_s in (report.get("silent") or {}).items()},
+                {str(peer): int(offset) for peer, offset in (report.get("applied") or {}).items()},
+                {str(arrival): dict(state) for arrival, state in (report.get("arrivals") or {}).items()},
+                None if lease_left_s is None else float(lease_left_s), dict(report.get("loss") or {}),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no answer to a ping: {error!r}") from error
+
+    def has_received(self, transfer_id: str) -> bool:
+        """Return whether a transfer to this shard is done."""
+        return self.arrivals.get(transfer_id, {}).get("state") == "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that an operator may want to know afterwards."""
+
+    at_s: float
+    """Monotonic."""
+    kind: str
+    """"lost", "back", "failover", "transfer", "change", "refused" or "router"."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +135,9 @@ class ShardView:
     machine: str
     incarnation: int
     is_leaving: bool
+    is_draining: bool = False
+    is_suspected: bool = False
+    """Whether it has not answered the router for too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ def choose_nodes(
     """Return a node for each new shard; none where no node is alive.
 
     Where the reservation fits comes first, then the zone with the fewest shards, the machine, the node; ties go to the
-    lower node id. Where it fits nowhere, the shard goes where it would go without one, and reserves nothing.
+    lower node id. A node that is about to go is taken only where there is no other. Where the reservation fits
+    nowhere, the shard goes where it would go without one, and reserves nothing.
 
     Args:
         occupied: the node id of every shard that is there or planned.
@@ -35,6 +36,7 @@ def choose_nodes(
         pending: CPUs per node that are promised but not yet missing from `cpus_free`.
     """
     alive = sorted((node for node in nodes if node.is_alive), key=lambda node: node.node_id)
+    alive = [node for node in alive if not node.is_draining] or alive
     by_id = {node.node_id: node for node in alive}
     placed = [by_id[node_id] for node_id in occupied if node_id in by_id]
     free = {node.node_id: node.cpus_free - pending.get(node.node_id, 0.0) for node in alive}

@@ -1,7 +1,7 @@
 """Making new topologies, and bringing them to everybody.
 
-What lives here: when there is a new epoch, what stands in it, and who must still be told. What does not: dealing the
-slots (`raycache.ring.plan`) and sending anything (the shell does).
+What lives here: when there is a new epoch, what stands in it, and who must still be told. What does not: what it says
+of slots (`deciding`) and sending anything (the shell does).
 """
 
 from __future__ import annotations
@@ -9,28 +9,67 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from raycache.ring.plan import dealt
-from raycache.ring.topology import Owners, ShardInfo, Topology
+from raycache.ring.columns import sharing
+from raycache.ring.topology import ShardInfo, Topology
+from raycache.router.changes import Change
+from raycache.router.deciding import decide, is_due
+from raycache.router.draft import Draft
 from raycache.router.messages import Action, PushTopology
 from raycache.router.records import Delivery, Phase, ShardRecord
 from raycache.router.state import RouterState
+from raycache.router.voting import may_act
 
 
 def publish(state: RouterState, now_s: float) -> None:
     """Make the next epoch if what it would say differs from the last one."""
     _let_join(state, now_s)
+    if not may_act(state):
+        return
     shards = _shard_infos(state)
     gateways = tuple(record.info for _, record in sorted(state.gateways.items()) if record.info is not None)
     old = state.topology
-    is_news = (shards, gateways) != (old.shards, old.gateways) or state.must_publish
-    if not shards or not is_news:
+    is_news = (shards, gateways, state.draining) != (old.shards, old.gateways, old.draining) or state.must_publish
+    if not shards or not (is_news or is_due(state, shards, now_s)):
         return
-    epoch = max(old.epoch, state.epoch_floor) + 1
-    state.topology = Topology(old.cluster, epoch, shards, _owners(state, shards), gateways, old.transfers)
+    draft = Draft(old, shards, state.by_id(), state.config.copies, max(old.epoch, state.epoch_floor) + 1)
+    decide(state, draft, shards, now_s)
+    if not is_news and not draft.is_news:
+        return
+    state.topology = Topology(old.cluster, draft.epoch, shards, draft.owners, gateways, draft.transfers(), state.term,
+                              state.config.replication, state.draining)
     state.must_publish = False
-    for record in state.shards.values() if _has_heir(state) else ():
-        if record.is_member and record.is_leaving and not record.left_epoch:
-            record.left_epoch, record.left_at_s = epoch, now_s
+    state.shared_slots = sharing(draft.owners, [shard.machine for shard in shards])
+    _note_transfers(state, old)
+    _note_leavers(state, now_s)
+
+
+def _note_transfers(state: RouterState, old: Topology) -> None:
+    """Count what has ended and say what begins."""
+    topology = state.topology
+    before, after = {one.id: one for one in old.transfers}, {one.id: one for one in topology.transfers}
+    if after and state.change is None:
+        state.change = Change("repair", state.now_s)
+    for transfer in (one for transfer_id, one in before.items() if transfer_id not in after):
+        receiver = state.by_id().get(transfer.receiver)
+        arrival = receiver.pong.arrivals.get(transfer.id, {}) if receiver is not None and receiver.pong else {}
+        count = len(transfer.slot_array())
+        if state.change is not None:
+            state.change.add(count, arrival)
+        how = "done" if arrival.get("state") == "done" else "given up"
+        state.note("transfer", f"{count} slots from {transfer.giver} to {transfer.receiver}: {how}")
+
+
+def _note_leavers(state: RouterState, now_s: float) -> None:
+    """Note since when those who are to go have nothing any more."""
+    topology = state.topology
+    for record in state.members():
+        is_needed = not record.gives_away or not _has_heir(state) or any(
+            record.id in (one.giver, one.receiver) for one in topology.transfers) or len(
+            topology.slots_owned(record.id)) > 0
+        if is_needed:
+            record.left_epoch = 0
+        elif not record.left_epoch:
+            record.left_epoch, record.left_at_s = topology.epoch, now_s
 
 
 def _let_join(state: RouterState, now_s: float) -> None:
@@ -57,19 +96,7 @@ def _shard_infos(state: RouterState) -> tuple[ShardInfo, ...]:
 
 def _has_heir(state: RouterState) -> bool:
     """Say whether somebody stays who could serve: nobody gives its slots away before that."""
-    return any(record.is_member and not record.is_leaving and not record.is_drained for record in state.shards.values())
-
-
-def _owners(state: RouterState, shards: tuple[ShardInfo, ...]) -> Owners:
-    """Return the slot table: the old one while the same shards stand on the same machines, else dealt from it."""
-    old, config = state.topology, state.config
-    if _placement(shards) == _placement(old.shards) and old.copies == config.copies:
-        return old.owners
-    return dealt(shards, old, copies=config.copies, vnodes_per_shard=config.vnodes_per_shard, max_load=config.max_load)
-
-
-def _placement(shards: tuple[ShardInfo, ...]) -> list[tuple[str, str, str, int]]:
-    return [(shard.id, shard.machine, shard.zone, shard.weight) for shard in shards]
+    return any(record.is_member and not record.gives_away for record in state.shards.values())
 
 
 def push(state: RouterState, now_s: float) -> Iterator[Action]:

@@ -1,17 +1,18 @@
 """What the router remembers of each shard and gateway, and how long it waits for what.
 
-What lives here: mutable records, owned by one `RouterCore`, and its patience. What does not: the rules that change
-them (`raycache.router.core`).
+What lives here: mutable records, owned by one `RouterCore`, and its patience. What does not: the rules that change them
+(`raycache.router.core`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from raycache.ring.topology import GatewayInfo, ShardInfo, ShardState
-from raycache.router.messages import ShardView, index_of, shard_id_of
+from raycache.router.messages import Pong, ShardView, index_of, shard_id_of
 
 NEVER: Final = float("-inf")
 
@@ -33,6 +34,15 @@ class Patience:
     """A leaving shard stays until the others hold the topology without it, or until this has passed."""
     retry_s: float = 1.0
     """A push or a removal that nobody confirmed is repeated after this."""
+    suspect_s: float = 1.0
+    """The silence that the detector and peers take for a loss; leases are shorter (`raycache.replication.lease`)."""
+    fresh_wait_s: float = 0.15
+    """With several candidates: how long a promotion waits to hear, after the loss, how far each of them has come."""
+    even_wait_s: float = 2.0
+    """Primaries are dealt evenly again when nothing has happened for this long."""
+    slots_moved_at_once: int = 4096
+    """A larger change moves slots in several turns, so that it can be cancelled, and a loss meanwhile touches few."""
+    slots_swapped_at_once: int = 512
 
 
 class Phase(Enum):
@@ -104,36 +114,66 @@ class ShardRecord:
     """It has left and is being ended: it gets no slots, even where it is wanted again meanwhile."""
     removal_at_s: float = NEVER
     """When its removal was last asked for."""
+    is_emptying: bool = False
+    """Somebody wants it to own nothing: it, or its node, is drained."""
+    is_dead: bool = False
+    """Its process is gone for certain, not only silent."""
+    is_blank: bool = False
+    """Its process is new and knows nothing of the slots that it owns; no transfer has been made for that yet."""
+    is_stale: bool = False
+    """It was taken for lost and came back as it was: it has missed writes."""
+    suspected_at_s: float | None = None
+    """Since when the router has not heard it for too long; None = it is heard."""
+    lost_at_s: float = NEVER
+    granted_term: int = 0
+    pong: Pong | None = None
+    """The newest answer of this process."""
+    pong_at_s: float = NEVER
     delivery: Delivery | None = None
 
     @classmethod
-    def from_info(cls, info: ShardInfo) -> ShardRecord:
-        """Return a member as the topology describes it, lost until it reports. Weight 0: it was leaving."""
+    def from_info(cls, info: ShardInfo, draining: Container[str]) -> ShardRecord:
+        """Return a member as the topology describes it, lost until it reports. Weight 0: it was leaving, or drained."""
+        is_emptying = info.id in draining or info.node_id in draining
         return cls(index_of(info.id), Phase.DOWN, NEVER, info.node_id, info.machine, info.zone, info.host, info.port,
-                   info.incarnation, is_member=True, is_leaving=info.weight == 0)
+                   info.incarnation, is_member=True, is_leaving=info.weight == 0 and not is_emptying,
+                   is_emptying=is_emptying)
 
     @property
     def id(self) -> str:
         return shard_id_of(self.index)
 
+    @property
+    def is_up(self) -> bool:
+        return self.phase is Phase.UP
+
+    @property
+    def gives_away(self) -> bool:
+        """Whether it is to own nothing."""
+        return self.is_leaving or self.is_drained or self.is_emptying
+
     def enter(self, phase: Phase, now_s: float) -> None:
         """Go over to another phase."""
         self.phase, self.since_s, self.removal_at_s = phase, now_s, NEVER
+        self.suspected_at_s = None
+        if phase is Phase.DOWN:
+            self.lost_at_s = now_s
 
     def forget_process(self) -> None:
         """Whatever registers next is the living process, even with a lower incarnation (another machine's clock)."""
         self.incarnation, self.failure, self.delivery, self.cpus = -1, "", None, 0.0
+        self.is_dead, self.pong, self.granted_term = True, None, 0
 
     def info(self, full_weight: int) -> ShardInfo:
         """Return what the topology says of this shard."""
-        weight = 0 if self.is_leaving or self.is_drained else full_weight
+        weight = 0 if self.gives_away else full_weight
         return ShardInfo(self.id, self.host, self.port, self.node_id, self.machine, self.zone, _STATE_OF[self.phase],
                          weight, max(self.incarnation, 0))
 
     def view(self) -> ShardView:
         """Return what `status` says of this shard."""
         return ShardView(self.id, _STATE_OF[self.phase], self.host, self.port, self.node_id, self.machine,
-                         max(self.incarnation, 0), self.is_leaving)
+                         max(self.incarnation, 0), self.is_leaving, self.is_emptying, self.suspected_at_s is not None)
 
 
 @dataclass(slots=True)

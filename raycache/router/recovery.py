@@ -26,7 +26,7 @@ def take_over(state: RouterState, now_s: float) -> None:
 
 def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:
     for info in newest.shards:
-        member = ShardRecord.from_info(info)
+        member = ShardRecord.from_info(info, newest.draining)
         record = state.shards.get(member.index)
         if record is None:
             # Its actor does not exist any more.
@@ -35,12 +35,16 @@ def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:
             state.shards[member.index] = member
         elif record.phase is Phase.STARTING:
             # The actor exists but did not answer.
-            member.failure = record.failure
+            member.failure, member.is_dead, member.granted_term = record.failure, record.is_dead, record.granted_term
             member.enter(Phase.DOWN, now_s)
             state.shards[member.index] = member
         else:
-            record.is_member, record.is_leaving = True, member.is_leaving
+            record.is_member, record.is_leaving, record.is_emptying = True, member.is_leaving, member.is_emptying
+            record.is_blank = record.incarnation != info.incarnation
+            record.is_stale = info.state == "down" and not record.is_blank
     state.topology, state.must_publish = newest, True
+    state.draining = tuple(dict.fromkeys((*newest.draining, *state.draining)))
+    state.electorate = frozenset(info.id for info in newest.shards if info.state != "down")
     _want_at_least(state, 1)
 
 

@@ -6,12 +6,18 @@ What lives here: data that one `RouterCore` owns. What does not: the rules (`lif
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from raycache.config import ClusterConfig
 from raycache.ring.topology import Topology
-from raycache.router.messages import NodeReport
-from raycache.router.records import GatewayRecord, Patience, ShardRecord
+from raycache.router.changes import Change
+from raycache.router.messages import Event, NodeReport
+from raycache.router.records import NEVER, GatewayRecord, Patience, ShardRecord
+
+EVENTS_KEPT: Final = 200
 
 
 @dataclass(slots=True)
@@ -40,6 +46,55 @@ class RouterState:
     """Somebody holds an epoch that this router did not make."""
     doubts: dict[str, str] = field(default_factory=dict)
     """Warnings about reports, by who sent them."""
+    now_s: float = NEVER
+    """Of the newest observation or step."""
+    term: int = 0
+    is_elected: bool = True
+    """Whether most shards have granted this router's term; the very first router needs no grants."""
+    highest_term: int = 0
+    """Of any router that a shard has told of."""
+    electorate: frozenset[str] = frozenset()
+    """The shards whose votes count: those that the newest topology that most of them hold does not call down."""
+    draining: tuple[str, ...] = ()
+    """Shards and nodes that an operator wants to be empty."""
+    change: Change | None = None
+    """What is under way: an operator's wish, or a repair."""
+    last_change: Change | None = None
+    """The one before, ended."""
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    is_dirty: bool = True
+    """Something was observed that may ask for another topology."""
+    unrest_at_s: float = NEVER
+    """When a shard was lost or came back last."""
+    dealt_for: object = None
+    """The placement whose dealing is complete."""
+    slots_waiting: int = 0
+    """Slots that do not belong where they are, and could not be moved yet."""
+    tried: dict[str, object] = field(default_factory=dict)
+    """What was found to have nothing to do, and when that holds."""
+    shared_slots: int = 0
+    """Slots with two copies on one machine."""
+
+    def note(self, kind: str, text: str) -> None:
+        """Remember an event."""
+        self.events.append(Event(self.now_s, kind, text))
+
+    def by_id(self) -> dict[str, ShardRecord]:
+        """Return every record by its shard's id."""
+        return {record.id: record for record in self.shards.values()}
+
+    def members(self) -> Iterator[ShardRecord]:
+        """Return the records of the shards in the topology, by index."""
+        return (record for _, record in sorted(self.shards.items()) if record.is_member)
+
+    def is_node_going(self, node_id: str) -> bool:
+        """Say whether nothing should live on a node: it was announced to go, or an operator drains it."""
+        node = self.nodes.get(node_id)
+        return node_id in self.draining or (node is not None and node.is_alive and node.is_draining)
+
+    def has_usable_node(self) -> bool:
+        """Say whether there is a node for a new shard that is not about to go."""
+        return any(node.is_alive and not self.is_node_going(node.node_id) for node in self.nodes.values())
 
     def is_recovering(self, now_s: float) -> bool:
         """Say whether reports are still worth waiting for."""

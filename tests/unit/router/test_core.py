@@ -65,7 +65,7 @@ def test_a_shard_that_takes_long_is_not_waited_for_for_ever() -> None:
     world.step(PATIENCE.join_wait_s)
     assert world.topology.shares() == {"s0": 8192, "s2": 8192}
     world.start("s1", "n1")
-    world.step(1.0)
+    world.settle(1.0)
     assert world.topology.shares()["s1"] == SLOT_COUNT // 3
 
 
@@ -140,7 +140,7 @@ def test_a_restart_that_was_faster_than_the_news_of_the_loss() -> None:
     world = World().settle()
     epoch, old = world.topology.epoch, world.actors["s1"].incarnation
     world.start("s1")
-    world.core.shard_lost("s1", old, world.now)  # late news of the process before
+    world.core.refused("s1", old, world.now)  # late news of the process before
     world.step()
     assert world.state_of("s1") == "up"
     assert world.topology.epoch == epoch + 1
@@ -164,6 +164,7 @@ def test_the_same_process_registers_again_after_a_torn_connection() -> None:
     table, epoch = world.topology.owners, world.topology.epoch
     world.lose("s0")
     world.step()
+    world.wake("s0")
     world.register("s0")
     world.settle()
     assert world.state_of("s0") == "up"

@@ -5,7 +5,7 @@ Time is a number that tests move. Nothing registers unless told to, or `settle` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raycache.config import ClusterConfig
@@ -17,6 +17,7 @@ from raycache.router.messages import (
     CreateShard,
     GatewayReport,
     NodeReport,
+    Pong,
     PushTopology,
     RemoveGateway,
     RemoveShard,
@@ -27,8 +28,8 @@ from raycache.router.records import Patience
 PATIENCE = Patience()
 
 
-def node(number: int, *, zone: str = "", cpus: float = 8.0, alive: bool = True) -> NodeReport:
-    return NodeReport(f"n{number}", f"10.0.0.{number}", zone, alive, cpus)
+def node(number: int, *, zone: str = "", cpus: float = 8.0, alive: bool = True, draining: bool = False) -> NodeReport:
+    return NodeReport(f"n{number}", f"10.0.0.{number}", zone, alive, cpus, draining)
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Actor:
     incarnation: int
     port: int
     topology: Topology | None = None
+    granted_term: int = 0
+    applied: dict[str, int] = field(default_factory=dict)
 
 
 class World:
@@ -54,6 +57,9 @@ class World:
         self.starts = 0
         self.lives = 0
         self.epochs = [0]
+        self.unfinished: set[str] = set()
+        """Receivers whose transfers go on for ever."""
+        self.silences: dict[str, dict[str, float]] = {}
         self.core = RouterCore(self.config, self.now)
         self.core.nodes_reported(self.nodes.values())
 
@@ -62,6 +68,7 @@ class World:
     def step(self, after_s: float = 0.0) -> list[Action]:
         """Let time pass, take a step and check what must hold after every one."""
         self.now += after_s
+        self.ping()
         actions = self.core.step(self.now)
         again = self.core.step(self.now)
         assert again == [], f"after {actions} a second step without news must have nothing to do"
@@ -69,6 +76,20 @@ class World:
         assert self.core.topology.epoch >= self.epochs[-1] or not self.core.topology.epoch, "epochs only grow"
         self.epochs.append(self.core.topology.epoch or self.epochs[-1])
         return actions
+
+    def ping(self) -> None:
+        """Everybody who can be reached answers the router."""
+        for shard_id in sorted(self.actors.keys() - self.unreachable):
+            self.core.pong(shard_id, self.pong_of(shard_id), self.now)
+
+    def pong_of(self, shard_id: str, /, **changes: Any) -> Pong:
+        actor = self.actors[shard_id]
+        actor.granted_term = max(actor.granted_term, self.core.term)
+        arrivals = {} if actor.topology is None or shard_id in self.unfinished else {
+            one.id: {"state": "done", "entries": 7} for one in actor.topology.transfers_to(shard_id)}
+        epoch = actor.topology.epoch if actor.topology else 0
+        return replace(Pong(actor.granted_term, epoch, actor.incarnation, self.silences.get(shard_id, {}),
+                            actor.applied, arrivals), **changes)
 
     def carry_out(self, actions: list[Action]) -> None:
         """Do at once what the shell would do: actors come up and register, pushes arrive."""
@@ -95,7 +116,7 @@ class World:
     def settle(self, after_s: float = 0.0) -> World:
         """Step and carry out until nothing is left to do."""
         actions = self.step(after_s)
-        for _ in range(20):
+        for _ in range(60):
             if not actions:
                 return self
             self.carry_out(actions)
@@ -108,7 +129,8 @@ class World:
             self.core.shard_holds(shard_id, topology.epoch)
 
     def start(self, shard_id: str, node_id: str | None = None) -> None:
-        """A shard's process starts (again) and registers."""
+        """A shard's process starts (again), with nothing in it, and registers."""
+        self.unreachable.discard(shard_id)
         self.starts += 1
         before = self.actors.get(shard_id)
         where = node_id or (before.node_id if before else "n0")
@@ -128,17 +150,34 @@ class World:
         held = actor.topology.to_bytes() if actor.topology else None
         return replace(ShardReport(shard_id, "h", actor.port, actor.node_id, actor.incarnation, held), **changes)
 
+    def silence(self, shard_id: str) -> None:
+        """It answers nobody, for as long as the router's detector waits."""
+        self.unreachable.add(shard_id)
+        for other in self.actors.keys() - self.unreachable:
+            self.silences.setdefault(other, {})[shard_id] = 1.0
+        self.core.silent(shard_id, self.actors[shard_id].incarnation, self.now)
+
+    def wake(self, shard_id: str) -> None:
+        """It answers again, the same process."""
+        self.unreachable.discard(shard_id)
+        for heard in self.silences.values():
+            heard.pop(shard_id, None)
+
     def lose(self, shard_id: str) -> None:
-        self.core.shard_lost(shard_id, self.actors[shard_id].incarnation, self.now)
+        """Its process ends, and the router is refused."""
+        self.unreachable.add(shard_id)
+        self.core.refused(shard_id, self.actors[shard_id].incarnation, self.now)
 
     def report_nodes(self, *changed: NodeReport) -> None:
         self.nodes |= {each.node_id: each for each in changed}
+        dead = {each.node_id for each in changed if not each.is_alive}
+        self.unreachable |= {shard_id for shard_id, actor in self.actors.items() if actor.node_id in dead}
         self.core.nodes_reported(self.nodes.values())
 
     def restart_router(self) -> None:
         """The router comes back knowing nothing; whoever can be reached reports."""
         self.lives += 1
-        self.core = RouterCore(self.config, self.now)
+        self.core = RouterCore(self.config, self.now, term=1 + self.lives)
         self.core.nodes_reported(self.nodes.values())
         self.core.recover(list(self.actors), sorted(self.gateways), self.now, epoch_floor=1000 * self.lives)
         for shard_id in self.actors:

@@ -1,0 +1,117 @@
+"""Slots and their data on the way between shards: one mechanism for growth, shrinking, drains, refills and handovers.
+
+What lives here: which transfers there must be, over a `Draft`. What does not: the data itself, which receivers fetch
+from givers (`raycache.replication.arrival`), and where slots belong (`raycache.ring.plan`).
+
+A transfer's receiver is an owner from the start. Its giver is, in this order: the primary it takes over from; an owner
+that leaves the slot, which keeps its entries until the end; any other owner that has all of it. So while a transfer
+lasts, at least one complete copy is outside of it, if there was one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raycache.ring.columns import Mask, led_by
+from raycache.ring.hashring import NOBODY, Indexes
+from raycache.ring.topology import Owners
+from raycache.router.draft import Draft, Flow
+
+
+def replace_givers(draft: Draft) -> int:
+    """Find others for givers that are lost; return the slots for which there is nobody.
+
+    A giver that is only silent may come back with all it has, so it is waited for where nobody can stand in.
+    """
+    lost_slots = 0
+    for flow in list(draft.flows):
+        is_gone = flow.giver < 0 or bool(draft.is_gone[flow.giver])
+        if not is_gone and draft.is_alive[flow.giver]:
+            continue
+        givers = np.where(flow.slots, _first_complete(draft), NOBODY)
+        rest = flow.slots & (givers < 0)
+        if is_gone:
+            lost_slots += int(rest.sum())
+            rest[:] = False
+        _shrink(draft, flow, rest)
+        draft.add_from(givers, flow.receiver)
+    return lost_slots
+
+
+def refill(draft: Draft) -> None:
+    """Let shards that came back get what they own from those who have it."""
+    for shard in np.flatnonzero(draft.is_behind & draft.is_alive).tolist():
+        owned = (draft.owners == shard).any(axis=1)
+        givers = np.where(owned, _first_complete(draft), NOBODY)
+        # Where nobody has all of it, whoever leads has the most.
+        leaders = draft.owners[:, 0].astype(np.int64)
+        is_led = owned & (givers < 0) & (leaders != shard) & np.append(draft.is_alive, False)[leaders]
+        givers = np.where(is_led, leaders, givers)
+        for flow in [flow for flow in draft.flows if flow.receiver == shard]:
+            _shrink(draft, flow, flow.slots & (givers < 0))
+        draft.add_from(givers, shard)
+    # From here on their transfers say what they lack.
+    draft.is_behind = draft.is_behind & ~draft.is_alive
+
+
+def shift(draft: Draft, wanted: Owners, limit: int) -> int:
+    """Make the table as `wanted` as can be done now, moving the data of at most `limit` slots; return how many wait.
+
+    A slot waits while it is on its way already, while somebody new to it is not up, and while only a silent shard has
+    its data.
+    """
+    old, complete = draft.owners, draft.complete()
+    wanted = _led_by_the_living(draft, wanted)
+    arrives = (wanted >= 0) & ~(wanted[:, :, None] == old[:, None, :]).any(axis=2)
+    differs = (wanted != old).any(axis=1)
+    has_source = complete.any(axis=1)
+    hands_over = (wanted[:, 0] != old[:, 0]) & (old[:, 0] >= 0)
+    is_silent = draft.of_owners(~draft.is_alive & ~draft.is_gone).any(axis=1) & ~has_source
+    is_up = np.append(draft.is_alive, False)[wanted]
+    waits = draft.in_flow() | (arrives & ~is_up).any(axis=1) | is_silent | (hands_over & ~is_up[:, 0])
+    may_move = differs & (~waits | (old < 0).all(axis=1))
+    moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over)
+    later = np.flatnonzero(moves_data)[limit:]
+    moves_data[later] = may_move[later] = False
+    for column in range(wanted.shape[1]):
+        _give(draft, wanted, column, arrives[:, column] & moves_data, complete)
+    _give(draft, wanted, 0, hands_over & ~arrives[:, 0] & moves_data & complete[:, 0], complete)
+    draft.owners = np.where(may_move[:, None], wanted, old)
+    return int((differs & ~may_move).sum())
+
+
+def _give(draft: Draft, wanted: Owners, column: int, slots: Mask, complete: Mask) -> None:
+    """Find a giver for the newcomers in one column of `wanted`."""
+    old = draft.owners
+    leaves = ~(old[:, :, None] == wanted[:, None, :]).any(axis=2)
+    score = 2 * leaves.astype(np.int64)
+    score[:, 0] += 1 + 4 * (column == 0)
+    score[~complete] = -1
+    score[old == wanted[:, column, None]] = -1
+    best = score.argmax(axis=1)
+    everyone = np.arange(len(old))
+    has_giver = slots & (score[everyone, best] >= 0)
+    givers = np.where(has_giver, old[everyone, best], NOBODY).astype(np.int64)
+    for receiver in np.unique(wanted[has_giver, column]).tolist():
+        draft.add_from(np.where(wanted[:, column] == receiver, givers, NOBODY), receiver)
+
+
+def _led_by_the_living(draft: Draft, wanted: Owners) -> Owners:
+    """Return `wanted` with rows whose first owner is not up led by the first one that is."""
+    is_up = np.append(draft.is_alive, False)[wanted]
+    rows = np.flatnonzero(~is_up[:, 0] & is_up.any(axis=1))
+    return led_by(wanted, rows, is_up[rows].argmax(axis=1), ~draft.is_alive) if len(rows) else wanted
+
+
+def _first_complete(draft: Draft) -> Indexes:
+    """Return for each slot the first of its owners that has all of it, or -1."""
+    complete = draft.complete()
+    first = draft.owners[np.arange(len(complete)), complete.argmax(axis=1)]
+    return np.where(complete.any(axis=1), first, NOBODY).astype(np.int64)
+
+
+def _shrink(draft: Draft, flow: Flow, slots: Mask) -> None:
+    """Leave `slots` of a flow."""
+    flow.slots = slots
+    if not slots.any():
+        draft.flows.remove(flow)
