@@ -13,7 +13,9 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, integer, ttl_ms
 from raycache.client.info import Versioned
+from raycache.client.results import Result, Row, presence_of, result_of, rows_of, versioned_of
 from raycache.client.stats import ShardStats
+from raycache.client.wishes import PLAIN, write_options
 from raycache.codec import decode_payload, encode
 from raycache.errors import ProtocolError
 
@@ -30,9 +32,10 @@ class Request(Generic[T]):
     """One command, or a few in one frame. `decode` gets the reply, or the list of replies where there are several.
 
     `read_key` is the key of a plain read, which the async handle makes part of a larger one; else None.
+    `from_row` makes the same answer of a row of RC.READ, so that any copy can give it; None: only the primary can.
     """
 
-    __slots__ = ("decode", "frame", "read_key", "repeatable", "replies")
+    __slots__ = ("decode", "frame", "from_row", "read_key", "repeatable", "replies")
 
     def __init__(
         self,
@@ -42,8 +45,10 @@ class Request(Generic[T]):
         repeatable: bool = True,
         replies: int = 1,
         read_key: bytes | None = None,
+        from_row: Callable[[Row], T] | None = None,
     ) -> None:
         self.read_key = read_key
+        self.from_row = from_row
         self.frame = frame
         self.decode = decode
         self.repeatable = repeatable
@@ -60,6 +65,10 @@ def _payload(reply: Any) -> Any:
     if type(reply) is not bytes or not reply:
         _unexpected(reply)
     return decode_payload(reply)
+
+
+def _value(row: Row) -> Any:
+    return _payload(row[0])
 
 
 def _count(reply: Any) -> int:
@@ -97,6 +106,12 @@ def _seconds_left(reply: Any) -> float | None:
     return None if left_ms == -2 else math.inf if left_ms == -1 else left_ms / 1000
 
 
+def _reading(reply: Any) -> tuple[int, int]:
+    if type(reply) is not list or len(reply) != 2:
+        _unexpected(reply)
+    return _count(reply[0]), _count(reply[1])
+
+
 def _scanned(reply: Any) -> tuple[int, list[bytes]]:
     try:
         cursor, keys = reply
@@ -105,22 +120,32 @@ def _scanned(reply: Any) -> tuple[int, list[bytes]]:
         _unexpected(reply)
 
 
-def _cleared(replies: list[Any]) -> int:
-    executed = replies[-1]
-    if type(executed) is not list or len(executed) != 2:
-        _unexpected(executed)
-    return _count(executed[0])
-
-
 def get(key: bytes) -> Request[Any]:
     """Return a read; it answers MISSING for an absent key."""
     # A long key gains nothing in a larger read, and one that the shard refuses must not fail other tasks' reads.
-    return Request(frames.get(key), _payload, read_key=key if len(key) <= _JOINED_KEY_BYTES else None)
+    return Request(
+        frames.get(key), _payload, read_key=key if len(key) <= _JOINED_KEY_BYTES else None, from_row=_value
+    )
 
 
 def get_with_version(key: bytes) -> Request[Versioned | None]:
     """Return a read with the key's version."""
-    return Request(frames.command(b"RC.GETV", key), _versioned)
+    return Request(frames.command(b"RC.GETV", key), _versioned, from_row=versioned_of)
+
+
+def get_result(key: bytes, timeout_s: float) -> Request[Result | None]:
+    """Return a read with all that is known of the value."""
+    return read(key, result_of, PLAIN.packed(is_primary=True, token=PLAIN.token, timeout_s=timeout_s), hedged=True)
+
+
+def read(key: bytes, from_row: Callable[[Row], T], options: bytes, *, hedged: bool = False) -> Request[T]:
+    """Return a read with wishes, as `ReadWishes.packed` writes them.
+
+    Args:
+        hedged: whether it may be asked elsewhere, as a plain read may.
+    """
+    return Request(frames.command(b"RC.READ", options, key), lambda reply: from_row(rows_of(reply, 1)[0]),
+                   from_row=from_row if hedged else None)
 
 
 def store(key: bytes, value: object, ttl: TimeToLive) -> Request[None]:
@@ -171,7 +196,7 @@ def delete(key: bytes) -> Request[bool]:
 
 def exists(key: bytes) -> Request[bool]:
     """Return a test for presence; it does not count as a use."""
-    return Request(frames.command(b"EXISTS", key), _flag)
+    return Request(frames.command(b"EXISTS", key), _flag, from_row=presence_of)
 
 
 def touch(key: bytes, ttl: TimeToLive) -> Request[bool]:
@@ -181,6 +206,26 @@ def touch(key: bytes, ttl: TimeToLive) -> Request[bool]:
         frame = frames.command(b"PERSIST", key) + frames.command(b"EXISTS", key)
         return Request(frame, lambda replies: _flag(replies[1]), replies=2)
     return Request(frames.command(b"PEXPIRE", key, b"%d" % ttl_ms(ttl)), _flag)
+
+
+def acknowledged(request: Request[T], acks: int, w: int, timeout_s: float) -> Request[T]:
+    """Return a write that counts only when so many copies have it; with neither, `request` itself.
+
+    Raises:
+        ValueError: see `write_options`.
+    """
+    if acks == 0 and w == 0:
+        return request
+    decode = request.decode
+    take = (lambda reply: decode(frames.inner(reply))) if request.replies == 1 else (
+        lambda replies: decode([frames.inner(replies[0]), *replies[1:]]))
+    frame = frames.wrapped(request.frame, b"RC.WRITE", write_options(acks, w, timeout_s))
+    return Request(frame, take, repeatable=request.repeatable, replies=request.replies)
+
+
+def clock() -> Request[tuple[int, int]]:
+    """Return a question for a shard's number and how far its clock has come."""
+    return Request(frames.command(b"RC.TOKEN"), _reading)
 
 
 def time_left(key: bytes) -> Request[float | None]:
@@ -194,9 +239,8 @@ def scan(cursor: int, prefix: bytes, count: int) -> Request[tuple[int, list[byte
 
 
 def clear() -> Request[int]:
-    """Return the removal of all keys of one shard, with their number. One transaction, so that the number is right."""
-    steps = (b"MULTI", b"DBSIZE", b"FLUSHALL", b"EXEC")
-    return Request(b"".join(frames.command(step) for step in steps), _cleared, replies=len(steps))
+    """Return the removal of all keys of one shard, with their number."""
+    return Request(frames.command(b"RC.CLEAR"), _count)
 
 
 def stats() -> Request[ShardStats]:

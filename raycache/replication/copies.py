@@ -229,14 +229,16 @@ class Copies:
         self.must_sweep = True
         return True
 
-    def sweep(self, keys: list[bytes]) -> None:
-        """Remove those of `keys` that were cleared."""
-        host, cleared = self._host, self.cleared
+    def sweep(self, keys: list[bytes]) -> int:
+        """Remove those of `keys` that were cleared; return how many."""
+        host, cleared, count = self._host, self.cleared, 0
         for key in keys:
             slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
             entry = host.store.peek(key, host.now_ms)
             if entry is not None and entry.version <= cleared.get(slot, -1):
                 self.drop(key)
+                count += 1
+        return count
 
     def drop(self, key: bytes) -> None:
         """Remove `key` here, without telling anybody or remembering it."""

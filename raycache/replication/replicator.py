@@ -304,7 +304,7 @@ class Replicator:
             self.granted_term = term
             self._router_heard_s = max(self._router_heard_s, min(heard_s, self.now_s))
             self._renew_lease()
-        return ["pong", self.granted_term, figures.report(self)]
+        return ["pong", self.granted_term, self.report()]
 
     def _on_pull(self, sender: str, message: Message) -> Message:
         _, number, keys = message
@@ -346,6 +346,10 @@ class Replicator:
     def arrival_of(self, slot: int) -> Arrival | None:
         """Return the transfer that brings `slot` here, if one is under way."""
         return self.transfers.arrival_of(slot)
+
+    def report(self) -> dict[str, Any]:
+        """Return what the router needs to know: see `figures.report`."""
+        return figures.report(self)
 
     def loss_window(self) -> dict[str, Any]:
         """Return what this shard's death could lose: see `figures.loss_window`."""

@@ -68,6 +68,11 @@ class Transfers:
         return next((one for one in self.arrivals.values()
                      if one.member[slot] and not one.is_done and not one.is_repair), None)
 
+    def abandon(self) -> None:
+        """Take nothing more from givers: all that they have was cleared."""
+        for arrival in [one for one in self.arrivals.values() if not one.is_done]:
+            self._arrived(arrival)
+
     def mend(self, peer: str, slots: list[int]) -> None:
         """Begin a repair: bring what `peer` has in `slots`."""
         owner, name = self._owner, f"repair {peer}"

@@ -20,6 +20,7 @@ from raycache.shard.commands.glob import matcher
 from raycache.shard.commands.keys import TYPE_NAMES
 
 if TYPE_CHECKING:
+    from raycache.replication.copies import Copies
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
 
@@ -120,26 +121,37 @@ def flush(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """FLUSHDB or FLUSHALL [ASYNC | SYNC]: done at once, and freed in steps, either way."""
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"ASYNC", b"SYNC")):
         raise Refusal(SYNTAX_ERROR)
-    if core.watched:
-        core.watch.touch_all(core.now_ms)
-    if core.replicator is not None and core.replicator.is_versioned:
-        return _flush_copies(core)
-    core.store.clear()
+    cleared = clear(core, session, argv[:1])
+    return OK if isinstance(cleared, bytes) else _then_ok(cleared)
+
+
+def _then_ok(steps: Steps) -> Steps:
+    yield from steps
     return OK
 
 
-def _flush_copies(core: ShardCore) -> Steps:
+def clear(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
+    """RC.CLEAR -> how many keys there were; with copies only those that this shard is primary of count."""
+    if core.watched:
+        core.watch.touch_all(core.now_ms)
+    if core.replicator is not None and core.replicator.is_versioned:
+        return _clear_copies(core, core.replicator.copies)
+    if core.replicator is not None:
+        core.replicator.transfers.abandon()
+    return encode.integer(core.store.clear())
+
+
+def _clear_copies(core: ShardCore, copies: Copies) -> Steps:
     """Clear the slots that are served here, at the other owners, too."""
-    assert core.replicator is not None
-    copies = core.replicator.copies
     slots = [slot for slot, how in enumerate(core.owned) if how]
     copies.clear(slots, bitmap_of(slots))
-    cursor = 0
+    cursor = count = 0
     while True:
         cursor, keys = core.store.scan(cursor, _STEP, core.now_ms)
+        count += copies.sweep(core.slots.led(keys))
         copies.sweep(keys)
         if cursor == 0:
-            return OK
+            return encode.integer(count)
         yield None
 
 
@@ -161,4 +173,6 @@ COMMANDS = [
             tips=("request_policy:all_shards", "response_policy:agg_sum"), summary="Returns the number of keys."),
     _flush(name="flushdb", summary="Deletes every key."),
     _flush(name="flushall", summary="Deletes every key."),
+    _all(name="rc.clear", arity=1, flags="write", handler=clear, group="server", categories="keyspace dangerous",
+         summary="Deletes every key and returns how many there were."),
 ]

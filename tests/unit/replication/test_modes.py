@@ -205,6 +205,8 @@ def test_flushall_clears_the_copies_too_and_nothing_older_comes_back() -> None:
     for number in range(50):
         cluster.run("s0", "SET", f"k{number}", "v")
     cluster.step()
+    assert cluster.run("s0", "RC.CLEAR") == b":50\r\n"
+    cluster.run("s0", "SET", "k2", "again")
     assert cluster.run("s0", "FLUSHALL") == b"+OK\r\n"
     cluster.run("s0", "SET", "k1", "after")
     cluster.step(0.3)

@@ -146,3 +146,11 @@ def test_slots_that_come_back_before_they_were_emptied_are_not_served_stale() ->
     cluster.step(3)
     assert cluster.run("s0", "GET", keys[0]) == b"$7\r\nchanged\r\n"
     assert len(cluster.cores["s0"].store) == len(keys)
+
+
+def test_what_was_cleared_does_not_arrive_any_more() -> None:
+    cluster, keys = moving()
+    assert cluster.run("s1", "FLUSHALL") == b"+OK\r\n"
+    cluster.step(2)
+    assert len(cluster.cores["s1"].store) == 0
+    assert cluster.run("s1", "GET", keys[0]) == b"$-1\r\n"
