@@ -60,6 +60,26 @@ def busy_between(before: Sequence[int], after: Sequence[int], cores: int) -> flo
     return (1 - idle / total) * cores if total else 0.0
 
 
+def steal_ticks() -> list[int]:
+    """Return the clock ticks that a hypervisor has taken so far: of all cores together, then of each; 0 without one."""
+    return steal_ticks_in(Path("/proc/stat").read_text())
+
+
+def steal_ticks_in(stat: str) -> list[int]:
+    """Return the same from the text of /proc/stat."""
+    return [int(line.split()[8]) for line in stat.splitlines() if line.startswith("cpu")]
+
+
+def stolen_ms(before: Sequence[int], after: Sequence[int]) -> float:
+    """Return the milliseconds that the hypervisor took between two readings of `steal_ticks`.
+
+    Linux counts nanoseconds and shows whole ticks (10 ms as a rule), cut off for the total and for each core apart. So
+    either may see what the other does not, and what is shorter than a tick may go unseen.
+    """
+    grown = [late - early for early, late in zip(before, after, strict=True)]
+    return max(grown[0], sum(grown[1:])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def resident_bytes(pid: int) -> int:
     """Return the resident memory (VmRSS) of process `pid`."""
     return int(_field(f"/proc/{pid}/status", "VmRSS").split()[0]) * 1024

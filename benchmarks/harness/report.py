@@ -42,13 +42,14 @@ class Figure:
 
     figure: str
     goal: Goal
-    value: float
+    value: float | None
+    """None: it could not be measured, so the goal is not met."""
     unit: str
     rounds: tuple[float, ...] = ()
 
     @property
     def met(self) -> bool:
-        return self.goal.is_met(self.value)
+        return self.value is not None and self.goal.is_met(self.value)
 
     def as_json(self) -> dict[str, Any]:
         return {"figure": self.figure, "goal": str(self.goal), "value": self.value, "unit": self.unit, "met": self.met}
@@ -107,7 +108,7 @@ def print_figures(console: Console, outcomes: Iterable[Outcome]) -> None:
             table.add_row(
                 figure.figure,
                 f"{figure.goal} {figure.unit}",
-                f"{readable(figure.value)} {figure.unit}",
+                "not measurable" if figure.value is None else f"{readable(figure.value)} {figure.unit}",
                 spread,
                 f"[{style}]{_VERDICT[figure.met]}[/]",
             )

@@ -1,13 +1,14 @@
 """Two sides measured in turns: A, B, A, B, ... in the same run, so that a slow minute hits both.
 
-What lives here: the order of the rounds and what a question is given. What does not: the sides themselves.
+What lives here: the order of the rounds, those that are made again, and what a question is given. What does not: the
+sides themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 from benchmarks.harness.machine import busy_cores
 
@@ -17,6 +18,8 @@ Step = Callable[[str], None]
 
 ROUNDS: Final = 7
 MIN_ROUNDS: Final = 5
+MOST_ATTEMPTS: Final = 4
+"""How often rounds that something foreign disturbed are made in all, as a multiple of the rounds wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,32 @@ def interleave(sides: Mapping[str, Callable[[], T]], rounds: int, step: Step) ->
             step(f"{name}, round {number} of {rounds}")
             results[name].append(measure())
     return results
+
+
+@dataclass(slots=True)
+class CalmRounds(Generic[T]):
+    """Rounds of one side, for a figure that is a maximum: one that was disturbed from outside says nothing about us.
+
+    Disturbed rounds are kept apart, to be shown and not judged, and made again.
+    """
+
+    wanted: int
+    calm: list[T] = field(default_factory=list)
+    disturbed: list[T] = field(default_factory=list)
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether at least half of the rounds wanted were undisturbed."""
+        return 2 * len(self.calm) >= self.wanted
+
+    def add(self, measure: Callable[[], T], is_disturbed: Callable[[T], bool]) -> None:
+        """Measure until one more round was undisturbed, or `MOST_ATTEMPTS` times the rounds wanted have been made."""
+        while len(self.calm) + len(self.disturbed) < MOST_ATTEMPTS * self.wanted:
+            sample = measure()
+            if not is_disturbed(sample):
+                self.calm.append(sample)
+                return
+            self.disturbed.append(sample)
 
 
 def idle_check() -> float:

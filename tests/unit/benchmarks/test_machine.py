@@ -38,6 +38,32 @@ def test_ticks_of_this_machine_grow() -> None:
     assert sum(machine._ticks()) >= sum(first) > 0
 
 
+STAT = """cpu  10 0 5 100 3 0 2 {} 0 0
+cpu0 5 0 3 50 1 0 1 {} 0 0
+cpu1 5 0 2 50 2 0 1 {} 0 0
+intr 12 0 0
+"""
+
+
+def test_steal_is_read_for_all_cores_together_and_each() -> None:
+    assert machine.steal_ticks_in(STAT.format(44, 22, 21)) == [44, 22, 21]
+    assert len(machine.steal_ticks()) == 1 + (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("after", "ticks"),
+    [
+        ([44, 22, 21], 0),
+        ([46, 22, 23], 2),
+        ([45, 22, 21], 1),  # half a tick on each core
+        ([44, 23, 21], 1),  # the core's tick is full, the total's is not yet
+    ],
+)
+def test_a_stolen_tick_counts_wherever_it_shows(after: list[int], ticks: int) -> None:
+    tick_ms = 1000 / os.sysconf("SC_CLK_TCK")
+    assert machine.stolen_ms([44, 22, 21], after) == ticks * tick_ms
+
+
 def test_resident_bytes_of_this_process() -> None:
     before = machine.resident_bytes(os.getpid())
     ballast = b"x" * (64 * 1024 * 1024)

@@ -18,6 +18,7 @@ def outcome() -> Outcome:
         figures=[
             Figure("get p50", Goal("<=", 0.85), 0.7512, "x", (0.74, 0.7512, 0.9)),
             Figure("keys", Goal(">=", 400_000), 399_999.6, "keys/s"),
+            Figure("pause", Goal("<=", 5.0), None, "ms", (1.0, 2.0)),
         ],
         series=[Series("ours", "us", [50.0, 60.0, 70.0])],
         facts={"keys": 10},
@@ -41,6 +42,7 @@ def test_a_goal_judges_the_unrounded_value(relation, bound: float, value: float,
 
 def test_a_value_that_only_looks_round_is_not_met() -> None:
     figure = outcome().figures[1]
+    assert figure.value is not None
     assert readable(figure.value) == "400,000"
     assert not figure.met
 
@@ -81,6 +83,17 @@ def test_the_last_table_shows_goal_value_rounds_and_verdict() -> None:
     ]
 
 
+def test_what_could_not_be_measured_is_not_met_and_says_so() -> None:
+    (pause,) = [line for line in printed(print_figures).splitlines() if "pause" in line]
+    assert [part.strip() for part in pause.split("│")[1:-1]] == [
+        "pause",
+        "<= 5 ms",
+        "not measurable",
+        "1 to 2",
+        "NOT MET",
+    ]
+
+
 def test_the_series_table_shows_the_question_and_its_numbers() -> None:
     (line,) = [line for line in printed(print_series).splitlines() if "reading: ours" in line]
     assert [part.strip() for part in line.split("│")[1:-1]] == [
@@ -101,6 +114,7 @@ def test_the_figures_file_is_the_list_that_was_promised(tmp_path: Path) -> None:
     assert json.loads(figures_path.read_text()) == [
         {"figure": "get p50", "goal": "<= 0.85", "value": 0.7512, "unit": "x", "met": True},
         {"figure": "keys", "goal": ">= 400,000", "value": 399_999.6, "unit": "keys/s", "met": False},
+        {"figure": "pause", "goal": "<= 5", "value": None, "unit": "ms", "met": False},
     ]
 
 

@@ -5,6 +5,7 @@ No figure is judged here: Redis beside Redis in a few hundred calls says nothing
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -76,6 +77,8 @@ def _small_and_on_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_many, "KEYS", 2_000)
     monkeypatch.setattr(get_many, "BATCHES", 20)
     monkeypatch.setattr(memory_pauses, "stats", fake_stats)
+    monkeypatch.setattr(memory_pauses, "CONTROL_MS", 10)
+    monkeypatch.setattr(memory_pauses.machine, "steal_ticks", lambda: [0, 0])
     for name in ("ENTRIES", "PROBE_ENTRIES", "FILL", "CHURN"):
         monkeypatch.setattr(memory_pauses, name, 5_000)
 
@@ -114,6 +117,7 @@ def test_a_question_announces_its_steps_and_answers_with_its_figures(module: Mod
     assert outcome.facts["busy_cores_before"] >= 0
     assert {figure.figure: f"{figure.goal} {figure.unit}" for figure in outcome.figures} == FIGURES[module]
     for figure in outcome.figures:
+        assert figure.value is not None
         assert min(figure.rounds) <= figure.value <= max(figure.rounds)
     for series in outcome.series:
         assert len(series.samples) > 0
@@ -170,6 +174,35 @@ def test_memory_figures_are_the_worst_seen() -> None:
     assert len(pause.rounds) == 2 * PLAN.rounds
     assert pause.value == max(pause.rounds)
     assert outcome.facts["budget_bytes"] == memory_pauses.budget_for(250 * memory_pauses.ENTRIES)
+
+
+def test_a_round_that_the_hypervisor_disturbed_is_shown_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def steal_ticks() -> list[int]:
+        nonlocal calls
+        calls += 1
+        return [2, 2] if calls > 3 else [0, 0]  # before and after filling, before the first round: none yet
+
+    monkeypatch.setattr(memory_pauses.machine, "steal_ticks", steal_ticks)
+    outcome, steps = ask(memory_pauses)
+    samples = {series.name: series.samples for series in outcome.series}
+    assert len(steps) == memory_pauses.steps(PLAN)
+    assert outcome.facts["disturbed_rounds"] == {"evicting": 1, "evicting, -P 16": 0}
+    (stolen_ms,) = samples["stolen a round, evicting, time was stolen"]
+    assert stolen_ms > 0
+    assert len(samples["longest pause a round, evicting, time was stolen"]) == 1
+    assert len(outcome.figures[0].rounds) == 2 * PLAN.rounds
+    assert len(samples["largest gap of a busy loop beside an idle shard"]) == 2 * PLAN.rounds
+
+
+def test_a_machine_that_is_always_disturbed_gives_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(memory_pauses.machine, "steal_ticks", lambda: [next(ticks)] * 2)
+    monkeypatch.setattr(memory_pauses, "CHURN", 50)
+    pause, resident = ask(memory_pauses)[0].figures
+    assert (pause.value, pause.rounds, pause.met) == (None, (), False)
+    assert resident.value is not None
 
 
 def test_the_budget_is_the_smallest_that_holds_the_entries() -> None:
