@@ -43,6 +43,8 @@ class Listeners:
     opened: Callable[[str], None]
     heard: Callable[[str, list[Message]], None]
     lost: Callable[[str], None]
+    refused: Callable[[str], None] = lambda peer: None
+    """Nobody listens there: the peer's process is gone."""
 
 
 class PeerLink:
@@ -99,6 +101,8 @@ class PeerLink:
             except OSError as error:  # TimeoutError is one, too
                 wire.abort()
                 self._say(str(error) or "no answer")
+                if isinstance(error, ConnectionRefusedError):
+                    self._listeners.refused(self.peer)
                 await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.0))
                 wait_s = min(2 * wait_s, LAST_RETRY_S)
                 continue
