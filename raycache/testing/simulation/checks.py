@@ -143,7 +143,7 @@ def copies_converge(evidence: Evidence) -> Iterator[str]:
     """After quiet all copies of a slot hold the same keys, versions and values. Where shards evict, a copy may miss a
     key, but it never holds another version."""
     keys = {key: write.slot for key, writes in evidence.history.writes_by_key().items() for write in writes}
-    expiring = _expiring(evidence)
+    expiring = evidence.history.expiring
     for key, slot in keys.items():
         owners = evidence.owners.get(slot, [])
         found = {shard: evidence.final[shard].get(key, (0, None)) for shard in owners if shard in evidence.final}
@@ -267,12 +267,8 @@ def _acknowledged(evidence: Evidence) -> Iterator[Operation]:
 
 
 def _may_be_gone(evidence: Evidence, write: Operation) -> bool:
-    return (evidence.evicts or write.key in _expiring(evidence)
+    return (evidence.evicts or write.key in evidence.history.expiring
             or evidence.history.may_be_lost(write.key, write.version))
-
-
-def _expiring(evidence: Evidence) -> set[bytes]:
-    return {operation.key for operation in evidence.history.operations if operation.expires}
 
 
 def _sees_older(evidence: Evidence, read: Operation, write: Operation) -> bool:
@@ -282,7 +278,7 @@ def _sees_older(evidence: Evidence, read: Operation, write: Operation) -> bool:
     if read.result is not None:
         versions = [one.version for one in evidence.history.versions_by_value().get(read.result, ())]
         return bool(versions) and max(versions) < write.version
-    if evidence.evicts or write.expires or read.key in _expiring(evidence) or write.kind == "delete":
+    if evidence.evicts or write.expires or read.key in evidence.history.expiring or write.kind == "delete":
         return False
     deletes = (one for one in evidence.history.executions
                if one.operation.kind == "delete" and one.operation.key == read.key and one.at_s <= read.returned_s)

@@ -202,10 +202,11 @@ class Faults:
         if router.is_up and not router.is_paused:
             shards = max(self._world.copies, min(6, router.core.wanted_shards + rng.choice((-1, 1))))
             self._world.note("fault", f"scale to {shards}")
-            router.scale(shards)
+            router.wish(lambda: router.core.scale(shards))
 
     def _drain(self) -> None:
-        """Somebody wants a shard empty."""
-        node, router = self._victim(), self._world.router
+        """Somebody wants a shard empty; or nothing of what is under way any more."""
+        node, router, rng = self._victim(), self._world.router, self._world.rng
         if node is not None and router.is_up and not router.is_paused:
-            router.drain(node.name)
+            name = node.name
+            router.wish(lambda: router.core.drain(name) if rng.random() < 0.7 else router.core.cancel())

@@ -112,6 +112,8 @@ class History:
     deaths: list[Death] = field(default_factory=list)
     epochs: list[tuple[str, int, int, int]] = field(default_factory=list)
     """(shard, its life, its epoch, term of that topology), whenever that changed."""
+    expiring: set[bytes] = field(default_factory=set)
+    """Keys of which some write was meant to expire."""
     bounds: list[str] = field(default_factory=list)
     """Bounds that were found broken while it ran, and commands that hung."""
     _by_attempt: dict[tuple[int, int], Execution] = field(default_factory=dict)
@@ -122,6 +124,8 @@ class History:
     def begin(self, operation: Operation) -> None:
         """Note that a client has called."""
         self.operations.append(operation)
+        if operation.expires:
+            self.expiring.add(operation.key)
 
     def executed(self, execution: Execution) -> None:
         """Note that a shard has done a write."""

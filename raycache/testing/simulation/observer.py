@@ -77,9 +77,11 @@ class Observer:
             if left < version:
                 losses.append(Loss(now_s, node.name, key, left, version, self._died_before.get(key, 0) < version))
         alone = {loss.key: max(loss.left, self._died_before.get(loss.key, 0)) for loss in losses}
+        # What expires or is evicted goes from one copy before the other: nobody has lost that.
+        mortal = mine.keys() if world.scenario.evicts else history.expiring
         lost = tuple(
             write for write in history.operations
-            if write.is_acknowledged and not write.expires and write.key in alone
+            if write.is_acknowledged and write.key in alone and write.key not in mortal
             and alone[write.key] < write.version <= mine[write.key][0])
         window = node.replicator.loss_window()["mutations"]
         history.losses.extend(losses)

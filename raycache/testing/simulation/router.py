@@ -5,8 +5,11 @@ What lives here: what the router's actor does around them, without tasks and Ray
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from raycache.errors import ChangeUnderWayError
+from raycache.replication.messages import pack, unpack
 from raycache.router.core import RouterCore
 from raycache.router.detector import Detector
 from raycache.router.messages import (
@@ -14,6 +17,7 @@ from raycache.router.messages import (
     CreateGateway,
     CreateShard,
     GatewayReport,
+    Pong,
     PushTopology,
     RemoveShard,
     ShardReport,
@@ -21,15 +25,16 @@ from raycache.router.messages import (
 from raycache.testing.simulation.clocks import MachineClock
 from raycache.testing.simulation.network import End
 from raycache.testing.simulation.scheduler import Process
-from raycache.testing.simulation.wire import Answer, Request
+from raycache.testing.simulation.wire import Answer, Request, decode
 
 if TYPE_CHECKING:
     from raycache.testing.simulation.world import World
 
 STEP_S: Final = 0.25
-NODES_S: Final = 1.0
+HURRIED_STEP_S: Final = 0.05
 PING_TICK_S: Final = 0.05
 ASK_S: Final = 1.0
+REDIAL_S: Final = 0.2
 
 
 class RouterNode(Process):
@@ -41,7 +46,7 @@ class RouterNode(Process):
         self.clock = clock
         self.core: RouterCore
         self._detector: Detector
-        self._links: dict[str, _Link] = {}
+        self._links: dict[str, Link] = {}
         self._is_woken = False
 
     def _now_s(self) -> float:
@@ -50,24 +55,25 @@ class RouterNode(Process):
     def boot(self) -> None:
         """Start, knowing nothing but who exists."""
         self.start()
-        actors, now_s = self.world.actors, self._now_s()
-        self.core = RouterCore(self.world.config, now_s)
+        actors, now_s, now_ms = self.world.actors, self._now_s(), self.clock.unix_ms()
+        self.core = RouterCore(self.world.config, now_s, term=now_ms)
         self._detector = Detector()
         self._links = {}
+        self._is_woken = False
         self.core.nodes_reported(actors.machines.values())
         known = sorted(actors.places)
-        self.core.recover(known, [], now_s, epoch_floor=self.clock.unix_ms() // 1000 if known else 0)
+        self.core.recover(known, [], now_s, epoch_floor=now_ms // 1000 if known else 0)
         for shard in known:
             self._ask(shard)
         self._step()
-        self._ping()
+        self._tick()
         self._ask_all()
 
     # Its loops
 
     def _step(self) -> None:
         self._run_step()
-        self.after(STEP_S, self._step)
+        self.after(HURRIED_STEP_S if self.core.is_hurrying else STEP_S, self._step)
 
     def wake(self) -> None:
         """Step soon: there is news."""
@@ -80,17 +86,45 @@ class RouterNode(Process):
         self._run_step()
 
     def _run_step(self) -> None:
-        for action in self.core.step(self._now_s()):
+        core = self.core
+        if core.needs_term > core.term:
+            core.take_term(core.needs_term + 1)
+        if core.must_stand_down:
+            self.world.stands_down(self)
+            return
+        for action in core.step(self._now_s()):
             self._carry_out(action)
 
-    def _ping(self) -> None:
+    def _tick(self) -> None:
+        """Look after the connections, ping, notice silence."""
         now_s = self._now_s()
+        addresses = self.core.addresses
+        for shard in [shard for shard in self._links if shard not in addresses]:
+            self._forget(shard)
+        for shard, address in addresses.items():
+            link = self._links.get(shard)
+            if link is None or link.incarnation != address.incarnation:
+                self._forget(shard)
+                self._detector.watch(shard, address.incarnation, now_s)
+                self._links[shard] = Link(self, shard, address.incarnation)
         for shard in self._detector.due(now_s):
-            if (link := self._links.get(shard)) is not None:
-                link.ping()
+            self._links[shard].ping()
         for shard, incarnation in self._detector.suspects(now_s):
-            self._lost(shard, incarnation)
-        self.after(PING_TICK_S, self._ping)
+            self.world.note(self.name, f"{shard} is silent")
+            self.core.silent(shard, incarnation, now_s)
+            self._detector.watch(shard, incarnation, now_s)
+            self._ping_all()
+            self.wake()
+        self.after(PING_TICK_S, self._tick)
+
+    def _forget(self, shard: str) -> None:
+        self._detector.forget(shard)
+        if (link := self._links.pop(shard, None)) is not None:
+            link.close()
+
+    def _ping_all(self) -> None:
+        for link in self._links.values():
+            link.ping()
 
     def _ask_all(self) -> None:
         self.core.nodes_reported(self.world.actors.machines.values())
@@ -99,13 +133,15 @@ class RouterNode(Process):
                 self._ask(view.id)
         self.after(ASK_S, self._ask_all)
 
-    def scale(self, shards: int) -> None:
-        """Want this many shards."""
-        self.core.scale(shards)
-        self.wake()
+    # What operators wish
 
-    def drain(self, shard: str) -> None:
-        """Want a shard empty."""
+    def wish(self, wish: Callable[[], object]) -> None:
+        """Do what an operator asks for; one that comes too early, or asks too much, is refused."""
+        try:
+            wish()
+        except (ChangeUnderWayError, ValueError) as error:
+            self.world.note(self.name, f"refuses: {error}")
+        self.wake()
 
     # Carrying out
 
@@ -116,7 +152,7 @@ class RouterNode(Process):
                 world.actors.create(action.shard_id, action.node_id)
                 self._ask(action.shard_id)
             case RemoveShard(shard):
-                self._forget_link(shard)
+                self._forget(shard)
                 world.actors.remove(shard)
                 self.after(0.1, self._removed, shard)
             case CreateGateway(node_id):
@@ -158,45 +194,46 @@ class RouterNode(Process):
 
     def take_registration(self, report: dict[str, Any]) -> bytes:
         """Take in a shard that is up; return the topology, b"" if there is none yet."""
-        now_s = self._now_s()
-        if self.core.shard_reported(ShardReport(**report), now_s):
-            shard, incarnation = report["shard_id"], report["incarnation"]
-            self._forget_link(shard)
-            self._detector.watch(shard, incarnation, now_s)
-            self._links[shard] = _Link(self, shard, incarnation)
+        if self.core.shard_reported(ShardReport(**report), self._now_s()):
+            self._run_step()
             self.wake()
         return self.core.topology.to_bytes() if self.core.topology.epoch else b""
 
-    def _forget_link(self, shard: str) -> None:
-        self._detector.forget(shard)
-        if (link := self._links.pop(shard, None)) is not None:
-            link.close()
+    def answered(self, link: Link, messages: list[Any]) -> None:
+        """A shard has answered a ping."""
+        now_s = self._now_s()
+        self._detector.heard(link.shard, link.incarnation, now_s)
+        for message in messages:
+            if message[0] == "pong":
+                link.heard_s = message[2]["now_s"]
+                self.core.pong(link.shard, Pong.of(message[1], message[2]), now_s)
+        if self.core.is_hurrying:
+            self.wake()
 
-    def heard(self, shard: str, incarnation: int) -> None:
-        """A shard has answered."""
-        self._detector.heard(shard, incarnation, self._now_s())
-
-    def _lost(self, shard: str, incarnation: int) -> None:
-        self.world.note(self.name, f"{shard} is lost")
-        self._forget_link(shard)
-        self.core.shard_lost(shard, incarnation, self._now_s())
+    def refused(self, link: Link) -> None:
+        """A shard's process is gone for certain."""
+        self.world.note(self.name, f"{link.shard} is gone")
+        self.core.refused(link.shard, link.incarnation, self._now_s())
+        self._ping_all()
         self.wake()
 
-    def link_lost(self, shard: str, incarnation: int) -> None:
-        """The control connection to a shard broke."""
-        self._lost(shard, incarnation)
 
-
-class _Link:
-    """The control connection to one shard."""
+class Link:
+    """The control connection to one process of a shard, opened again whenever it breaks."""
 
     def __init__(self, router: RouterNode, shard: str, incarnation: int) -> None:
         self._router = router
-        self._shard = shard
-        self._incarnation = incarnation
+        self.shard = shard
+        self.incarnation = incarnation
+        self.heard_s = float("-inf")
+        """The shard's own time, as it said last: its lease counts from what it hears back."""
         self._end: End | None = None
         self._is_wanted = True
-        router.world.network.dial(router, shard, self._opened, self._failed)
+        self._dial()
+
+    def _dial(self) -> None:
+        if self._is_wanted:
+            self._router.world.network.dial(self._router, self.shard, self._opened, self._failed)
 
     def _opened(self, end: End) -> None:
         if not self._is_wanted:
@@ -205,24 +242,35 @@ class _Link:
         self._end = end
         end.on_message, end.on_lost = self._took, self._lost
         end.send(Request(0, [b"AUTH", self._router.world.secret.encode()]))
+        self.ping()
 
     def _failed(self, is_refused: bool) -> None:
-        self._lost()
+        if not self._is_wanted:
+            return
+        if is_refused:
+            self._router.refused(self)
+        self._router.after(REDIAL_S, self._dial)
 
     def ping(self) -> None:
+        """Ask for a sign of life, if it is connected."""
         if self._end is not None:
-            self._end.send(Request(1, [b"PING"]))
+            core = self._router.core
+            ping = ["ping", core.term, core.topology.epoch, self.heard_s]
+            self._end.send(Request(1, [b"RC.PEER", b"router", pack([ping])]))
 
     def close(self) -> None:
+        """Close for good."""
         self._is_wanted = False
         if self._end is not None:
             self._end.close()
+            self._end = None
 
     def _took(self, payload: Any) -> None:
         assert isinstance(payload, Answer)
-        self._router.heard(self._shard, self._incarnation)
+        if payload.tag == 1 and isinstance(reply := decode(payload.reply), bytes):
+            self._router.answered(self, unpack(reply))
 
     def _lost(self) -> None:
-        if self._is_wanted:
-            self._is_wanted = False
-            self._router.link_lost(self._shard, self._incarnation)
+        """A reset may be the network's doing; a refusal is not."""
+        self._end = None
+        self._dial()

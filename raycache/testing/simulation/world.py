@@ -138,6 +138,14 @@ class World:
 
         return end
 
+    def stands_down(self, router: RouterNode) -> None:
+        """A router has learnt that another one was granted a newer term: it ends, and Ray starts it anew if it was
+        the right one."""
+        router.die()
+        self.network.ended(router.name, silently=False)
+        self.note(router.name, "stands down")
+        self.scheduler.after(0.3, self._boot_router, router)
+
     # Phases
 
     def run(self) -> list[str]:
