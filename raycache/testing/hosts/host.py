@@ -97,8 +97,8 @@ class Host:
             HostError: it failed, with the end of what it said.
             subprocess.TimeoutExpired: it did not end in time, and goes on until the host is powered off.
         """
-        done = subprocess.run(self._enter(argv), env=self._environment(env), stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=timeout_s)
+        done = subprocess.run(self._enter(argv, env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, check=False, timeout=timeout_s)
         if done.returncode:
             said = done.stdout[-2000:].strip()
             raise HostError(f"host {self.address}: {' '.join(argv)} ended with {done.returncode}: {said}")
@@ -107,8 +107,7 @@ class Host:
     def popen(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: int | IO[Any] | None = None,
               stdout: int | IO[Any] | None = None, stderr: int | IO[Any] | None = None) -> subprocess.Popen[str]:
         """Start a command in it. Signals sent to what is returned reach only the way in: end it with `end`."""
-        process = subprocess.Popen(self._enter(argv), env=self._environment(env), stdin=stdin, stdout=stdout,
-                                   stderr=stderr, text=True)
+        process = subprocess.Popen(self._enter(argv, env), stdin=stdin, stdout=stdout, stderr=stderr, text=True)
         self._commands.append(process)
         return process
 
@@ -136,9 +135,8 @@ class Host:
                 found.append(int(folder.name))
         return found
 
-    def _enter(self, argv: Sequence[str]) -> list[str]:
+    def _enter(self, argv: Sequence[str], env: Mapping[str, str] | None) -> list[str]:
+        """Return the command line that runs `argv` in the host, in this process' folder and environment and `env`."""
         enter = ["nsenter", "-t", str(self.pid), "--net", "--pid", "--mount", "--uts", "--"]
-        return [*enter, "env", f"--chdir={os.getcwd()}", *argv]
-
-    def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
-        return {**os.environ, "TMPDIR": str(self.tmp), "RAY_TMPDIR": str(self.tmp), **(env or {})}
+        given = {"TMPDIR": str(self.tmp), "RAY_TMPDIR": str(self.tmp), **(env or {})}
+        return [*enter, "env", f"--chdir={os.getcwd()}", *(f"{name}={value}" for name, value in given.items()), *argv]

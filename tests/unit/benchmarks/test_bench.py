@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks import bench
+from benchmarks.harness import run as harness_run
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
 from benchmarks.harness.rounds import Plan
 from benchmarks.harness.servers import MissingProgramError, ServerFailedError
@@ -40,10 +41,10 @@ def _fake_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bench, "QUESTIONS", {name: question(name) for name in bench.QUESTIONS})
     monkeypatch.setattr(bench, "running_ray", no_ray)
     monkeypatch.setattr(bench, "check_programs", lambda: None)
-    monkeypatch.setattr(bench, "OUT", tmp_path)
-    monkeypatch.setattr(bench.machine, "describe", lambda: FACTS)
-    monkeypatch.setattr(bench.machine, "busy_cores", lambda: 0.1)
-    monkeypatch.setattr(bench.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(harness_run, "OUT", tmp_path)
+    monkeypatch.setattr(harness_run.machine, "describe", lambda: FACTS)
+    monkeypatch.setattr(harness_run.machine, "busy_cores", lambda: 0.1)
+    monkeypatch.setattr(harness_run.signal, "signal", lambda number, handler: None)
 
 
 def run(*arguments: str) -> Result:
@@ -106,5 +107,5 @@ def test_a_missing_or_failing_server_is_one_line(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("busy", "said"), [(1.4, True), (0.2, False)])
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch, busy: float, said: bool) -> None:
-    monkeypatch.setattr(bench.machine, "busy_cores", lambda: busy)
+    monkeypatch.setattr(harness_run.machine, "busy_cores", lambda: busy)
     assert ("figures are noisy" in run().output) is said
