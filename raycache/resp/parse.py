@@ -10,7 +10,8 @@ caught before it sees them. There are two ways:
 
 * the usual one, for whole commands in one chunk, at the speed of C: only a `*` with two digits or more can
   announce much, and one search tells whether there is any. (Arrays of fewer than ten, nested, waste 2 MiB in
-  such a chunk at most.) What such a chunk ends with, if it is not a whole command, is found out afterwards;
+  such a chunk at most, and longer ones that have no more arguments together than one command may have, 0.5 MiB.)
+  What such a chunk ends with, if it is not a whole command, is found out afterwards;
 * the careful one, for everything else: the framing is followed from header to header, which for small commands
   takes half a microsecond each, and for the bytes of a large value nothing. A chunk is followed a piece at a time,
   so that no turn of the loop is spent on it.
@@ -31,8 +32,7 @@ import hiredis
 from raycache.config import Limits
 from raycache.errors import ProtocolError
 
-_LONG_ARRAY: Final = re.compile(rb"\*[0-9][0-9]")
-_HEADER: Final = re.compile(rb"\*([0-9]{1,9})\r\n")
+_LONG_ARRAY: Final = re.compile(rb"\*([0-9]{2,9})")
 _LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, LF, and slack
 _PLAIN_BYTES: Final = 64 * 1024
 """A longer chunk goes the careful way: finding out afterwards how it ended takes up to 2 ms for so much."""
@@ -42,6 +42,8 @@ _PIECE_LINES: Final = 128
 """How many inline commands are: about 0.4 ms."""
 _LARGE_BYTES: Final = 64 * 1024
 """After a command of so many bytes hiredis starts anew."""
+_KNOWN_ARGUMENTS: Final = {b"$%d\r\n" % size: len(b"$%d\r\n" % size) + size + 2 for size in range(100)}
+"""Headers of short arguments, and the bytes that these take: looking one up is three times as fast as reading it."""
 _STAR: Final = 0x2A
 _DOLLAR: Final = 0x24
 _has_long_array: Final = _LONG_ARRAY.search
@@ -64,29 +66,31 @@ class RequestParser:
     when the commands before it are out; further input is ignored.
     """
 
-    __slots__ = ("_chunk", "_command_bytes", "_failure", "_give", "_has_data", "_held", "_is_large", "_is_unusual",
-                 "_is_waiting", "_large_bytes", "_later", "_later_bytes", "_left", "_limits", "_max_command_bytes",
-                 "_pending", "_skip", "_take", "error", "ready")
+    __slots__ = ("_chunk", "_command_bytes", "_failure", "_give", "_has_data", "_held", "_is_begun", "_is_large",
+                 "_is_unusual", "_is_waiting", "_known_arguments", "_large_bytes", "_later", "_left",
+                 "_limits", "_max_command_bytes", "_pending", "_skip", "_take", "error", "ready")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # One command may carry several values, but never more unread bytes than Redis' own
         # client-query-buffer-limit (1 GiB) keeps, scaled to the value limit.
         self._max_command_bytes = 2 * limits.max_value_bytes + limits.max_inline_bytes
+        self._known_arguments = _KNOWN_ARGUMENTS if limits.max_value_bytes > 99 else {}
         self._large_bytes = min(_LARGE_BYTES, self._max_command_bytes)
         self._chunk = b""
         """What hiredis got last, if that was not followed; it began with a command."""
+        self._is_begun = False
+        """Whether a command of it has been taken, and more are left."""
         self._later: deque[bytes] = deque()
         """What has come and hiredis has not got yet."""
-        self._later_bytes = 0
         self._held = b""
         """A header or a line that is cut; the rest is still to come."""
         self._pending = 0
-        """Bytes that hiredis got and of which not all has been taken."""
+        """Bytes of which not all has been taken; 0: a command ends where they do, as far as is known."""
         self._is_unusual = False
         """Whether the careful way must be gone until a command ends where a piece does."""
         self._is_waiting = False
-        """Whether all complete commands have been taken, and part of the next one is there."""
+        """Whether hiredis has nothing to give, and more has come or must come."""
         # Where the bytes that were followed end: how many arguments are missing, how many bytes of the present one
         # (its line break included), and how many of this command have come.
         self._left = self._skip = self._command_bytes = 0
@@ -104,34 +108,34 @@ class RequestParser:
     @property
     def has_partial(self) -> bool:
         """Whether part of a command has come and the rest has not (or complete ones have not been taken)."""
-        return self.pending_bytes > 0
+        return self._pending > 0
 
     @property
     def pending_bytes(self) -> int:
         """Bytes received that are not yet taken: of complete commands, and of one that has come in part."""
-        return self._pending + self._later_bytes
+        return self._pending
 
     def feed(self, data: bytes) -> None:
         """Take in what the socket gave, at least one byte; then ask `commands`."""
         # The usual case, without the detours: whole frames from their beginning, and none of them long.
-        if not self._pending and data[0] == _STAR and data[-1] == 0x0A and len(data) <= _PLAIN_BYTES:
-            long_array = _has_long_array(data)
-            if long_array is None or (long_array.start() == 0 and self._is_one_long_command(data)):
-                self._pending = len(data)
-                self._chunk = data
-                self._give(data)
-                return
+        if (
+            not self._pending and data[0] == _STAR and data[-1] == 0x0A and len(data) <= _PLAIN_BYTES
+            and (_has_long_array(data) is None or self._announces_little(data))
+        ):
+            self._pending = len(data)
+            self._chunk = data
+            self._is_begun = False
+            self._give(data)
+            return
         if self._failure is None:
+            if not self._pending:
+                self._is_waiting = True
+            self._pending += len(data)
             self._later.append(data)
-            self._later_bytes += len(data)
-            if self._is_waiting or not self._pending:
-                self._feed_next()
 
-    def _is_one_long_command(self, data: bytes) -> bool:
-        """Return whether `data`, the beginning of a command, announces no array too long, and no second long one."""
-        header = _HEADER.match(data)
-        return (header is not None and int(header[1]) <= self._limits.max_arguments
-                and _has_long_array(data, header.end()) is None)
+    def _announces_little(self, data: bytes) -> bool:
+        """Return whether all that looks like a long array in `data` has no more arguments than one command may have."""
+        return sum(map(int, _LONG_ARRAY.findall(data))) <= self._limits.max_arguments
 
     def commands(self) -> Iterator[Any]:
         """Return what is complete, oldest first: the hot path's way, at the speed of C and so unchecked.
@@ -139,6 +143,8 @@ class RequestParser:
         The caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls `finish` afterwards.
         It may stop early, and ask again.
         """
+        if self._is_waiting and self._later:
+            self._feed_next()
         return iter(self._take, _NEED_DATA)
 
     def finish(self, has_taken: bool, has_all: bool) -> bool:
@@ -152,16 +158,16 @@ class RequestParser:
             whether to ask `commands` again, now.
         """
         if not has_all:
+            self._is_begun = True
             return True
-        if has_taken and not self._is_unusual and not self._has_data():
+        if (has_taken or self._is_begun) and not self._is_unusual and not self._has_data():
             self._pending = 0
             if not self._later:
                 return False
-            if self._later_bytes <= _PLAIN_BYTES:
-                data = b"".join(self._later)
-                self._drop_later()
-                self.feed(data)
-                return True
+            data = b"".join(self._later)
+            self._later.clear()
+            self.feed(data)
+            return True
         return self._feed_next()
 
     def drain(self) -> bool:
@@ -186,7 +192,7 @@ class RequestParser:
         at, _ = self._follow(chunk)
         if at < len(chunk) and not self._left and chunk[at] != _DOLLAR and self._failure is None:
             self._start_anew()  # the frames before it have been taken, or there would be no error yet
-            self._put_back(chunk[at:])
+            self._later.appendleft(chunk[at:])
             return True
         if self._failure is None:
             self._fail(str(error) if isinstance(error, ProtocolError) else f"Protocol error: {error}")
@@ -194,16 +200,8 @@ class RequestParser:
 
     def _fail(self, text: str) -> None:
         self._failure = ProtocolError(text)
-        self._drop_later()
-        self._pending = max(self._pending, 1)  # never the usual case again
-
-    def _put_back(self, data: bytes) -> None:
-        self._later.appendleft(data)
-        self._later_bytes += len(data)
-
-    def _drop_later(self) -> None:
         self._later.clear()
-        self._later_bytes = 0
+        self._pending = max(self._pending, 1)  # never the usual case again
 
     # The careful way
 
@@ -213,9 +211,7 @@ class RequestParser:
             chunk, self._chunk = self._chunk, b""
             self._follow(chunk)
         while self._later and self._failure is None:
-            piece = self._next_piece()
-            self._pending += len(piece)
-            if self._feed_piece(piece):
+            if self._feed_piece(self._next_piece()):
                 self._is_waiting, self._is_unusual = False, True
                 return True
         if self._failure is not None:
@@ -230,10 +226,9 @@ class RequestParser:
 
     def _next_piece(self) -> bytes:
         data = self._later.popleft()
-        self._later_bytes -= len(data)
         size = max(_PIECE_BYTES, self._skip)
         if len(data) > size:
-            self._put_back(data[size:])
+            self._later.appendleft(data[size:])
             data = data[:size]
         return data
 
@@ -264,42 +259,57 @@ class RequestParser:
             now; and how many commands end before that.
         """
         size, at, left, ended = len(data), self._skip, self._left, 0
-        begin = -self._command_bytes
+        begin, known = -self._command_bytes, self._known_arguments.get
         if at and at <= size and not left:
             ended, begin = 1, at
-        while at < size and (left or data[at] == _STAR):
-            newline = data.find(b"\r\n", at, at + _LONGEST_HEADER)
-            if newline < 0:
-                if size - at >= _LONGEST_HEADER:
-                    self._fail(_TOO_LARGE if left else _TOO_MANY)
-                break
-            text = data[at + 1 : newline]
-            if not left:
-                left = int(text) if text.isdigit() else 0
-                if left > self._limits.max_arguments or (not left and text not in (b"0", b"-1")):
+        while at < size:
+            if left:
+                step = known(data[at : at + 4]) or known(data[at : at + 5]) or self._argument_bytes(data, at)
+                if not step or (at + step - begin > self._large_bytes and self._is_too_large(at + step - begin)):
+                    break
+                at += step
+                left -= 1
+                if not left and at <= size:
+                    ended += 1
+            elif data[at] == _STAR and (header := self._header(data, at, _TOO_MANY)) is not None:
+                left = int(header) if header.isdigit() else 0
+                if left > self._limits.max_arguments or (not left and header not in (b"0", b"-1")):
                     self._fail(_TOO_MANY)
                     break
-                begin, at = at, newline + 2
+                begin, at = at, at + len(header) + 3
                 ended += not left
-                continue
-            if data[at] != _DOLLAR:
-                self._fail(f"Protocol error: expected '$', got {chr(data[at])!r}")
+            else:
                 break
-            if not text.isdigit() or int(text) > self._limits.max_value_bytes:
-                self._fail(_TOO_LARGE)
-                break
-            at = newline + 4 + int(text)
-            if at - begin > self._large_bytes:
-                self._is_large = True
-                if at - begin > self._max_command_bytes:
-                    self._fail(_COMMAND_TOO_LARGE)
-                    break
-            left -= 1
-            ended += not left and at <= size
         self._left, self._skip = left, max(at - size, 0)
         at = min(at, size)
         self._command_bytes = at - begin if left or self._skip else 0
         return at, ended
+
+    def _header(self, data: bytes, at: int, refusal: str) -> bytes | None:
+        """Return what stands between the first byte of a header and its line break; None if that is still to come."""
+        newline = data.find(b"\r\n", at, at + _LONGEST_HEADER)
+        if newline < 0 and len(data) - at >= _LONGEST_HEADER:
+            self._fail(refusal)
+        return data[at + 1 : newline] if newline >= 0 else None
+
+    def _argument_bytes(self, data: bytes, at: int) -> int:
+        """Return how many bytes the argument at `at` takes, header and line breaks included; 0: cut, or not allowed."""
+        header = self._header(data, at, _TOO_LARGE)
+        if header is None:
+            return 0
+        if data[at] != _DOLLAR:
+            self._fail(f"Protocol error: expected '$', got {chr(data[at])!r}")
+        elif not header.isdigit() or int(header) > self._limits.max_value_bytes:
+            self._fail(_TOO_LARGE)
+        else:
+            return len(header) + 5 + int(header)
+        return 0
+
+    def _is_too_large(self, command_bytes: int) -> bool:
+        self._is_large = True
+        if command_bytes > self._max_command_bytes:
+            self._fail(_COMMAND_TOO_LARGE)
+        return self._failure is not None
 
     def _feed_lines(self, data: bytes) -> int:
         """Give hiredis the inline commands at the start of `data` as frames; return how many lines that were."""
@@ -323,8 +333,7 @@ class RequestParser:
             lines += 1
             at = newline + 1
         if at < len(data):
-            self._put_back(data[at:])
-            self._pending -= len(data) - at
+            self._later.appendleft(data[at:])
         return lines
 
 

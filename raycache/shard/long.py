@@ -1,4 +1,4 @@
-"""Long commands under way: one step in each turn of the loop, and none while they wait for something.
+"""Long commands under way: a step in a turn of the loop, and none while they wait for something.
 
 What lives here: stepping a generator from the core, on the shard's loop, with timers for what it waits for. What
 does not: the generators (`commands/`), what they wait for (`wait`), whose turn it is (`server`).
@@ -37,7 +37,7 @@ class LongCommand:
         self._done = done
         self._waiting: Wait | None = None
         self._timer: asyncio.TimerHandle | None = None
-        server.loop.call_soon(self._step)
+        server.queue_step(self._step)
 
     def close(self) -> None:
         """End it where it stands: nobody waits for its reply any more."""
@@ -57,7 +57,7 @@ class LongCommand:
             self._steps = None
             self._done(reply)
         elif wait is None or wait.is_done:
-            server.loop.call_soon(self._step)
+            server.queue_step(self._step)
         else:
             self._wait_for(wait)
 
@@ -71,7 +71,7 @@ class LongCommand:
         """What it waited for is there, or too late: the next step comes in a turn of its own."""
         if self._waiting is wait:  # else it is done now, and was given up before
             self._stop_waiting()
-            self._server.loop.call_soon(self._step)
+            self._server.queue_step(self._step)
 
     def _stop_waiting(self) -> None:
         self._waiting = None

@@ -13,10 +13,10 @@ Bounds, each with its reason in `config.Limits`:
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
 * connections over `max_connections`: refused with Redis' error.
 
-Sockets are only read and parsed where they become ready; then the connections have their turns, one after the
+Sockets are only read where they become ready; then the connections have their turns, one after the
 other, and then all replies go out. The core ends a connection's turn after a fraction of a millisecond
 (`ShardCore.execute_many`), the server ends all turns after `TURN_S`, and long commands come from the core as
-generators, of which each turn of the loop runs one step (`long`). What a turn has written for other shards goes
+generators, which are run step by step between the turns (`long`). What a turn has written for other shards goes
 out before the replies (`peers`).
 """
 
@@ -282,6 +282,7 @@ class ShardServer:
         """Connections that have sent something in this window of time."""
         self.window = 0
         self._queue: deque[Connection] = deque()
+        self._steps: deque[Callable[[], None]] = deque()
         self._is_turn_due = False
         self.on_failure = on_failure
         self.flush: Callable[[], None] | None = None
@@ -334,6 +335,14 @@ class ShardServer:
     def queue(self, connection: Connection) -> None:
         """Let `connection` have its turn when every socket that is ready now has been read."""
         self._queue.append(connection)
+        self._turn_soon()
+
+    def queue_step(self, step: Callable[[], None]) -> None:
+        """Call `step`, a part of a long command, in one of the next turns: all together they have the time of one."""
+        self._steps.append(step)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
         if not self._is_turn_due:
             self._is_turn_due = True
             self.loop.call_soon(self._turn)
@@ -357,15 +366,19 @@ class ShardServer:
                 connection.give_up()
             if monotonic_s() > end_s:
                 break
-        self.hand_on()
+        if served:
+            self.hand_on()
         for connection in served:
             try:
                 connection.end_turn()
             except Exception:
                 connection.give_up()
-        if queue and not self._is_turn_due:
-            self._is_turn_due = True
-            self.loop.call_soon(self._turn)
+        for _ in range(len(self._steps)):  # one in any case
+            self._steps.popleft()()
+            if monotonic_s() > end_s:
+                break
+        if queue or self._steps:
+            self._turn_soon()
 
     def begin_turn(self) -> None:
         """Tell the core the time, before any command: whether it may still serve as a primary depends on it."""
