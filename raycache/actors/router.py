@@ -1,27 +1,31 @@
 """The router actor: a thin shell that shows `RouterCore` the world and carries out what it decides.
 
-What lives here: Ray's node list, control connections, creating and ending actors. What does not: any
-decision (`raycache.router.core`). Everything runs on the actor's loop; what blocks runs in a thread. The
-data path never comes here: shards and clients go on without a router.
+What lives here: creating and ending actors, what others call. What does not: any decision (`raycache.router.core`),
+the connections to shards (`shard_links`), Ray's nodes (`ray_nodes`). Everything runs on the actor's loop; what asks
+Ray's GCS runs in a thread, because it hangs while that is gone. Noticing a loss, promoting and telling the shards need
+no GCS. The data path never comes here: shards and clients go on without a router.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from raycache.actors import calls
-from raycache.actors.background import spawn
+from raycache.actors.background import die, spawn
 from raycache.actors.link import Link
 from raycache.actors.names import gateway_name, router_name, shard_name
+from raycache.actors.ray_nodes import node_reports
 from raycache.actors.shard import Door
+from raycache.actors.shard_links import ShardLinks
 from raycache.clock import SystemClock
 from raycache.config import ClusterConfig
 from raycache.router.core import RouterCore
-from raycache.router.detector import Detector
 from raycache.router.messages import (
     Action,
     CreateGateway,
@@ -36,16 +40,25 @@ from raycache.router.messages import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 STEP_S: Final = 0.25
 """How often the core gets a step without news."""
+HURRY_S: Final = 0.05
+"""The same while it waits for something that is about to be due."""
 NODES_S: Final = 1.0
 """How often Ray is asked for its nodes: one request to its GCS."""
 PING_TICK_S: Final = 0.05
 """How finely heartbeats are timed."""
+RAY_WORD_S: Final = 1.0
+"""A shard that Ray calls dead is taken for it if it has had no connection for so long: the news may be old."""
+GCS_THREADS: Final = 16
+"""So many questions may hang in Ray's GCS; each is asked once at a time."""
 ASK_S: Final = 1.0
 """How often a shard that is not up is asked for a sign of life: it may have been paused, or its news lost."""
 CALL_TIMEOUT_S: Final = 2.0
-ZONE_LABELS: Final = ("zone", "topology.kubernetes.io/zone", "ray.io/availability-zone")
+_RESTARTING: Final = 3
+_DEAD: Final = 4
 
 
 class RouterActor:
@@ -56,14 +69,17 @@ class RouterActor:
         self._config = config
         self._door = door
         self._clock = SystemClock()
-        self._core = RouterCore(config, self._now_s())
-        self._detector = Detector()
+        self._core = RouterCore(config, self._now_s(), term=self._clock.unix_ms())
+        self._wake = asyncio.Event()
+        self._shards = ShardLinks(self._core, door.secret, self._clock, self._wake.set)
+        self._gcs = ThreadPoolExecutor(GCS_THREADS, thread_name_prefix="gcs")
         self._alive_nodes = 0
-        self._links: dict[str, Link] = {}
+        self._gateways: dict[str, Link] = {}
+        self._handles: dict[str, Any] = {}
+        """Actors' handles by name; once there, they need no GCS."""
         self._failures: dict[str, str] = {}
         self._notes: dict[str, list[str]] = {}
         self._starts: dict[str, set[int]] = {}
-        self._wake = asyncio.Event()
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._run_task = spawn(self._run(), "router")
 
@@ -76,24 +92,35 @@ class RouterActor:
         await self._recover()
         spawn_ask = spawn(self._ask_forever(), "ask")
         spawn_nodes = spawn(self._watch_nodes(), "nodes")
-        spawn_pings = spawn(self._ping_forever(), "pings")
-        self._background = (spawn_ask, spawn_nodes, spawn_pings)
+        self._background = (spawn_ask, spawn_nodes)
         while True:
+            self._wake.clear()
             for action in self._core.step(self._now_s()):
                 self._carry_out(action)
+            self._mind_terms()
             try:
-                await asyncio.wait_for(self._wake.wait(), STEP_S)
+                await asyncio.wait_for(self._wake.wait(), HURRY_S if self._core.is_hurrying else STEP_S)
             except TimeoutError:
                 continue
-            finally:
-                self._wake.clear()
+
+    def _mind_terms(self) -> None:
+        """Stand down for a newer router; or, not in office yet, outbid a term that is ahead of this clock."""
+        core = self._core
+        if core.must_stand_down:
+            die(RuntimeError("another router has been granted a newer term"))
+        if core.needs_term > core.term:
+            core.take_term(max(self._clock.unix_ms(), core.needs_term + random.randint(1, 1000)))
+
+    async def _in_gcs(self, question: Callable[[], T]) -> T:
+        """Ask what may hang in Ray's GCS."""
+        return await asyncio.get_running_loop().run_in_executor(self._gcs, question)
 
     async def _recover(self) -> None:
         """Show the core which actors there are, and Ray's nodes, before its first step."""
-        names = await asyncio.to_thread(calls.actor_names)
+        names = await self._in_gcs(calls.actor_names)
         mine = router_name(self._config.name).removesuffix("router")
         parts = [name.removeprefix(mine).split(":") for name in names if name.startswith(mine)]
-        self._take_nodes(await asyncio.to_thread(_nodes))
+        self._take_nodes(await self._in_gcs(node_reports))
         shards = [part[1] for part in parts if part[0] == "shard"]
         gateways = [part[1] for part in parts if part[0] == "gateway"]
         # Epochs start from the time in seconds, so that they never repeat: what a lost shard, or a handle on an
@@ -103,12 +130,13 @@ class RouterActor:
             self._start(f"ask {shard_id}", self._ask_shard(shard_id))
         for node_id in gateways:
             self._start(f"ask gateway {node_id}", self._ask_gateway(node_id))
+        self._ping_task = spawn(self._ping_forever(), "pings")
 
     async def _watch_nodes(self) -> None:
         while True:
             await asyncio.sleep(NODES_S)
             try:
-                self._take_nodes(await asyncio.to_thread(_nodes))
+                self._take_nodes(await self._in_gcs(node_reports))
             except Exception as error:
                 log.warning("Ray does not say which nodes there are: %s", error)
 
@@ -118,17 +146,24 @@ class RouterActor:
             for view in self._core.shards:
                 if view.state != "up":
                     self._start(f"ask {view.id}", self._ask_shard(view.id))
+            self._hear_ray()
 
     async def _ping_forever(self) -> None:
         while True:
+            self._shards.tick()
             await asyncio.sleep(PING_TICK_S)
-            now_s = self._now_s()
-            for shard_id in self._detector.due(now_s):
-                if (link := self._links.get(shard_id)) is not None:
-                    link.ping()
-            for shard_id, incarnation in self._detector.suspects(now_s):
-                log.warning("shard %s is silent", shard_id)
-                self._lost(shard_id, incarnation)
+
+    def _hear_ray(self) -> None:
+        """Take Ray's word for the death of shards that have no connection: a machine without power refuses nothing."""
+        for shard_id, incarnation in self._shards.unreached(RAY_WORD_S):
+            handle = self._handles.get(shard_name(self._config.name, shard_id))
+            # Private API: what this process has heard from the GCS; without it silence must do.
+            state = getattr(handle, "_get_local_state", lambda: None)()
+            if state == _RESTARTING:
+                self._core.refused(shard_id, incarnation, self._now_s())
+            elif state == _DEAD:
+                del self._handles[shard_name(self._config.name, shard_id)]
+                self._core.shard_removed(shard_id, self._now_s())
 
     # Carrying out
 
@@ -143,11 +178,13 @@ class RouterActor:
                 self._start(f"create gateway {node_id}", self._create_gateway(node_id))
             case RemoveGateway(node_id):
                 name = gateway_name(self._config.name, node_id)
-                self._start(f"remove gateway {node_id}", self._in_thread(partial(calls.kill_by_name, name)))
+                self._handles.pop(name, None)
+                self._start(f"remove gateway {node_id}", self._end(name))
             case PushTopology(topology, shard_ids, gateway_node_ids):
                 data = topology.to_bytes()
                 for shard_id in shard_ids:
-                    self._start(f"push {shard_id}", self._push_to_shard(shard_id, data))
+                    if not self._shards.push(shard_id, data):
+                        self._start(f"push {shard_id}", self._push_to_shard(shard_id, data))
                 for node_id in gateway_node_ids:
                     self._start(f"push gateway {node_id}", self._push_to_gateway(node_id, data))
 
@@ -166,50 +203,63 @@ class RouterActor:
             log.info("%s: %s", key, error)
         self._wake.set()
 
-    @staticmethod
-    async def _in_thread(work: Callable[[], object]) -> None:
-        await asyncio.to_thread(work)
+    async def _end(self, name: str) -> None:
+        await self._in_gcs(partial(calls.kill_by_name, name))
+
+    async def _handle(self, name: str, find: Callable[[], object]) -> Any:
+        """Return an actor's handle; only the first time asks the GCS."""
+        if name not in self._handles:
+            self._handles[name] = await self._in_gcs(find)
+        return self._handles[name]
+
+    async def _shard(self, shard_id: str) -> Any:
+        cluster = self._config.name
+        return await self._handle(shard_name(cluster, shard_id), partial(calls.find_shard, cluster, shard_id))
+
+    async def _gateway(self, node_id: str) -> Any:
+        cluster = self._config.name
+        return await self._handle(gateway_name(cluster, node_id), partial(calls.find_gateway, cluster, node_id))
 
     async def _create_shard(self, action: CreateShard) -> None:
         create = partial(calls.create_shard, self._config, action.shard_id, action.index, self._door,
                          node_id=action.node_id, peer_node_ids=action.peer_node_ids, cpus=action.cpus)
         try:
-            await asyncio.to_thread(create)
+            await self._in_gcs(create)
         except Exception:
             self._core.shard_removed(action.shard_id, self._now_s())  # to be wanted again at once
             raise
 
     async def _remove_shard(self, shard_id: str) -> None:
-        self._forget_link(shard_id)
         name = shard_name(self._config.name, shard_id)
+        self._handles.pop(name, None)
         # Ray ends actors in the background; a new one of this name must not find the dying one.
-        while await asyncio.to_thread(calls.kill_by_name, name):
+        while await self._in_gcs(partial(calls.kill_by_name, name)):
             await asyncio.sleep(PING_TICK_S)
         self._failures.pop(shard_id, None)
         self._notes.pop(shard_id, None)
         self._core.shard_removed(shard_id, self._now_s())
 
     async def _create_gateway(self, node_id: str) -> None:
-        await asyncio.to_thread(calls.create_gateway, self._config, node_id, self._door)
+        await self._in_gcs(partial(calls.create_gateway, self._config, node_id, self._door))
         await self._ask_gateway(node_id)  # it may have been there, and its registration lost
 
     async def _push_to_shard(self, shard_id: str, data: bytes) -> None:
-        handle = await asyncio.to_thread(calls.find_shard, self._config.name, shard_id)
+        handle = await self._shard(shard_id)
         self._core.shard_holds(shard_id, await asyncio.wait_for(calls.set_topology(handle, data), CALL_TIMEOUT_S))
 
     async def _push_to_gateway(self, node_id: str, data: bytes) -> None:
-        handle = await asyncio.to_thread(calls.find_gateway, self._config.name, node_id)
+        handle = await self._gateway(node_id)
         self._core.gateway_holds(node_id, await asyncio.wait_for(calls.set_topology(handle, data), CALL_TIMEOUT_S))
 
     async def _ask_shard(self, shard_id: str) -> None:
         try:
-            handle = await asyncio.to_thread(calls.find_shard, self._config.name, shard_id)
+            handle = await self._shard(shard_id)
         except ValueError:
-            return
+            return  # there is none
         self._take_shard(await asyncio.wait_for(calls.report(handle), CALL_TIMEOUT_S))
 
     async def _ask_gateway(self, node_id: str) -> None:
-        handle = await asyncio.to_thread(calls.find_gateway, self._config.name, node_id)
+        handle = await self._gateway(node_id)
         self._take_gateway(await asyncio.wait_for(calls.report(handle), CALL_TIMEOUT_S))
 
     # News
@@ -224,7 +274,8 @@ class RouterActor:
             return
         accepted = self._core.shard_reported(
             ShardReport(shard_id=shard_id, host=report["host"], port=report["port"], node_id=report["node_id"],
-                        incarnation=incarnation, topology=report["topology"], failure=failure), self._now_s(),
+                        incarnation=incarnation, topology=report["topology"], failure=failure,
+                        granted_term=report.get("granted_term", 0)), self._now_s(),
         )
         if not accepted:
             return
@@ -234,41 +285,25 @@ class RouterActor:
             self._failures[shard_id] = failure
         else:
             self._failures.pop(shard_id, None)
-            self._open_link(shard_id, incarnation, report["host"], report["port"])
+            # While the GCS is there: its handle will be needed when it is not.
+            self._start(f"find {shard_id}", self._find(shard_id))
         self._wake.set()
 
-    def _open_link(self, shard_id: str, incarnation: int, host: str, port: int) -> None:
-        self._forget_link(shard_id)
-        self._detector.watch(shard_id, incarnation, self._now_s())
-        self._links[shard_id] = Link.open(
-            host, port, self._door.secret,
-            heard=lambda: self._detector.heard(shard_id, incarnation, self._now_s()),
-            lost=lambda: self._lost(shard_id, incarnation),
-        )
-
-    def _forget_link(self, shard_id: str) -> None:
-        self._detector.forget(shard_id)
-        if (link := self._links.pop(shard_id, None)) is not None:
-            link.close()
-
-    def _lost(self, shard_id: str, incarnation: int) -> None:
-        log.warning("shard %s is lost", shard_id)
-        self._forget_link(shard_id)
-        self._core.refused(shard_id, incarnation, self._now_s())
-        self._wake.set()
+    async def _find(self, shard_id: str) -> None:
+        await self._shard(shard_id)
 
     def _take_gateway(self, report: dict[str, Any]) -> None:
         node_id = report["node_id"]
         self._core.gateway_reported(GatewayReport(report["host"], report["port"], node_id, report["topology"]))
         self._notes[f"gateway {node_id}"] = report["warnings"]
-        key = f"gateway {node_id}"
-        self._forget_link(key)
-        self._links[key] = Link.open(report["host"], report["port"], self._door.secret, heard=lambda: None,
-                                     lost=lambda: self._gateway_lost(node_id))
+        if (link := self._gateways.pop(node_id, None)) is not None:
+            link.close()
+        self._gateways[node_id] = Link.open(report["host"], report["port"], self._door.secret, heard=lambda: None,
+                                            lost=lambda: self._gateway_lost(node_id))
         self._wake.set()
 
     def _gateway_lost(self, node_id: str) -> None:
-        self._links.pop(f"gateway {node_id}", None)
+        self._gateways.pop(node_id, None)
         self._core.gateway_lost(node_id, self._now_s())
         self._wake.set()
 
@@ -292,9 +327,29 @@ class RouterActor:
         return self._core.topology.to_bytes() if self._core.topology.epoch > epoch else None
 
     async def scale(self, shards: int) -> None:
-        """Want this many shards."""
+        """Want this many shards. Raises ChangeUnderWayError while another change is under way."""
         self._core.scale(shards)
         self._wake.set()
+
+    async def drain(self, target: str) -> None:
+        """Want a shard, or every shard of a node, to own nothing."""
+        self._core.drain(target)
+        self._wake.set()
+
+    async def undrain(self, target: str) -> None:
+        """Let a drained shard or node own slots again."""
+        self._core.undrain(target)
+        self._wake.set()
+
+    async def cancel(self) -> str:
+        """Go back to how it was before the change under way; return what that was. Raises ValueError where none is."""
+        cancelled = self._core.cancel()
+        self._wake.set()
+        return cancelled
+
+    async def progress(self) -> dict[str, Any]:
+        """Return what is under way, and what the change before has cost (`raycache.router.status.progress`)."""
+        return {**self._core.progress(self._now_s()), "settled": self._core.is_settled}
 
     async def describe(self, with_stats: bool) -> dict[str, Any]:
         """Return what `raycache.status` and handles need: topology, settings, warnings, each shard's counters."""
@@ -312,37 +367,25 @@ class RouterActor:
             "memory_per_shard_bytes": self._config.memory_per_shard_bytes,
             "failures": list(self._failures.values()), "warnings": [*self._core.warnings, *notes],
             "restarts": {shard_id: len(starts) - 1 for shard_id, starts in self._starts.items()},
-            "stats": dict(zip(up, stats, strict=True)),
+            "stats": dict(zip(up, stats, strict=True)), **self._describe_copies(),
+        }
+
+    def _describe_copies(self) -> dict[str, Any]:
+        now_s, topology, progress = self._now_s(), self._core.topology, self._core.progress(self._now_s())
+        return {
+            "copies": topology.copies, "replication": self._config.replication, "term": self._core.term,
+            "transfers": progress.pop("transfers"), "progress": progress, "draining": list(topology.draining),
+            "suspected": [view.id for view in self._core.shards if view.is_suspected],
+            "loss": {shard_id: pong.loss for shard_id, pong in self._core.pongs.items()},
+            "leases": {shard_id: pong.lease_left_s for shard_id, pong in self._core.pongs.items()},
+            "events": [{"age_s": now_s - event.at_s, "kind": event.kind, "text": event.text}
+                       for event in reversed(self._core.events)],
         }
 
     async def _stats_of(self, shard_id: str) -> dict[str, Any]:
         try:
-            handle = await asyncio.to_thread(calls.find_shard, self._config.name, shard_id)
+            handle = await asyncio.wait_for(self._shard(shard_id), CALL_TIMEOUT_S)
             return await asyncio.wait_for(calls.stats(handle), CALL_TIMEOUT_S)
         except Exception as error:
             log.info("no statistics of %s: %s", shard_id, error)
             return {}
-
-
-def _nodes() -> list[NodeReport]:
-    """Ask Ray for its nodes. Blocks."""
-    free = _cpus_free()
-    return [
-        NodeReport(
-            node_id=node["NodeID"], machine=node["NodeManagerAddress"], is_alive=node["Alive"],
-            zone=next((node["Labels"][label] for label in ZONE_LABELS if label in node.get("Labels", {})), ""),
-            cpus_free=free.get(node["NodeID"], float(node.get("Resources", {}).get("CPU", 0.0))),
-        )
-        for node in calls.nodes()
-    ]
-
-
-def _cpus_free() -> dict[str, float]:
-    """Return the CPUs of each node that nobody has reserved. Private API; without it the totals must do."""
-    try:
-        from ray._private.state import available_resources_per_node
-
-        resources: dict[str, Any] = available_resources_per_node()  # type: ignore[no-untyped-call]
-        return {node_id: float(free.get("CPU", 0.0)) for node_id, free in resources.items()}
-    except (ImportError, AttributeError):
-        return {}

@@ -22,7 +22,8 @@ How the shell drives it. `now_s` is monotonic time throughout; nothing here asks
    later.
 4. Keep a connection to every shard in `addresses` (also to those that are lost, at their last address: that is how a
    refusal or a return is noticed), and ping those that are connected, several times a second, with `term` and the
-   topology's epoch. When a shard is lost, ping the others at once: a promotion may wait for it.
+   topology's epoch; ask who holds a newer topology than `newest_epoch` for it, and say `shown`. When a shard is lost,
+   ping the others at once: a promotion may wait for it.
 5. `CreateShard` may find the actor there (`get_if_exists`): then ask it for its report. `RemoveShard` ends the actor
    and, once its name is free, says `shard_removed`; also where there was none. `CreateGateway` and `RemoveGateway` need
    no answer but the gateway's report.
@@ -134,6 +135,10 @@ class RouterCore:
         """Take in that a shard's actor exists no more, on our order or not. Where it is wanted it is created anew."""
         observing.removed(self._at(now_s), shard_id, now_s)
 
+    def shown(self, shard_id: str, data: bytes) -> None:
+        """Take in the topology that a shard holds."""
+        self._state.seen(f"shard {shard_id}", data)
+
     def gateway_reported(self, report: GatewayReport) -> None:
         """Take in what a gateway says of itself."""
         held_epoch = self._state.seen(f"the gateway on node {report.node_id}", report.topology)
@@ -217,12 +222,12 @@ class RouterCore:
         if state.is_recovering(now_s) or is_outvoted(state):
             return []
         take_over(state, now_s)
-        count_grants(state)
+        notice_dead_nodes(state, now_s)
+        count_grants(state, now_s)
         follow_topology(state)
         if not state.is_elected and state.topology.epoch:
             return []
         line_up(state)
-        notice_dead_nodes(state, now_s)
         confirm_losses(state, now_s)
         give_up_waiting(state, now_s)
         actions = [*remove(state, now_s), *create(state, now_s), *settle_gateways(state, now_s)]
@@ -263,6 +268,12 @@ class RouterCore:
     def topology(self) -> Topology:
         """The newest; epoch 0 until the first shards are dealt in."""
         return self._state.topology
+
+    @property
+    def newest_epoch(self) -> int:
+        """The epoch of the newest topology that this router has made or been shown."""
+        seen = self._state.best_seen
+        return max(self._state.topology.epoch, seen.epoch if seen is not None else 0)
 
     @property
     def addresses(self) -> dict[str, Address]:

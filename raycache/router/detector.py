@@ -18,20 +18,31 @@ class _Watched:
     incarnation: int
     heard_at_s: float
     pinged_at_s: float
+    usual_gap_s: float = 0.0
+    """The longest silence lately; each answer makes it a tenth shorter."""
+    is_suspected: bool = False
+
+    def patience_s(self, suspect_after_s: float, at_most_s: float) -> float:
+        """Return the silence that means something: twice the usual one, within limits."""
+        return min(max(suspect_after_s, 2 * self.usual_gap_s), at_most_s)
 
 
 class Detector:
     """Which shards are due for a ping, and which are silent."""
 
-    __slots__ = ("_asked_at_s", "_ping_every_s", "_suspect_after_s", "_watched")
+    __slots__ = ("_asked_at_s", "_ping_every_s", "_suspect_after_s", "_suspect_at_last_s", "_watched")
 
-    def __init__(self, *, ping_every_s: float = 0.25, suspect_after_s: float = 1.0) -> None:
+    def __init__(
+        self, *, ping_every_s: float = 0.25, suspect_after_s: float = 1.0, suspect_at_last_s: float = 2.0
+    ) -> None:
         """Make a detector that watches nobody.
 
         Args:
             ping_every_s: between two pings of one shard.
             suspect_after_s: silence after which a shard counts as lost. DESIGN wants a frozen one found within a
-                second; less would take a busy machine's stutter for a death.
+                second; less would take a busy machine's stutter for a death, and outlast no lease.
+            suspect_at_last_s: where answers come unsteadily, patience grows to twice the longest gap of late, but not
+                beyond this.
         Raises:
             ValueError: there would be no ping within the silence.
         """
@@ -39,6 +50,7 @@ class Detector:
             raise ValueError(f"ping_every_s must be above 0 and below suspect_after_s, not {ping_every_s}")
         self._ping_every_s = ping_every_s
         self._suspect_after_s = suspect_after_s
+        self._suspect_at_last_s = max(suspect_after_s, suspect_at_last_s)
         self._asked_at_s: float | None = None
         self._watched: dict[str, _Watched] = {}
 
@@ -53,8 +65,9 @@ class Detector:
     def heard(self, shard_id: str, incarnation: int, now_s: float) -> None:
         """Note a sign of life; one from an older process counts for nothing."""
         watched = self._watched.get(shard_id)
-        if watched is not None and watched.incarnation == incarnation:
-            watched.heard_at_s = max(watched.heard_at_s, now_s)
+        if watched is not None and watched.incarnation == incarnation and now_s > watched.heard_at_s:
+            watched.usual_gap_s = max(0.9 * watched.usual_gap_s, now_s - watched.heard_at_s)
+            watched.heard_at_s, watched.is_suspected = now_s, False
 
     def due(self, now_s: float) -> list[str]:
         """Return the shards to ping now; each is then taken as pinged."""
@@ -66,12 +79,13 @@ class Detector:
         return due
 
     def suspects(self, now_s: float) -> list[tuple[str, int]]:
-        """Return (shard, incarnation) of those silent for too long; they are then no longer watched."""
+        """Return (shard, incarnation) of those silent for too long, each once until it answers; it is pinged on."""
         self._excuse_own_pause(now_s)
         silent = [(shard_id, watched.incarnation) for shard_id, watched in self._watched.items()
-                  if now_s - watched.heard_at_s >= self._suspect_after_s]
+                  if not watched.is_suspected and now_s - watched.heard_at_s
+                  >= watched.patience_s(self._suspect_after_s, self._suspect_at_last_s)]
         for shard_id, _ in silent:
-            del self._watched[shard_id]
+            self._watched[shard_id].is_suspected = True
         return silent
 
     def _excuse_own_pause(self, now_s: float) -> None:

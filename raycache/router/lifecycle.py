@@ -36,8 +36,9 @@ def notice_dead_nodes(state: RouterState, now_s: float) -> None:
 
 def lose(state: RouterState, record: ShardRecord, now_s: float, text: str) -> None:
     """Take in that a shard's process is gone for certain."""
-    if not record.is_dead:
-        state.note("lost", text)
+    if record.is_dead and record.phase is not Phase.UP:
+        return
+    state.note("lost", text)
     record.is_dead = state.is_dirty = True
     state.unrest_at_s = now_s
     if record.phase is Phase.UP:

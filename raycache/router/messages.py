@@ -58,6 +58,8 @@ class ShardReport:
     """The topology that it holds, if any."""
     failure: str = ""
     """Why it does not serve yet ("cannot listen on ..."); "" = it serves."""
+    granted_term: int = 0
+    """The highest term of a router that it has granted."""
 
 
 @dataclass(frozen=True, slots=True)

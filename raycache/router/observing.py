@@ -17,6 +17,7 @@ def reported(state: RouterState, report: ShardReport, now_s: float) -> bool:
     index = index_of(report.shard_id)
     held_epoch = state.seen(f"shard {report.shard_id}", report.topology)
     state.awaited.discard(report.shard_id)
+    state.highest_term = max(state.highest_term, report.granted_term)
     record = state.shards.get(index)
     if record is None:
         record = state.shards[index] = ShardRecord(index, Phase.STARTING, now_s)
@@ -47,6 +48,8 @@ def ponged(state: RouterState, shard_id: str, pong: Pong, now_s: float) -> None:
         return
     if state.is_node_dead(record.node_id):
         return  # Ray starts it anew elsewhere: what still answers there is about to be ended
+    if pong.incarnation != record.incarnation and not state.config.port:
+        return  # the system may have given its old port to another shard; who it is, its registration says
     if record.phase is Phase.DOWN or pong.incarnation != record.incarnation:
         _appear(state, record, pong.incarnation, pong.epoch, now_s)
     record.pong, record.pong_at_s, record.granted_term = pong, now_s, pong.granted_term

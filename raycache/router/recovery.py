@@ -13,9 +13,12 @@ from raycache.router.state import RouterState
 
 
 def take_over(state: RouterState, now_s: float) -> None:
-    """Adopt what the reports have shown, when the wait is over; or later, if only then somebody shows a topology."""
-    if state.topology.epoch == 0 and state.best_seen is not None:
-        _adopt(state, state.best_seen, now_s)
+    """Adopt what the reports have shown, when the wait is over; or later, if only then somebody shows a topology,
+    or a newer one, before this router is in office."""
+    newest = state.best_seen
+    if newest is not None and (state.topology.epoch == 0 or (
+            not state.is_elected and newest.epoch > state.topology.epoch)):
+        _adopt(state, newest, now_s)
     elif not state.is_recovered:
         # Nobody holds a table (all were restarted, or none was dealt yet), but these actors were wanted once.
         _want_at_least(state, state.config.shards)
@@ -25,6 +28,8 @@ def take_over(state: RouterState, now_s: float) -> None:
 
 
 def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:
+    for known in state.shards.values():
+        known.is_member = False
     for info in newest.shards:
         member = ShardRecord.from_info(info, newest.draining)
         record = state.shards.get(member.index)
@@ -33,8 +38,8 @@ def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:
             member.forget_process()
             member.enter(Phase.WANTED, now_s)
             state.shards[member.index] = member
-        elif record.phase is Phase.STARTING:
-            # The actor exists but did not answer.
+        elif record.phase in (Phase.STARTING, Phase.DOWN):
+            # The actor exists but has not answered.
             member.failure, member.is_dead, member.granted_term = record.failure, record.is_dead, record.granted_term
             member.enter(Phase.DOWN, now_s)
             state.shards[member.index] = member

@@ -53,9 +53,13 @@ def may_act(state: RouterState) -> bool:
     return state.is_elected and not is_outvoted(state) and has_majority(state)
 
 
-def count_grants(state: RouterState) -> None:
-    """Take office once more than half of the shards have granted this router's term."""
+def count_grants(state: RouterState, now_s: float) -> None:
+    """Take office once more than half of the shards have granted this router's term, and their newest topology is seen.
+    """
     if state.is_elected or state.awaited:
+        return
+    newest = max((one.pong.epoch for one in state.shards.values() if one.pong is not None), default=0)
+    if newest > state.topology.epoch and now_s - state.started_at_s < 2 * state.patience.recovery_wait_s:
         return
     known = voters(state) if state.electorate else [one for one in state.shards.values() if not one.is_dead]
     granted = sum(record.granted_term == state.term for record in known)

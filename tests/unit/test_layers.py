@@ -28,8 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "snapshot": {"clock", "replication", "ring", "store"},
     "client": {"codec", "config", "errors", "ring"},
     # Ray, and what starts from it.
-    "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "ring", "router", "shard", "snapshot",
-               "store"},
+    "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring", "router",
+               "shard", "snapshot", "store"},
     "connecting": {"actors", "client"},
     "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
                 "store"},

@@ -36,7 +36,21 @@ def test_pings_come_in_time_and_answers_keep_it_calm(detector: Detector) -> None
 def test_silence_is_found_after_its_time_and_told_once(detector: Detector) -> None:
     assert run(detector, 10.0, 10.9)[1] == []
     assert run(detector, 10.9, 11.1)[1] == [("s0", 1)]
-    assert run(detector, 11.1, 15.0) == (0, [])
+    pings, suspects = run(detector, 11.1, 15.0)
+    assert pings > 10  # it may wake up
+    assert suspects == []
+    run(detector, 15.0, 15.5, heard=True)
+    assert run(detector, 15.5, 17.5)[1] == [("s0", 1)]
+
+
+def test_unsteady_answers_earn_more_patience_within_limits(detector: Detector) -> None:
+    for now_s in (10.9, 11.7, 12.5):
+        run(detector, now_s - 0.8, now_s)
+        detector.heard("s0", 1, now_s)
+    assert run(detector, 12.5, 14.0)[1] == []
+    assert run(detector, 14.0, 14.4)[1] == [("s0", 1)]
+    run(detector, 14.4, 22.0, heard=True)
+    assert run(detector, 22.0, 23.1)[1] == [("s0", 1)]
 
 
 def test_an_older_process_gives_no_sign_of_life(detector: Detector) -> None:

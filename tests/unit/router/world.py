@@ -71,7 +71,7 @@ class World:
         self.ping()
         actions = self.core.step(self.now)
         again = self.core.step(self.now)
-        assert again == [], f"after {actions} a second step without news must have nothing to do"
+        assert again == [], f"after {actions} and {again} a second step without news must have nothing to do"
         # 0 is a router that has just come back, and says nothing yet.
         assert self.core.topology.epoch >= self.epochs[-1] or not self.core.topology.epoch, "epochs only grow"
         self.epochs.append(self.core.topology.epoch or self.epochs[-1])
