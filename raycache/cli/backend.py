@@ -7,12 +7,22 @@ What lives here: one small interface and its one real implementation, which impo
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from raycache.cluster_status import ClusterStatus, Event
+from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 
 if TYPE_CHECKING:
     from raycache.client.sync import Cache
-    from raycache.cluster_status import ClusterStatus
     from raycache.ring.topology import Topology
+
+T = TypeVar("T")
+
+_CALL_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.1
 
 
 class Backend(Protocol):
@@ -31,7 +41,23 @@ class Backend(Protocol):
 
     def stop(self, name: str) -> None: ...
 
-    def scale(self, name: str, shards: int) -> ClusterStatus: ...
+    def begin_scale(self, name: str, shards: int) -> None:
+        """Want so many shards. Raises ChangeUnderWayError where another change is not complete."""
+
+    def begin_drain(self, name: str, target: str, *, undo: bool) -> None:
+        """Want a shard or node to be empty, or not any more. Raises ValueError and ChangeUnderWayError."""
+
+    def cancel(self, name: str) -> None:
+        """Want back what was before the change under way. Raises ValueError where none is."""
+
+    def progress(self, name: str) -> dict[str, Any]:
+        """Return the router's account of changes (`raycache.router.status.progress`), and "settled"."""
+
+    def compare(self, name: str) -> tuple[str, Mapping[str, Mapping[str, Any] | RayCacheError]]:
+        """Return the mode of replication, and what each shard answers to RC.VERIFY."""
+
+    def repair(self, name: str) -> None:
+        """Have every shard compare itself with its peers now, and fetch what differs."""
 
     def clusters(self) -> list[str]: ...
 
@@ -53,6 +79,28 @@ def quiet_logs() -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
 
 
+def _call_router(name: str, method: str, *arguments: object, patience_s: float = _CALL_TIMEOUT_S) -> Any:
+    """Call the cluster's router; while Ray restarts it, again for `patience_s`. What it raises is raised here."""
+    import ray
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
+
+    from raycache.actors import calls
+
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            router: Any = calls.find_router(name)
+            return ray.get(getattr(router, method).remote(*arguments), timeout=_CALL_TIMEOUT_S)
+        except RayTaskError as error:
+            raise error.cause from None
+        except (ActorDiedError, ValueError):
+            raise ClusterNotFoundError(f"no cluster {name!r} in this Ray") from None
+        except (ActorUnavailableError, GetTimeoutError) as error:
+            if time.monotonic() >= deadline_s:
+                raise ShardUnavailableError(f"the router of cluster {name} does not answer: {error}") from error
+            time.sleep(_POLL_S)
+
+
 class RayBackend:
     """The real one: everything goes to `raycache.actors` and `raycache.connect`."""
 
@@ -67,17 +115,49 @@ class RayBackend:
     def start(self, name: str, **settings: Any) -> ClusterStatus:
         from raycache.actors import launch
 
-        return launch.start(name, **settings)
+        launch.start(name, **settings)
+        return self.status(name)
 
     def stop(self, name: str) -> None:
         from raycache.actors import launch
 
         launch.stop(name)
 
-    def scale(self, name: str, shards: int) -> ClusterStatus:
-        from raycache.actors import launch
+    def begin_scale(self, name: str, shards: int) -> None:
+        _call_router(name, "scale", shards)
 
-        return launch.scale(name, shards)
+    def begin_drain(self, name: str, target: str, *, undo: bool) -> None:
+        _call_router(name, "undrain" if undo else "drain", target)
+
+    def cancel(self, name: str) -> None:
+        # Not twice: the second would cancel the way back.
+        _call_router(name, "cancel", patience_s=0.0)
+
+    def progress(self, name: str) -> dict[str, Any]:
+        account: dict[str, Any] = _call_router(name, "progress")
+        return account
+
+    def compare(self, name: str) -> tuple[str, Mapping[str, Mapping[str, Any] | RayCacheError]]:
+        import msgpack
+
+        topology = self.topology(name)
+        if topology.copies == 1:
+            return topology.replication, {}
+        return topology.replication, self._ask_shards(name, topology, (b"RC.VERIFY",), msgpack.unpackb)
+
+    def repair(self, name: str) -> None:
+        self._ask_shards(name, self.topology(name), (b"RC.VERIFY", b"REPAIR"), lambda _: None)
+
+    def _ask_shards(self, name: str, topology: Topology, words: tuple[bytes, ...],
+                    decode: Callable[[Any], T]) -> dict[str, T | RayCacheError]:  # fmt: skip
+        from raycache.actors import launch
+        from raycache.cli.asking import ask_all
+
+        places = {shard.id: (shard.host, shard.port) for shard in topology.shards if shard.state == "up"}
+        answers = ask_all(places, launch.look_up(name).secret, words, decode)
+        away = {shard.id: ShardUnavailableError(f"it is {shard.state}")
+                for shard in topology.shards if shard.state != "up"}  # fmt: skip
+        return {**answers, **away}
 
     def clusters(self) -> list[str]:
         from raycache.actors import launch
@@ -86,8 +166,11 @@ class RayBackend:
 
     def status(self, name: str) -> ClusterStatus:
         from raycache.actors import launch
+        from raycache.cluster_status import with_copies
 
-        return launch.status(name)
+        described = _call_router(name, "describe", True)
+        status = with_copies(launch.status(name), self.topology(name), described["stats"])
+        return replace(status, events=tuple(Event(one["age_s"], one["kind"], one["text"]) for one in described["events"]))
 
     def topology(self, name: str) -> Topology:
         from raycache.actors import launch

@@ -1,4 +1,4 @@
-"""`up`, `down`, `scale`, `status`: commands about whole clusters.
+"""`up`, `down`, `status`: commands about whole clusters.
 
 What lives here: their arguments and what they print. What does not: how a cluster starts (`raycache.actors.launch`).
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from raycache.cli import output
+from raycache.cli import output, status_text
 from raycache.cli.backend import Backend
 from raycache.cluster_status import ClusterStatus
-from raycache.config import POLICIES, ClusterConfig, parse_bytes
+from raycache.config import MAX_COPIES, POLICIES, REPLICATION_MODES, ClusterConfig, parse_bytes
 from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -33,6 +33,17 @@ SHARDS = click.IntRange(1, 1000)
               help="Each machine's gateway listens here; 0: a free port.")  # fmt: skip
 @click.option("--bind", default="auto", show_default=True,
               help="auto: loopback if Ray has one node now, else node: each node's own; or an address.")  # fmt: skip
+@click.option("--copies", type=click.IntRange(1, MAX_COPIES), default=1, show_default=True,
+              help="How many shards hold each slot, on different machines where there are enough.")  # fmt: skip
+@click.option("--replication", type=click.Choice(REPLICATION_MODES), default=REPLICATION_MODES[0], show_default=True,
+              help="How copies follow each other; docs/promises.md says what each mode keeps.")  # fmt: skip
+@click.option("--read-quorum", type=click.IntRange(0, MAX_COPIES), default=0,
+              help="With quorum: how many copies a read asks. Default: a majority.")  # fmt: skip
+@click.option("--write-quorum", type=click.IntRange(0, MAX_COPIES), default=0,
+              help="With quorum: how many copies a write waits for. Default: a majority.")  # fmt: skip
+@click.option("--allow-stale", is_flag=True, help="Take quorums that need not overlap: a read may miss a write.")
+@click.option("--snapshot-dir", type=click.Path(), help="Where each shard keeps a snapshot, on its own machine's disk, "
+              "to start warm after a restart. Default: nowhere.")  # fmt: skip
 @click.option("--cpus-per-shard", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
 @click.option("--split-transactions/--refuse-split-transactions", default=True, show_default=True,
@@ -51,7 +62,8 @@ def up(backend: Backend, /, name: str, as_json: bool, **settings: Any) -> None:
     Examples:
       raycache up features
       raycache up features --shards 3 --memory 512MiB --policy lru --gateway-port 6400 --port 6410
-      raycache up sessions --memory 2GiB --policy ttl --json
+      raycache up sessions --memory 2GiB --copies 2
+      raycache up orders --memory 2GiB --copies 3 --replication quorum --snapshot-dir /var/lib/raycache --json
     """
     _refuse_early(name, settings)
     with output.busy(f"Starting {name}"):
@@ -63,9 +75,9 @@ def up(backend: Backend, /, name: str, as_json: bool, **settings: Any) -> None:
     if was_running:
         output.note(f"{name} runs already: attached{_kept_settings(status, settings)}")
     if as_json:
-        output.print_json({**output.status_record(status), "attached": was_running, "started_ray": started_ray})
+        output.print_json({**status_text.status_record(status), "attached": was_running, "started_ray": started_ray})
     else:
-        output.print_status(status)
+        status_text.print_status(status)
 
 
 def _refuse_early(name: str, settings: dict[str, Any]) -> None:
@@ -73,7 +85,9 @@ def _refuse_early(name: str, settings: dict[str, Any]) -> None:
     shards = settings["shards"]
     ClusterConfig(
         name=name, shards=shards, memory_per_shard_bytes=parse_bytes(settings["memory"]) // shards,
-        port=settings["port"], gateway_port=settings["gateway_port"],
+        port=settings["port"], gateway_port=settings["gateway_port"], copies=settings["copies"],
+        replication=settings["replication"], read_quorum=settings["read_quorum"],
+        write_quorum=settings["write_quorum"], allow_stale=settings["allow_stale"],
     )  # fmt: skip
     if settings["max_entries"] is not None and settings["max_entries"] < shards:
         raise ValueError(f"--max-entries must be at least {shards}, one for each shard, not {settings['max_entries']}")
@@ -88,6 +102,10 @@ def _kept_settings(status: ClusterStatus, settings: dict[str, Any]) -> str:
         differing.append(f"policy {status.policy}")
     if status.memory_per_shard_bytes != parse_bytes(settings["memory"]) // settings["shards"]:
         differing.append("its memory per shard")
+    if status.copies != settings["copies"]:
+        differing.append(f"{status.copies} {'copy' if status.copies == 1 else 'copies'} of each slot")
+    elif status.copies > 1 and status.replication != settings["replication"]:
+        differing.append(f"replication {status.replication}")
     return f"; it keeps {', '.join(differing)}" if differing else ""
 
 
@@ -125,31 +143,6 @@ def _not_found(backend: Backend, name: str) -> str:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("shards", type=SHARDS)
-@AS_JSON
-@click.pass_obj
-def scale(backend: Backend, name: str, shards: int, as_json: bool) -> None:
-    """Set how many SHARDS the cluster NAME has. Each shard keeps its share of memory.
-
-    In this version entries do not move with their slots: what lies on a slot that moves becomes a miss, everything else
-    stays. `raycache ring NAME` says beforehand how many slots that is.
-
-    \b
-    Examples:
-      raycache scale features 4
-      raycache scale features 2 --json
-    """
-    backend.attach(start=False)
-    with output.busy(f"Scaling {name} to {shards}"):
-        status = backend.scale(name, shards)
-    if as_json:
-        output.print_json(output.status_record(status))
-    else:
-        output.print_status(status)
-
-
-@click.command()
 @click.argument("name", required=False)
 @click.option("--secret", is_flag=True, help="Show the cluster's secret: the password for AUTH, alone on its line.")
 @AS_JSON
@@ -157,8 +150,9 @@ def scale(backend: Backend, name: str, shards: int, as_json: bool) -> None:
 def status(backend: Backend, name: str | None, secret: bool, as_json: bool) -> None:
     """Show the cluster NAME: its shards, where they listen, what they hold, how they are used. Without NAME: all.
 
-    Counters count since each shard's last start; ops/s is over the last few seconds. Warnings say what was not as it
-    should be when Ray or the cluster was started.
+    Counters count since each shard's last start; ops/s is over the last few seconds. With copies: of how many slots a
+    shard is primary and replica, how far it is behind (lag), and what its loss would cost now (loss window: writes that
+    it has acknowledged and another owner does not have yet). Then slots under way, what happened lately, and warnings.
 
     \b
     Examples:
@@ -173,11 +167,11 @@ def status(backend: Backend, name: str | None, secret: bool, as_json: bool) -> N
         return
     found = backend.status(name)
     if as_json:
-        output.print_json(output.status_record(found, secret=secret))
+        output.print_json(status_text.status_record(found, secret=secret))
     elif secret:
         click.echo(found.secret)
     else:
-        output.print_status(found)
+        status_text.print_status(found)
 
 
 def _print_all(backend: Backend, secret: bool, as_json: bool) -> None:
@@ -185,13 +179,13 @@ def _print_all(backend: Backend, secret: bool, as_json: bool) -> None:
         raise click.UsageError("--secret needs the NAME of a cluster", click.get_current_context())
     found = [backend.status(name) for name in backend.clusters()]
     if as_json:
-        output.print_json([output.status_record(one, secret=secret) for one in found])
+        output.print_json([status_text.status_record(one, secret=secret) for one in found])
     elif not found:
         click.echo("no cluster runs; start one with `raycache up NAME`")
     for number, one in enumerate([] if as_json else found):
         if number:
             click.echo()
-        output.print_status(one)
+        status_text.print_status(one)
 
 
-COMMANDS = (up, down, scale, status)
+COMMANDS = (up, down, status)

@@ -17,7 +17,7 @@ from types import FrameType
 import click
 
 import raycache
-from raycache.cli import clusters, demo, keys, ring
+from raycache.cli import clusters, demo, keys, moving, ring, verifying
 from raycache.cli.backend import Backend, RayBackend
 from raycache.errors import RayCacheError
 
@@ -44,7 +44,9 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (*clusters.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *demo.COMMANDS):
+for command in (
+    *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *demo.COMMANDS,
+):  # fmt: skip
     cli.add_command(command)
 
 
@@ -57,7 +59,8 @@ def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = No
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        cli.main(arguments, prog_name="raycache", standalone_mode=False, obj=backend or RayBackend())
+        # A command that ends with an exit code of its own, as `verify` does, has it returned here.
+        code = cli.main(arguments, prog_name="raycache", standalone_mode=False, obj=backend or RayBackend())
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.UsageError as error:
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = No
         if not _is_expected(error):
             raise
         return _fail(str(error), 1)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _is_expected(error: Exception) -> bool:

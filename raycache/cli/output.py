@@ -1,13 +1,12 @@
 """How the commands print: tables for people, JSON for programs.
 
-What lives here: turning status records, tables of slots and cached values into text. What does not: fetching them.
+What lives here: turning tables, numbers and cached values into text. What does not: what stands in the tables.
 Pure but for writing to standard output. Results go to standard output, everything about them to standard error.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,14 +16,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from raycache.cluster_status import ClusterStatus, ShardStatus
-from raycache.config import format_bytes
 from raycache.ring.slots import SLOT_COUNT
 
 # Into a file or a pipe nothing is wrapped or cut: a line there is a record.
 _PIPE_WIDTH = 250
-
-_COLUMNS = ("shard", "state", "machine", "address", "slots", "entries", "used", "of", "hit ratio", "ops/s", "restarts")
 
 
 def note(text: str) -> None:
@@ -64,42 +59,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
         click.echo(line.rstrip())
 
 
-def status_record(status: ClusterStatus, *, secret: bool = False) -> dict[str, Any]:
-    """Return a status as JSON types; without the secret unless asked for."""
-    record = dataclasses.asdict(status)
-    if not secret:
-        del record["secret"]
-    for shard, plain in zip(status.shards, record["shards"], strict=True):
-        plain["hit_ratio"] = shard.hit_ratio
-    return {**record, "serving": status.serving, "entries": status.entries, "hit_ratio": status.hit_ratio}
-
-
-def print_status(status: ClusterStatus) -> None:
-    """Print a cluster for people: what it is, a line a shard, the doors, and what an operator should know."""
-    memory = format_bytes(status.memory_per_shard_bytes)
-    state = "serving" if status.serving else "NOT SERVING"
-    shards = f"{len(status.shards)} shards of {memory}"
-    click.echo(f"{status.name}: {state}, {shards}, policy {status.policy}, epoch {status.epoch}")
-    print_table(_COLUMNS, [_shard_row(shard) for shard in status.shards], left=4)
-    click.echo(f"gateways: {', '.join(status.gateways) or 'none'}")
-    if status.requires_auth:
-        click.echo(f"the doors demand AUTH: `raycache status {status.name} --secret` shows the password")
-    print_warnings(status)
-
-
-def print_warnings(status: ClusterStatus) -> None:
-    """Print what an operator should know, on standard error."""
-    for warning in status.warnings:
-        note(f"warning: {warning}")
-
-
-def _shard_row(shard: ShardStatus) -> tuple[str, ...]:
-    ratio = f"{shard.hit_ratio:.1%}" if shard.hits + shard.misses else "-"
-    return (
-        shard.id, shard.state, shard.machine, shard.address, f"{shard.slots:,}", f"{shard.entries:,}",
-        format_bytes(shard.used_bytes), format_bytes(shard.capacity_bytes), ratio, f"{shard.commands_per_s:,.0f}",
-        f"{shard.restarts}",
-    )  # fmt: skip
+def duration_text(seconds: float) -> str:
+    """Return a time as people read it: "12 ms", "8.3 s", "4 min"."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:,.0f} min"
 
 
 def share_text(slots: int) -> str:

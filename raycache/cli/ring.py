@@ -26,7 +26,7 @@ def ring(backend: Backend, name: str, as_json: bool) -> None:
     """Show each shard's share of the 16,384 slots of the cluster NAME, and what a change would move.
 
     A key belongs to a slot, a slot to a shard. When a shard is added or removed, only the slots listed here change
-    hands; in this version their entries become misses, and every other key stays where it is.
+    hands, with their entries; every other key stays where it is. With copies this counts each slot's primary.
 
     \b
     Examples:

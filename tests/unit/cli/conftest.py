@@ -52,6 +52,14 @@ class FakeBackend:
     caches: dict[str, FakeCache] = field(default_factory=dict)
     started_with: dict[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
+    wishes: list[tuple[object, ...]] = field(default_factory=list)
+    """What was asked for: scale, drain, cancel, repair."""
+    accounts: list[dict[str, Any]] = field(default_factory=list)
+    """What the router says of a change from one question to the next once one was wished; then that it is complete."""
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    """What the shards answer from one comparison to the next; the last one stays."""
+    last: dict[str, Any] | None = None
+    draining: tuple[str, ...] = ()
 
     def attach(self, *, start: bool) -> bool:
         if self.ray_runs:
@@ -68,16 +76,47 @@ class FakeBackend:
         if name not in self.running:
             shards = settings["shards"]
             memory = parse_bytes(settings["memory"]) // shards
-            self.running[name] = cluster_status(name, shards=shards, memory=memory, policy=settings["policy"])
+            status = cluster_status(name, shards=shards, memory=memory, policy=settings["policy"])
+            copies, replication = settings.get("copies", 1), settings.get("replication", "primary-replica")
+            self.running[name] = replace(status, copies=copies, replication=replication)
         return self.running[name]
 
     def stop(self, name: str) -> None:
         self.status(name)
         del self.running[name]
 
-    def scale(self, name: str, shards: int) -> ClusterStatus:
+    def begin_scale(self, name: str, shards: int) -> None:
+        before = len(self.status(name).shards)
+        self._wish("scale", name, shards)
         self.running[name] = replace(self.status(name), shards=shard_statuses(shards))
-        return self.running[name]
+        if before != shards:
+            self.last = change(f"scale from {before} to {shards} shards", is_done=True)
+
+    def begin_drain(self, name: str, target: str, *, undo: bool) -> None:
+        self._wish("undrain" if undo else "drain", name, target)
+        self.last = change(f"drain {target}", is_done=True)
+
+    def cancel(self, name: str) -> None:
+        self._wish("cancel", name)
+        self.last = change("cancel: scale from 3 to 4 shards", is_done=True)
+
+    def _wish(self, *wish: object) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.wishes.append(wish)
+
+    def progress(self, name: str) -> dict[str, Any]:
+        self.status(name)
+        if self.wishes and self.accounts:
+            return self.accounts.pop(0)
+        return account(last=self.last)
+
+    def compare(self, name: str) -> tuple[str, dict[str, Any]]:
+        status = self.status(name)
+        return status.replication, self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
+
+    def repair(self, name: str) -> None:
+        self._wish("repair", name)
 
     def clusters(self) -> list[str]:
         return sorted(self.running)
@@ -93,6 +132,19 @@ class FakeBackend:
     def connect(self, name: str) -> FakeCache:
         self.status(name)
         return self.caches.setdefault(name, FakeCache({}))
+
+
+def change(text: str, *, is_done: bool = False, slots: int = 4096, seconds: float = 8.25) -> dict[str, Any]:
+    """A change, as the router describes one."""
+    return {"text": text, "is_wish": True, "is_done": is_done, "seconds": seconds, "transfers": 3, "slots": slots,
+            "entries": 250_000, "bytes": 25 << 20, "misses": 0, "mismatches": 0}  # fmt: skip
+
+
+def account(under_way: dict[str, Any] | None = None, *, last: dict[str, Any] | None = None, settled: bool = True,
+            transfers: tuple[dict[str, Any], ...] = (), total: int = 4096) -> dict[str, Any]:  # fmt: skip
+    """The router's account of changes."""
+    return {"change": under_way, "last": last, "transfers": list(transfers), "settled": settled, "slots_total": total,
+            "slots_done": under_way["slots"] if under_way else 0}  # fmt: skip
 
 
 def shard_statuses(count: int) -> tuple[ShardStatus, ...]:

@@ -1,4 +1,4 @@
-"""`up`, `down`, `scale`, `status` against a stand-in."""
+"""`up`, `down`, `status` against a stand-in."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import Any
 
 import pytest
 
+from raycache.cluster_status import Event, Lag, LossWindow, TransferStatus
+
 
 def test_up_starts_prints_addresses_and_passes_every_setting(run: Any, backend: Any) -> None:
     outcome = run("up", "features", "--shards", "4", "--memory", "2GiB", "--policy", "lfu", "--max-entries", "1000",
                   "--port", "7000", "--gateway-port", "6400", "--bind", "127.0.0.1", "--cpus-per-shard", "0.5",
-                  "--refuse-split-transactions", "--timeout", "30")  # fmt: skip
+                  "--refuse-split-transactions", "--timeout", "30", "--copies", "3", "--replication", "quorum",
+                  "--read-quorum", "1", "--write-quorum", "2", "--allow-stale",
+                  "--snapshot-dir", "/snapshots")  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
-    assert "features: serving, 4 shards of 512.0 MiB, policy lfu" in outcome.out
+    assert "features: serving, 4 shards of 512.0 MiB, 3 copies (quorum), policy lfu" in outcome.out
     assert "10.0.0.1:7003" in outcome.out
     assert "gateways: 10.0.0.1:6400" in outcome.out
     assert backend.started_with == {
         "shards": 4, "memory": "2GiB", "policy": "lfu", "max_entries": 1000, "port": 7000, "gateway_port": 6400,
-        "bind": "127.0.0.1", "cpus_per_shard": 0.5, "split_transactions": False, "timeout_s": 30.0,
+        "bind": "127.0.0.1", "cpus_per_shard": 0.5, "split_transactions": False, "timeout_s": 30.0, "copies": 3,
+        "replication": "quorum", "read_quorum": 1, "write_quorum": 2, "allow_stale": True, "snapshot_dir": "/snapshots",
     }  # fmt: skip
 
 
@@ -52,6 +57,7 @@ def test_up_with_other_settings_says_what_stays(run: Any) -> None:
         (["no name"], "is no cluster name"),
         (["features", "--port", "65535"], "leave room for 3"),
         (["features", "--max-entries", "2"], "--max-entries must be at least 3"),
+        (["features", "--copies", "3", "--replication", "quorum", "--read-quorum", "1"], "need not overlap"),
     ],
 )
 def test_up_refuses_before_it_starts_ray(run: Any, backend: Any, arguments: list[str], words: str) -> None:
@@ -61,6 +67,13 @@ def test_up_refuses_before_it_starts_ray(run: Any, backend: Any, arguments: list
     assert words in outcome.err
     assert outcome.err.count("\n") == 1
     assert not backend.ray_runs
+
+
+def test_up_with_other_copies_says_what_stays(run: Any) -> None:
+    run("up", "features", "--copies", "2")
+    assert "it keeps 2 copies of each slot" in run("up", "features").err
+    again = run("up", "features", "--copies", "2", "--replication", "multi-primary")
+    assert "it keeps replication primary-replica" in again.err
 
 
 def test_up_for_programs(run: Any) -> None:
@@ -98,15 +111,12 @@ def test_down_if_running_is_content(run: Any, backend: Any, ray_runs: bool) -> N
     assert "nothing to stop" in outcome.err
 
 
-def test_scale_shows_the_new_shards(run: Any) -> None:
-    run("up", "features")
-    assert "10.0.0.1:7003" in run("scale", "features", "4").out
-    assert len(json.loads(run("scale", "features", "2", "--json").out)["shards"]) == 2
-
-
 def test_an_unknown_name_lists_those_that_run(run: Any) -> None:
     run("up", "features")
-    for arguments in (("status", "feature"), ("scale", "feature", "2"), ("get", "feature", "k"), ("ring", "feature")):
+    for arguments in (
+        ("status", "feature"), ("scale", "feature", "2"), ("drain", "feature", "s0"), ("cancel", "feature"),
+        ("verify", "feature"), ("get", "feature", "k"), ("ring", "feature"),
+    ):  # fmt: skip
         outcome = run(*arguments)
         assert (outcome.code, outcome.out) == (1, "")
         assert "these run: features" in outcome.err
@@ -114,7 +124,10 @@ def test_an_unknown_name_lists_those_that_run(run: Any) -> None:
 
 def test_commands_but_up_start_no_ray(run: Any, backend: Any) -> None:
     backend.ray_runs = False
-    for arguments in (("status",), ("down", "x"), ("scale", "x", "2"), ("get", "x", "k"), ("ring", "x")):
+    for arguments in (
+        ("status",), ("down", "x"), ("scale", "x", "2"), ("drain", "x", "s0"), ("cancel", "x"), ("verify", "x"),
+        ("get", "x", "k"), ("ring", "x"),
+    ):  # fmt: skip
         outcome = run(*arguments)
         assert outcome.code == 1
         assert "no Ray runs here" in outcome.err
@@ -142,6 +155,41 @@ def test_status_says_warnings_apart_and_that_it_does_not_serve(run: Any, backend
     assert "NOT SERVING" in outcome.out
     assert "demand AUTH" in outcome.out
     assert outcome.err == "warning: Ray was started without X=0: slow\n"
+
+
+def test_status_with_copies_shows_roles_lag_loss_window_transfers_and_events(run: Any, backend: Any) -> None:
+    run("up", "features", "--copies", "2")
+    status = backend.running["features"]
+    first = replace(status.shards[0], replica_slots=5462, loss=LossWindow(12, 2048, 0.004), lag=Lag(),
+                    has_lease=False, is_draining=True)  # fmt: skip
+    second = replace(status.shards[1], lag=Lag(3, 512, 1.25, dropped=7))
+    backend.running["features"] = replace(
+        status, shards=(first, second, status.shards[2]),
+        transfers=(TransferStatus("t1", "s0", "s2", 100, "streaming", 5000, 1 << 20, 2, 3.5),
+                   TransferStatus("t2", "s1", "s2", 50)),
+        events=(Event(1.0, "transfer", "100 slots"), *(Event(10.0 * n, "lost", f"event {n}") for n in range(1, 8))),
+    )  # fmt: skip
+    shown = [" ".join(line.split()) for line in run("status", "features").out.splitlines()]
+    assert shown[0] == "features: serving, 3 shards of 256.0 MiB, 2 copies (primary-replica), policy lru, epoch 7"
+    assert shown[1] == ("shard state machine address primary replica entries used of hit ratio ops/s lag loss window "
+                        "restarts")  # fmt: skip
+    assert shown[2] == ("s0 up, no lease, draining 10.0.0.1 10.0.0.1:7000 5,461 5,462 1,000 2.0 KiB 1.0 MiB - 1,234 0 "
+                        "12 (2.0 KiB, 4 ms) 0")  # fmt: skip
+    assert " 3 (512 B, 1.2 s), 7 given up 0 0" in shown[3]
+    assert shown[6] == "moving: s0 -> s2, 100 slots: streaming, 5,000 entries, 1.0 MiB in 3.5 s, 2 misses"
+    assert shown[7] == "moving: s1 -> s2, 50 slots: not begun"
+    assert shown[8:] == [f"{10 * number}.0 s ago: event {number}" for number in range(1, 6)]
+
+
+def test_status_with_copies_for_programs(run: Any, backend: Any) -> None:
+    run("up", "features", "--copies", "2")
+    status = backend.running["features"]
+    shards = tuple(replace(shard, loss=LossWindow(2, 100, 0.5 + number)) for number, shard in enumerate(status.shards))
+    backend.running["features"] = replace(status, shards=shards)
+    record = json.loads(run("status", "features", "--json").out)
+    assert record["loss"] == {"mutations": 6, "bytes": 300, "age_s": 2.5}
+    assert record["shards"][0]["lag"] == {"mutations": 0, "bytes": 0, "age_s": 0.0, "dropped": 0}
+    assert (record["copies"], record["replication"]) == (2, "primary-replica")
 
 
 def test_the_secret_shows_only_when_asked_for(run: Any) -> None:
