@@ -105,6 +105,30 @@ def run_carefully(core: ShardCore, session: Session, command: Command, argv: lis
 # Slots on their way here
 
 
+def is_settled(core: ShardCore, keys: list[bytes]) -> bool:
+    """Return whether a command on `keys` may run at once after all: what it needs of a transfer has come."""
+    replicator = core.replicator
+    if replicator is None or not replicator.is_plain:
+        return False
+    for key in keys:
+        arrival = replicator.arrival_of(slot_of(key))
+        if arrival is not None and (
+            arrival.is_holding or not _is_abreast(core, arrival) or is_missing(core, arrival, key)
+        ):
+            return False
+    return True
+
+
+def _is_abreast(core: ShardCore, arrival: Arrival) -> bool:
+    """Return whether everything that the giver wrote before it stopped is here."""
+    replicator = core.replicator
+    assert replicator is not None
+    if not arrival.needs_clock or arrival.is_alone:
+        return True
+    stream = replicator.streams.get(arrival.giver)
+    return stream is None or stream.clock >= arrival.needs_clock
+
+
 def _arrive(core: ShardCore, keys: list[bytes]) -> Waiting:
     """Wait until the givers serve no more, and pull what is missing; False: the giver's writes are not all here yet."""
     replicator = core.replicator
@@ -133,15 +157,8 @@ def _started(core: ShardCore, arrival: Arrival) -> Waiting:
         yield wait
         if not wait.is_done:
             return False
-    if not arrival.needs_clock:
-        return True
-
-    def is_abreast() -> bool:
-        stream = replicator.streams.get(arrival.giver)
-        return arrival.is_alone or stream is None or stream.clock >= arrival.needs_clock
-
-    return (yield from until(core, is_abreast, core.replicator_now_s + PULL_S)) or not replicator.is_reachable(
-        arrival.giver)
+    is_abreast = yield from until(core, lambda: _is_abreast(core, arrival), core.replicator_now_s + PULL_S)
+    return is_abreast or not replicator.is_reachable(arrival.giver)
 
 
 def is_missing(core: ShardCore, arrival: Arrival, key: bytes) -> bool:

@@ -24,7 +24,7 @@ from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
 from raycache.resp import encode
 from raycache.ring.topology import Topology
-from raycache.shard.careful import run_carefully
+from raycache.shard.careful import is_settled, run_carefully
 from raycache.shard.commands import DISPATCH, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
@@ -145,6 +145,8 @@ class ShardCore:
             if session.readonly and not command.is_write() and self.slots.check_readable(keys) is None:
                 return self.run(session, command, argv)
             return self.counted_error(refusal)
+        if is_settled(self, keys):
+            return self.run(session, command, argv)
         return run_carefully(self, session, command, argv, keys, partial(self.run, session, command, argv))
 
     def _execute_carefully(self, session: Session, argv: list[bytes]) -> Reply:
