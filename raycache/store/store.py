@@ -319,7 +319,7 @@ class Store:
         """
         entry = self.peek(key, now_ms)
         charge = self._weigh(key, value) + self._timer_bytes
-        if charge > self.capacity_bytes or not self._policy.can_evict:
+        if charge > self.capacity_bytes:
             return False
         growth = charge if entry is None else charge - self.charge_of(entry)
         while growth > self._free_bytes:
@@ -327,6 +327,8 @@ class Store:
                 return True
             if self._buried_bytes:
                 budget -= self._graveyard.release(budget)
+            elif not self._policy.can_evict:
+                return False
             else:
                 self._make_room(self._free_bytes + 1, charge, 0, entry, now_ms)  # one byte more: one entry goes
                 budget -= 1

@@ -6,8 +6,8 @@ eviction (`raycache.store`), any command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from raycache.resp import encode
 from raycache.shard.commands.command import STRING_TOO_LONG, WRONG_TYPE, Handler, Refusal, Reply, Steps
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raycache.shard.session import Session
     from raycache.store import Entry
 
+T = TypeVar("T")
 PlainHandler = Callable[["ShardCore", "Session", list[bytes]], bytes]
 
 KIND_RAW: Final = 0
@@ -116,6 +117,22 @@ def in_chunks(keys: list[bytes], size: int = LONG_KEYS) -> Iterator[list[bytes]]
     """Yield `keys` in pieces of at most `size`."""
     for start in range(0, len(keys), size):
         yield keys[start : start + size]
+
+
+def in_pieces(core: ShardCore, session: Session, items: Sequence[T], size: int, encoded: Callable[[T], bytes],
+              finished: Callable[[bytes], bytes]) -> Reply:
+    """Return what `finished` makes of all items, each `encoded`: in steps of `size`, if there are more than that."""
+    if len(items) <= size:
+        return finished(b"".join([encoded(item) for item in items]))
+
+    def steps() -> Steps:
+        parts = []
+        for start in range(0, len(items), size):
+            parts.append(b"".join([encoded(item) for item in items[start : start + size]]))
+            yield None
+        return finished(b"".join(parts))
+
+    return core.in_steps(session, steps())
 
 
 def counting(each: Callable[[ShardCore, bytes], bool]) -> Handler:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from raycache.resp import encode
 from raycache.resp.encode import OK
+from raycache.shard.commands.access import LONG_KEYS, in_pieces
 from raycache.shard.commands.arguments import integer
-from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, container, help_lines
+from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, container, help_lines
 from raycache.shard.commands.connection import BAD_NAME, is_printable
 from raycache.shard.session import REPLY_OFF, REPLY_ON, REPLY_SKIP, Session
 
@@ -72,7 +73,7 @@ def info(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return encode.verbatim(describe(core, session) + b"\n", session.protocol)
 
 
-def list_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+def list_(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """CLIENT LIST [TYPE type] [ID id [id ...]]."""
     chosen = list(core.sessions.values())
     if len(argv) == 4 and argv[2].upper() == b"TYPE":
@@ -83,7 +84,8 @@ def list_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         chosen = [core.sessions[wanted] for wanted in ids if wanted in core.sessions]
     elif len(argv) != 2:
         raise Refusal(SYNTAX_ERROR)
-    return encode.verbatim(b"".join([describe(core, one) + b"\n" for one in chosen]), session.protocol)
+    return in_pieces(core, session, chosen, LONG_KEYS, lambda one: describe(core, one) + b"\n",
+                     partial(encode.verbatim, protocol=session.protocol))
 
 
 def _is_normal(name: bytes) -> bool:

@@ -194,15 +194,15 @@ def _list_steps(core: ShardCore, slot: int, most: int) -> Steps:
 
 
 def _keys_in(core: ShardCore, slot: int, most: int | None) -> Generator[None, None, list[bytes]]:
-    found: dict[bytes, None] = {}
+    found: list[bytes] = []
     cursor = 0
     while most is None or len(found) < most:
         cursor, keys = core.store.scan(cursor, _SCANNED_PER_STEP, core.now_ms)
-        found.update((key, None) for key in keys if slot_of(key) == slot)
+        found += [key for key in keys if slot_of(key) == slot]
         if cursor == 0:
             break
         yield None
-    return list(found)[:most]
+    return found[:most]
 
 
 def _slot(text: bytes) -> int:

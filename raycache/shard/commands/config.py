@@ -26,6 +26,8 @@ _FIXED: Final = {
     "lazyfree-lazy-user-flush": "yes", "notify-keyspace-events": "", "cluster-require-full-coverage": "no",
 }
 """What follows from what raycache is."""
+MAX_PATTERNS: Final = 32
+"""More than there are settings; each may take 30 us to compile."""
 
 
 def settings(core: ShardCore) -> dict[str, str]:
@@ -43,6 +45,8 @@ def settings(core: ShardCore) -> dict[str, str]:
 
 def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """CONFIG GET pattern [pattern ...]."""
+    if len(argv) > MAX_PATTERNS + 2:
+        raise Refusal(f"ERR too many patterns, at most {MAX_PATTERNS}")
     current = settings(core)
     found: dict[bytes, str] = {}
     for pattern in argv[2:]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from raycache.resp import encode
 from raycache.resp.encode import NULLS
-from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, container, help_lines
+from raycache.shard.commands.access import in_pieces
+from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, container, help_lines
 from raycache.shard.commands.glob import matcher
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _table: dict[bytes, Command] = {}
 _whole: dict[tuple[str, int], bytes] = {}
 """Long replies (the table, its documentation) by protocol: milliseconds to build, and every cluster client asks."""
 
+_NAMES_A_STEP: Final = 64
+"""Commands described in one go: about a millisecond."""
+MAX_DOCUMENTED: Final = 256
+"""Names that COMMAND DOCS takes: there are fewer commands, and so many take about a millisecond."""
 _KEYSPACE_GROUPS: Final = {"generic": "keyspace", "string": "string"}
 
 
@@ -122,20 +127,26 @@ def command(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return _cached("table", protocol, lambda: encode.array([describe(one, protocol) for one in _table.values()]))
 
 
-def info(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+def info(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """COMMAND INFO [name ...]."""
-    if len(argv) == 2:
+    protocol, names = session.protocol, argv[2:]
+    if not names:
         return command(core, session, argv)
-    found = [find(name) for name in argv[2:]]
-    return encode.array([describe(one, session.protocol)
-                         if one is not None else NULLS[session.protocol] for one in found])
+
+    def described(name: bytes) -> bytes:
+        found = find(name)
+        return describe(found, protocol) if found is not None else NULLS[protocol]
+
+    return in_pieces(core, session, names, _NAMES_A_STEP, described, lambda body: b"*%d\r\n%b" % (len(names), body))
 
 
-def docs(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+def docs(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """COMMAND DOCS [name ...]: names that do not exist are left out."""
     protocol = session.protocol
     if len(argv) == 2:
         return _cached("docs", protocol, lambda: _documents(list(_table.values()), protocol))
+    if len(argv) > MAX_DOCUMENTED + 2:
+        raise Refusal(f"ERR too many names, at most {MAX_DOCUMENTED}")
     return _documents([found for name in argv[2:] if (found := find(name)) is not None], protocol)
 
 

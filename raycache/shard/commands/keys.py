@@ -13,7 +13,7 @@ from raycache.resp import encode
 from raycache.resp.encode import OK, ONE, ZERO
 from raycache.shard.commands.access import counting, peek, put, refuse_key, refuse_write, remove
 from raycache.shard.commands.arguments import check_database
-from raycache.shard.commands.command import NO_SUCH_KEY, SYNTAX_ERROR, Command, Refusal
+from raycache.shard.commands.command import NO_SUCH_KEY, SYNTAX_ERROR, Command, Refusal, Reply, Steps
 from raycache.store import Entry, StoreFullError
 
 if TYPE_CHECKING:
@@ -82,12 +82,26 @@ def _move(core: ShardCore, entry: Entry, new_key: bytes) -> None:
         core.watch.touch(new_key)
 
 
-def copy(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+def copy(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """COPY source destination [DB 0] [REPLACE]."""
-    replace = _copy_options(argv[3:])
+    _copy_options(argv[3:])
     if argv[1] == argv[2]:
         raise Refusal("ERR source and destination objects are the same")
     entry = peek(core, argv[1])
+    if entry is not None and len(entry.value) > core.large_value_bytes:
+        return core.in_steps(session, _copy_steps(core, argv, entry.value))
+    return _copy(core, argv)
+
+
+def _copy_steps(core: ShardCore, argv: list[bytes], value: bytes) -> Steps:
+    """Make room step by step, as for any large value; the source may be what has to go."""
+    while core.store.reserve(argv[2], value, core.now_ms):
+        yield None
+    return _copy(core, argv)
+
+
+def _copy(core: ShardCore, argv: list[bytes]) -> bytes:
+    replace, entry = _copy_options(argv[3:]), peek(core, argv[1])
     if entry is None or (peek(core, argv[2]) is not None and not replace):
         return ZERO
     put(core, argv[2], entry.value, entry.kind, entry.expires_ms)

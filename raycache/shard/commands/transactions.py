@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
 
+MAX_WATCHED: Final = 1024
+"""Keys that one connection watches: EXEC looks at all of them in one go, and no budget counts them."""
 _EXECABORT: Final = encode.error("EXECABORT Transaction discarded because of previous errors.")
 
 
@@ -77,6 +79,8 @@ def watch(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """WATCH key [key ...]: the next EXEC runs only if none of them has changed."""
     if session.multi is not None:
         raise Refusal("ERR WATCH inside MULTI is not allowed")
+    if len(session.watched) + len(argv) - 1 > MAX_WATCHED:
+        raise Refusal(f"ERR too many watched keys, at most {MAX_WATCHED}")
     for key in argv[1:]:
         if len(key) > core.max_key_bytes:
             refuse_key(core, key)

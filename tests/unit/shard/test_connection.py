@@ -55,6 +55,14 @@ def test_client_list_and_info_describe_sessions(shard: Shard) -> None:
     assert shard.run("CLIENT INFO").decode().startswith("id=1 addr=127.0.0.1:1000 ")
 
 
+def test_a_long_client_list_comes_in_steps(shard: Shard) -> None:
+    sessions = [shard.another() for _ in range(2000)]
+    reply, steps = shard.drive(["CLIENT", "LIST"])
+    lines = parsed(reply).decode().splitlines()
+    assert [line.split()[0] for line in lines] == [f"id={one.id}" for one in [shard.session, *sessions]]
+    assert steps > 2
+
+
 @pytest.mark.parametrize("line", ["CLIENT KILL 127.0.0.1:1001", "CLIENT KILL ID 2", "CLIENT KILL ADDR 127.0.0.1:1001",
                                   "CLIENT KILL TYPE normal"])
 def test_client_kill_closes_others_at_once(shard: Shard, line: str) -> None:
@@ -145,6 +153,14 @@ def test_the_whole_command_table_parses_in_both_protocols(shard: Shard) -> None:
     docs = parsed(shard.raw("COMMAND", "DOCS"))
     assert docs[b"get"][b"group"] == b"string"
     assert b"client|id" in docs[b"client"][b"subcommands"]
+
+
+def test_questions_with_many_names_do_not_stop_the_loop(shard: Shard) -> None:
+    reply, steps = shard.drive(["COMMAND", "INFO", *["get", "none"] * 500])
+    assert parsed(reply)[:2] == [parsed(shard.raw("COMMAND", "INFO", "get"))[0], None]
+    assert (len(parsed(reply)), steps > 10) == (1000, True)
+    assert shard.run("COMMAND DOCS " + "get " * 257) == "ERR too many names, at most 256"
+    assert shard.run("CONFIG GET " + "a* " * 33) == "ERR too many patterns, at most 32"
 
 
 def test_command_list_filters(shard: Shard) -> None:

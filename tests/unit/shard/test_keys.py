@@ -120,3 +120,15 @@ def test_memory_usage_is_what_the_store_charges(shard: Shard) -> None:
     assert plain == shard.store.used_bytes
     shard.run("EXPIRE k 100")
     assert shard.run("MEMORY USAGE k SAMPLES 0") == shard.store.used_bytes > plain
+
+
+def test_copying_a_large_value_makes_room_in_steps() -> None:
+    shard = Shard(capacity_bytes=4 << 20)
+    shard.raw("SET", "large", b"x" * (1 << 20))
+    for at in range(9000):
+        shard.raw("SET", f"k{at}", "v")
+    shard.run("GET large")
+    reply, steps = shard.drive(["COPY", "large", "copy"])
+    assert (reply, steps > 2) == (b":1\r\n", True)
+    assert shard.raw("GET", "copy") == shard.raw("GET", "large")
+    assert shard.drive(["COPY", "large", "copy"])[0] == b":0\r\n"

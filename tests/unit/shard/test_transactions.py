@@ -146,3 +146,10 @@ def test_quit_and_reset_run_at_once(shard: Shard) -> None:
     shard.run("MULTI")
     assert shard.run("QUIT") == b"OK"
     assert shard.session.closing
+
+
+def test_watching_without_end_is_refused(shard: Shard) -> None:
+    assert shard.raw("WATCH", *[f"k{at}" for at in range(1000)]) == b"+OK\r\n"
+    assert shard.run("WATCH " + " ".join(f"l{at}" for at in range(25))) == "ERR too many watched keys, at most 1024"
+    assert len(shard.session.watched) == 1000
+    assert shard.run("WATCH last") == b"OK"

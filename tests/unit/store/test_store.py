@@ -283,3 +283,19 @@ def test_reserve_spares_the_key_itself_and_evicts_nothing_in_vain() -> None:
     full.put(b"a", b"x" * 100, 0, None, NOW)
     assert full.reserve(b"b", b"y", NOW) is False
     assert len(full) == 1
+
+
+def test_reserve_frees_in_steps_what_was_cleared_even_where_nothing_is_evicted() -> None:
+    store = store_of("noeviction", capacity_bytes=1000, weigh=by_length)
+    for number in range(100):
+        store.put(b"%d" % number, b"x" * 10, 0, None, NOW)
+    store.clear()
+    steps = 1
+    while store.reserve(b"large", b"y" * 500, NOW, budget=30):
+        steps += 1
+    assert steps > 1
+    store.put(b"large", b"y" * 500, 0, None, NOW)
+    assert store.used_bytes == 500
+    assert store.reserve(b"larger", b"y" * 600, NOW, budget=10_000) is False
+    assert store.get(b"large", NOW) is not None
+    store.check_invariants()
