@@ -28,7 +28,8 @@ _BRACE: Final = 0x7B
 _DELETED: Final = RemovalCause.DELETED
 _EVICTED: Final = RemovalCause.EVICTED
 
-
+NOT_WHOLE: Final = (1 << 63) - 1
+"""In place of a floor: entries of this slot are still on their way here."""
 
 class Host(Protocol):
     """What the copies belong to: the shard's core."""
@@ -193,6 +194,11 @@ class Copies:
             return (key, entry.version, entry.kind, entry.expires_ms or 0, entry.value)
         version = self.tombstones.get(key, -1)
         return (key, version, 0, 0, None) if version >= 0 else None
+
+    def floor_of(self, slot: int) -> int:
+        """Return up to which version something of `slot` may have been evicted here; `NOT_WHOLE` where it has not all
+        come yet."""
+        return self.floors[slot] if self.holds[slot] and not self.arriving[slot] else NOT_WHOLE
 
     def knows(self, slots: Iterable[int], floor: int) -> None:
         """Take note that of `slots` this shard has all that a peer has, who may have evicted up to `floor`."""

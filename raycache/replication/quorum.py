@@ -6,16 +6,20 @@ not: sending, and what a command does next (`raycache.shard.careful`). Belongs t
 The rule: an answer is *known* if it has the key (an entry or a tombstone) or if what its copy may have evicted is older
 than the newest version found. The newest version is safe to serve if as many copies as a read asks for, this one
 included, are known. One that is not safe may be older than an acknowledged write whose copies were evicted.
+
+A copy that is still being filled knows only what it has, and only if nobody has anything newer. With too few whole
+copies nobody can tell a key that was never written from one that has not come yet: then there is no answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from raycache.replication.copies import NOT_WHOLE
 from raycache.replication.mutation import Mutation
 
 Answer = tuple[Mutation | None, int]
-"""What a copy has for a key, and up to which version it may have evicted (its floor)."""
+"""What a copy has for a key, and up to which version it may have evicted (its floor), or `NOT_WHOLE`."""
 
 
 class Question:
@@ -65,6 +69,17 @@ def newest(answers: list[Answer]) -> Mutation | None:
     return max(found, key=lambda mutation: mutation[1]) if found else None
 
 
+def whole(answers: list[Answer]) -> int:
+    """Return how many of `answers` come from copies that have had everything, whatever they evicted since."""
+    return sum(floor != NOT_WHOLE for _, floor in answers)
+
+
 def is_safe(answers: list[Answer], best: Mutation, needed: int) -> bool:
     """Return whether `needed` of `answers` are known, in the sense of the rule above."""
-    return sum(mutation is not None or floor < best[1] for mutation, floor in answers) >= needed
+    return sum(_is_known(mutation, floor, best[1]) for mutation, floor in answers) >= needed
+
+
+def _is_known(mutation: Mutation | None, floor: int, best: int) -> bool:
+    if floor == NOT_WHOLE:  # it may be about to learn of something newer
+        return mutation is not None and mutation[1] >= best
+    return mutation is not None or floor < best

@@ -308,8 +308,8 @@ class Replicator:
 
     def _on_pull(self, sender: str, message: Message) -> Message:
         _, number, keys = message
-        floors, mutation_of = self.copies.floors, self.copies.mutation_of
-        return ["pulled", number, [[mutation_of(key), floors[slot_of(key)]] for key in keys]]
+        floor_of, mutation_of = self.copies.floor_of, self.copies.mutation_of
+        return ["pulled", number, [[mutation_of(key), floor_of(slot_of(key))] for key in keys]]
 
     def _on_pulled(self, sender: str, message: Message) -> None:
         question = self._questions.get(message[1])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
-from raycache.replication.quorum import Question, is_safe, newest
+from raycache.replication.quorum import Question, is_safe, newest, whole
 from raycache.resp import encode
 from raycache.ring.slots import slot_of
 from raycache.shard.wait import Wait
@@ -236,21 +236,21 @@ def _settle(core: ShardCore, key: bytes, question: Question, read: int, *, is_fi
     assert replicator is not None
     copies = replicator.copies
     answers = question.answers[key]
-    mine = (copies.mutation_of(key), copies.floors[slot_of(key)])
+    mine = (copies.mutation_of(key), copies.floor_of(slot_of(key)))
     every = [mine, *answers.values()]
     if len(every) < read:
         return not_enough(len(every), read, "have answered")
     best = newest(every)
     if best is None:
-        return None
+        return None if whole(every) >= read else not_enough(whole(every), read, "are whole")
     if is_safe(every, best, read):
         copies.merge(best)
         for peer, (theirs, _) in answers.items():
             if theirs is None or theirs[1] < best[1]:
                 replicator.outboxes[peer].add(best)
         return None
-    if not is_final:
-        return b"unknown"
+    if not is_final or whole(every) < read:
+        return not_enough(whole(every), read, "are whole")
     # Nobody can say whether something newer was evicted: to a cache that is a miss.
     entry = core.store.peek(key, core.now_ms)
     if entry is not None:

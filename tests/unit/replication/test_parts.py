@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycache.replication import messages
+from raycache.replication.copies import NOT_WHOLE
 from raycache.replication.digests import SlotDigests, pair_hash
 from raycache.replication.lease import LEASE_S, ROUTER, lease_until
 from raycache.replication.mutation import Mutation
 from raycache.replication.outbox import Outbox
-from raycache.replication.quorum import Question, is_safe, newest
+from raycache.replication.quorum import Question, is_safe, newest, whole
 from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version, version_ms, version_shard
 
@@ -144,6 +145,14 @@ def test_the_newest_answer_is_safe_only_if_enough_copies_would_know_a_newer_one(
     assert is_safe([(old, 0), (None, 5)], old, 2)
     assert not is_safe([(old, 0), (None, 15)], old, 2)
     assert newest([(None, 7)]) is None
+
+
+def test_a_copy_that_is_being_filled_vouches_for_what_it_has_and_nothing_else() -> None:
+    new, old = (b"k", 20, 0, 0, b"n"), (b"k", 10, 0, 0, b"o")
+    assert is_safe([(new, 0), (new, NOT_WHOLE)], new, 2)
+    assert not is_safe([(new, 0), (old, NOT_WHOLE)], new, 2)
+    assert not is_safe([(new, 0), (None, NOT_WHOLE)], new, 2)
+    assert whole([(new, 0), (None, 5), (None, NOT_WHOLE)]) == 2
 
 
 def test_a_question_is_done_when_enough_or_all_have_answered() -> None:
