@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from raycache.cluster_status import ClusterStatus, Event
+from raycache.cluster_status import ClusterStatus, Event, with_copies
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 
 if TYPE_CHECKING:
@@ -79,9 +79,8 @@ def quiet_logs() -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
 
 
-def _call_router(name: str, method: str, *arguments: object, patience_s: float = _CALL_TIMEOUT_S) -> Any:
+def _ask_router(name: str, call: Callable[[Any], T], *, patience_s: float = _CALL_TIMEOUT_S) -> T:
     """Call the cluster's router; while Ray restarts it, again for `patience_s`. What it raises is raised here."""
-    import ray
     from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
 
     from raycache.actors import calls
@@ -89,8 +88,7 @@ def _call_router(name: str, method: str, *arguments: object, patience_s: float =
     deadline_s = time.monotonic() + patience_s
     while True:
         try:
-            router: Any = calls.find_router(name)
-            return ray.get(getattr(router, method).remote(*arguments), timeout=_CALL_TIMEOUT_S)
+            return call(calls.find_router(name))
         except RayTaskError as error:
             raise error.cause from None
         except (ActorDiedError, ValueError):
@@ -99,6 +97,19 @@ def _call_router(name: str, method: str, *arguments: object, patience_s: float =
             if time.monotonic() >= deadline_s:
                 raise ShardUnavailableError(f"the router of cluster {name} does not answer: {error}") from error
             time.sleep(_POLL_S)
+
+
+def _wish(router: Any, wish: str, *arguments: object) -> None:
+    """Ask for a change of the cluster."""
+    import ray
+
+    ray.get(getattr(router, wish).remote(*arguments), timeout=_CALL_TIMEOUT_S)
+
+
+def _describe(name: str, *, with_stats: bool) -> dict[str, Any]:
+    from raycache.actors import calls
+
+    return _ask_router(name, lambda router: calls.describe(router, _CALL_TIMEOUT_S, with_stats=with_stats))
 
 
 class RayBackend:
@@ -124,18 +135,20 @@ class RayBackend:
         launch.stop(name)
 
     def begin_scale(self, name: str, shards: int) -> None:
-        _call_router(name, "scale", shards)
+        from raycache.actors import calls
+
+        _ask_router(name, lambda router: calls.scale(router, shards, _CALL_TIMEOUT_S))
 
     def begin_drain(self, name: str, target: str, *, undo: bool) -> None:
-        _call_router(name, "undrain" if undo else "drain", target)
+        _ask_router(name, lambda router: _wish(router, "undrain" if undo else "drain", target))
 
     def cancel(self, name: str) -> None:
         # Not twice: the second would cancel the way back.
-        _call_router(name, "cancel", patience_s=0.0)
+        _ask_router(name, lambda router: _wish(router, "cancel"), patience_s=0.0)
 
     def progress(self, name: str) -> dict[str, Any]:
-        account: dict[str, Any] = _call_router(name, "progress")
-        return account
+        described = _describe(name, with_stats=False)
+        return {**described["progress"], "transfers": described["transfers"], "settled": described["settled"]}
 
     def compare(self, name: str) -> tuple[str, Mapping[str, Mapping[str, Any] | RayCacheError]]:
         import msgpack
@@ -166,11 +179,12 @@ class RayBackend:
 
     def status(self, name: str) -> ClusterStatus:
         from raycache.actors import launch
-        from raycache.cluster_status import with_copies
+        from raycache.ring.topology import Topology
 
-        described = _call_router(name, "describe", True)
-        status = with_copies(launch.status(name), self.topology(name), described["stats"])
-        return replace(status, events=tuple(Event(one["age_s"], one["kind"], one["text"]) for one in described["events"]))
+        described = _describe(name, with_stats=True)
+        status = with_copies(launch.status(name), Topology.from_bytes(described["topology"]), described["stats"])
+        events = [Event(one["age_s"], one["kind"], one["text"]) for one in described["events"]]
+        return replace(status, events=tuple(events))
 
     def topology(self, name: str) -> Topology:
         from raycache.actors import launch
