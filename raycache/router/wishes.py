@@ -19,10 +19,12 @@ def scale(state: RouterState, shards: int) -> None:
     """Want this many shards.
 
     Raises:
-        ValueError: the configuration cannot have so many.
+        ValueError: the configuration cannot have so many, or so few.
         ChangeUnderWayError: another change is not complete.
     """
     config = replace(state.config, shards=shards)
+    if shards < (needed := _fewest(state)):
+        raise ValueError(f"a quorum needs {needed} shards, so there cannot be {shards}")
     before = state.config.shards
     if shards != before or not state.topology.epoch:
         _begin(state, f"scale from {before} to {shards} shards")
@@ -43,6 +45,8 @@ def drain(state: RouterState, target: str) -> None:
     left = [record for record in state.members() if not record.gives_away and target not in (record.id, record.node_id)]
     if not left:
         raise ValueError(f"{target} cannot be drained: no other shard would be left to take its slots")
+    if len(left) < (needed := _fewest(state)):
+        raise ValueError(f"{target} cannot be drained: a quorum needs {needed} shards, and {len(left)} would be left")
     _begin(state, f"drain {target}")
     state.draining, state.is_dirty = (*state.draining, target), True
 
@@ -81,6 +85,11 @@ def cancel(state: RouterState) -> str:
     state.change = Change(f"cancel: {current.text}", state.now_s, True, *now)
     state.note("change", f"{current.text}: cancelled")
     return current.text
+
+
+def _fewest(state: RouterState) -> int:
+    """Return with how many shards the cluster still serves."""
+    return max(state.config.quorums) if state.config.replication == "quorum" else 1
 
 
 def _current(state: RouterState) -> Change | None:
