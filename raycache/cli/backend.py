@@ -83,7 +83,7 @@ def _ask_router(name: str, call: Callable[[Any], T], *, patience_s: float = _CAL
     """Call the cluster's router; while Ray restarts it, again for `patience_s`. What it raises is raised here."""
     from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
 
-    from raycache.actors import calls
+    from raycache.actors import calls, launch
 
     deadline_s = time.monotonic() + patience_s
     while True:
@@ -92,7 +92,8 @@ def _ask_router(name: str, call: Callable[[Any], T], *, patience_s: float = _CAL
         except RayTaskError as error:
             raise error.cause from None
         except (ActorDiedError, ValueError):
-            raise ClusterNotFoundError(f"no cluster {name!r} in this Ray") from None
+            known = ", ".join(launch.clusters()) or "none"
+            raise ClusterNotFoundError(f"no cluster {name!r} in this Ray (these run: {known})") from None
         except (ActorUnavailableError, GetTimeoutError) as error:
             if time.monotonic() >= deadline_s:
                 raise ShardUnavailableError(f"the router of cluster {name} does not answer: {error}") from error
