@@ -122,32 +122,27 @@ def _swap(owners: Owners, allowed: Mask, slots: npt.NDArray[np.int64], leader: i
         table[slots, column], table[slots, 0] = table[slots, 0], table[slots, column]
 
 
-def leveled(owners: Owners, weights: Sequence[int], max_load: float) -> Owners:
-    """Return the table with the owners spread over every column evenly: what a dealer of columns should start from.
+def leveled(owners: Owners, shards: int, max_load: float) -> Owners:
+    """Return the table with each shard's slots spread over all columns: what a dealer of columns should start from.
 
     A failover leaves the columns uneven, though the owners are not: dealing from that would move data for nothing.
     Where every column keeps bounded load anyhow, nothing changes.
     """
-    fair = np.array(fair_shares(weights, SLOT_COUNT))
-    loads = [np.bincount(column[column >= 0], minlength=len(weights)) for column in owners.T]
+    held = np.bincount(owners[owners >= 0], minlength=shards)
+    fair = held / max(1, owners.shape[1])
+    loads = [np.bincount(column[column >= 0], minlength=shards) for column in owners.T]
     if all((load <= np.ceil(fair * (1 + max_load))).all() for load in loads):
         return owners
     result = owners.copy()
     for column in range(owners.shape[1] - 1):
-        result[:, column:] = evened(result[:, column:], weights, tolerance=0.0)
+        result[:, column:] = evened(result[:, column:], held.tolist(), tolerance=0.0)
     return result
 
 
 def in_order_of(owners: Owners, old: Owners) -> Owners:
-    """Return the table with each row in the order of the `old` one as far as it goes: who leads and stays, leads on."""
-    same = owners[:, :, None] == old[:, None, :]
-    found = same.any(axis=2) & (owners >= 0)
-    # A row whose primary leaves is led by whom the dealer has put there.
-    stays = (owners == old[:, :1]).any(axis=1) & (old[:, 0] >= 0)
-    rank = np.where(found, same.argmax(axis=2), old.shape[1] + np.arange(owners.shape[1])[None, :])
-    rank[~stays] = np.arange(owners.shape[1])
-    rank[owners < 0] = 2 * old.shape[1] + owners.shape[1]
-    return np.take_along_axis(owners, np.argsort(rank, axis=1, kind="stable"), axis=1)
+    """Return the table in which rows with the same owners as in `old` have the order that they have there."""
+    is_same = (np.sort(owners, axis=1) == np.sort(old, axis=1)).all(axis=1)
+    return np.where(is_same[:, None], old, owners)
 
 
 def sharing(owners: Owners, machines: Sequence[str]) -> int:

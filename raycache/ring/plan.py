@@ -65,7 +65,7 @@ def dealt(
     placed = [PlacedShard(shard.id, shard.machine, shard.zone, shard.weight) for shard in shards]
     before = reindexed(previous.owners, [shard.id for shard in previous.shards], [shard.id for shard in shards])
     if copies > 1:
-        before = leveled(compacted(before, copies), [shard.weight for shard in shards], max_load)
+        before = leveled(compacted(before, copies), len(shards), max_load)
     return build_table(placed, copies=copies, vnodes_per_shard=vnodes_per_shard, max_load=max_load, previous=before)
 
 

@@ -217,7 +217,10 @@ class RouterCore:
     # What follows
 
     def step(self, now_s: float) -> list[Action]:
-        """Move what is towards what is wanted; return what to do, in order. Twice without news: nothing to do."""
+        """Move what is towards what is wanted; return what to do, in order.
+
+        Twice without news: nothing to do; but a step with a failover leaves what can wait to the next (`is_hurrying`).
+        """
         state = self._at(now_s)
         if state.is_recovering(now_s) or is_outvoted(state):
             return []

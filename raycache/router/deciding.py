@@ -44,7 +44,7 @@ def decide(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_
     refill(draft)
     _settle_returns(state)
     draft.drop_unowned()
-    state.is_dirty = bool(waiting)
+    state.is_dirty = bool(waiting or promoted)
     is_orphaned = bool((draft.owners < 0).all(axis=1).any())
     if is_orphaned or (not draft.flows and not promoted and _must_deal(state, shards)):
         _deal(state, draft, shards)

@@ -81,6 +81,6 @@ def not_heard_since(state: RouterState, draft: Draft, now_s: float) -> set[int]:
             continue
         others = np.unique(draft.owners[draft.owners[:, 0] == lost, 1:])
         candidates = [by_id[draft.ids[index]] for index in others.tolist() if index >= 0 and draft.is_alive[index]]
-        if len(candidates) > 1 and any(one.pong_at_s < lost_at_s for one in candidates):
+        if len(candidates) > 1 and any(one.pong_at_s <= lost_at_s for one in candidates):
             waiting.add(lost)
     return waiting

@@ -86,18 +86,18 @@ def test_leveling_undoes_any_failovers(shards: int, copies: int, lost: list[int]
     for one in lost:
         if one < shards and (after[:, 1] >= 0).all():
             after = without(after, one)
-    level = leveled(after, [1] * shards, 1 / 32)
+    level = leveled(after, shards, 1 / 32)
     assert same_owners(level, before)
     for column in range(min(copies, shards)):
         share = SLOT_COUNT / shards
         assert max(loads(level, shards, column)) <= share * (1 + 1 / 32) + 1
 
 
-def test_who_leads_and_stays_leads_on() -> None:
+def test_where_the_owners_are_the_same_who_leads_leads_on() -> None:
     old = np.tile(np.array([0, 1], dtype=np.int16), (SLOT_COUNT, 1))
     new = old.copy()
-    new[0], new[1], new[2], new[3] = (2, 0), (2, 1), (1, 0), (1, -1)
-    assert in_order_of(new, old)[:5].tolist() == [[0, 2], [2, 1], [0, 1], [1, -1], [0, 1]]
+    new[0], new[1], new[2] = (2, 0), (1, 0), (1, -1)
+    assert in_order_of(new, old)[:4].tolist() == [[2, 0], [0, 1], [1, -1], [0, 1]]
 
 
 def test_copies_on_one_machine_are_counted() -> None:

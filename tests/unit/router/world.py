@@ -70,6 +70,8 @@ class World:
         self.now += after_s
         self.ping()
         actions = self.core.step(self.now)
+        if self.core.is_hurrying:  # a failover comes first, and alone
+            actions += self.core.step(self.now)
         again = self.core.step(self.now)
         assert again == [], f"after {actions} and {again} a second step without news must have nothing to do"
         # 0 is a router that has just come back, and says nothing yet.
