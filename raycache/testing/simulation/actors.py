@@ -104,4 +104,5 @@ class Actors:
             "shard_id": node.name, "host": node.name, "port": 1, "node_id": self.places.get(node.name, ""),
             "incarnation": node.incarnation,
             "topology": topology.to_bytes() if topology is not None and topology.epoch else None,
+            "granted_term": node.replicator.granted_term,
         }

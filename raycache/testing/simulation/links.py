@@ -1,7 +1,7 @@
-"""A simulated shard's connections to its peers: the real `Peers`, on simulated connections.
+"""Connections to shards, from others and from routers: what `raycache.shard.peer_link` does, on simulated connections.
 
-What lives here: what `raycache.shard.peer_link` does on sockets (greeting, retries, patience), with the same figures.
-What does not: which links there are and what happens when one opens or breaks: that is the real code.
+What lives here: greeting, retries, patience, with the same figures. What does not: which links there are and what
+happens when one opens or breaks. Between shards that is the real `Peers`; for routers it is `router_links`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from raycache.testing.simulation.network import End
 from raycache.testing.simulation.wire import Answer, Request, decode
 
 if TYPE_CHECKING:
+    from raycache.testing.simulation.router import RouterNode
     from raycache.testing.simulation.shard import ShardNode
 
 
@@ -32,16 +33,17 @@ class SimulatedPeers(Peers):
         if peer in self._links:
             self._close(peer)
         self._places[peer] = place
-        self._links[peer] = SimulatedLink(self.node, peer, self._listeners)  # type: ignore[assignment]
+        self._links[peer] = SimulatedLink(  # type: ignore[assignment]
+            self.node, self.node.name, peer, self._listeners)
 
 
 class SimulatedLink:
     """The way to one peer, for as long as it is wanted."""
 
-    def __init__(self, node: ShardNode, peer: str, listeners: Listeners) -> None:
+    def __init__(self, node: ShardNode | RouterNode, me: str, peer: str, listeners: Listeners) -> None:
         self.peer = peer
         self._node = node
-        self._me = node.name.encode()
+        self._me = me.encode()
         self._listeners = listeners
         self._end: End | None = None
         self._is_wanted = True
@@ -59,7 +61,7 @@ class SimulatedLink:
     @property
     def may_take(self) -> bool:
         """Whether more should be taken from the outbox."""
-        return self._is_greeted and self._owed < self._node.most_owed
+        return self._is_greeted
 
     def send(self, messages: Sequence[Message]) -> bool:
         """Send `messages` in one frame; return whether they are on their way."""
@@ -94,9 +96,11 @@ class SimulatedLink:
         self._end = end
         end.on_message, end.on_lost = self._took, self._lost
         self._owed = 0
-        self._write([b"AUTH", self._node.secret.encode()])
+        self._write([b"AUTH", self._node.world.secret.encode()])
 
     def _failed(self, is_refused: bool) -> None:
+        if is_refused and self._is_wanted:
+            self._listeners.refused(self.peer)
         self._retry()
 
     def _retry(self) -> None:

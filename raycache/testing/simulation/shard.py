@@ -41,8 +41,6 @@ class ShardNode(Process):
         super().__init__(world.scheduler, name)
         self.world = world
         self.clock = clock
-        self.secret = world.secret
-        self.most_owed = 64
         self.step_s = world.scenario.step_s
         self.is_serving = False
         self.flush: Callable[[], None] | None = None
