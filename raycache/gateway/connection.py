@@ -164,7 +164,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _run_queued(self) -> None:
         self._is_queued = False
-        self._run()
+        try:
+            self._run()
+        except Exception:
+            log.exception("the turn of %s failed; its connection is closed", self.conversation.session.address)
+            self.transport.abort()
 
     def _run(self) -> None:
         """One turn: send what has come, begin what was waiting for that, start new commands."""

@@ -28,7 +28,8 @@ from raycache.resp import encode
 from raycache.resp.reply import Frame
 from raycache.shard.commands import DISPATCH, resolve
 from raycache.shard.commands.access import run_whole
-from raycache.shard.commands.command import Command
+from raycache.shard.commands.arguments import int64
+from raycache.shard.commands.command import NOT_AN_INTEGER, Command
 from raycache.shard.core import ShardCore
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 
@@ -175,7 +176,9 @@ class Conversation:
     def _topology(self, argv: list[bytes]) -> Frame:
         """RC.TOPOLOGY: lets a Python handle start from the gateway's address."""
         topology = self._executor.topology()
-        known = int(argv[1]) if len(argv) > 1 and argv[1].isdigit() else -1
+        known = int64(argv[1]) if len(argv) > 1 else -1
+        if known is None:
+            return encode.error(NOT_AN_INTEGER)
         if topology is None or topology.epoch <= known:
             return encode.null(self.session.protocol)
         return encode.bulk(topology.to_bytes())

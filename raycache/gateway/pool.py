@@ -62,7 +62,7 @@ class Lane:
     def _follow(self, shard: ShardInfo) -> UpstreamConnection | None:
         """Take note of a new topology; a new address or process wants a new connection, and a fresh start."""
         old, self._shard = self._shard, shard
-        if old is not None and (old.host, old.port, old.incarnation) != (shard.host, shard.port, shard.incarnation):
+        if old is not None and _process(old) != _process(shard):
             if self._connection is not None:
                 self._pool.retire(self._connection)
                 self._connection = None
@@ -84,9 +84,13 @@ class Lane:
             self._failed(str(error))
             return
         self._is_opening = False
+        assert self._shard is not None
+        if _process(self._shard) != _process(shard):  # a newer topology came meanwhile
+            self._pool.retire(connection)
+            self._open()
+            return
         self._connection, self._failures, self.failing_since_s = connection, 0, None
         waiting, self._waiting = self._waiting, deque()
-        assert self._shard is not None
         for call in waiting:
             self.send(call, self._shard)
 
@@ -111,6 +115,11 @@ class Lane:
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
             call.lost("its shard left the cluster", False)
+
+
+def _process(shard: ShardInfo) -> tuple[str, int, int]:
+    """Return what tells one process of a shard from another."""
+    return shard.host, shard.port, shard.incarnation
 
 
 class Pool:

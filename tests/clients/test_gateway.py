@@ -453,3 +453,6 @@ def test_rc_topology_lets_a_handle_start_from_the_gateway(cluster: LocalCluster)
     with redis.Redis(host=host, port=port, password=SECRET) as client:
         assert Topology.from_bytes(client.execute_command("RC.TOPOLOGY")) == cluster.topology
         assert client.execute_command("RC.TOPOLOGY", cluster.topology.epoch) is None
+        for number in ("x", "9" * 5000):
+            with pytest.raises(redis.ResponseError, match="not an integer"):
+                client.execute_command("RC.TOPOLOGY", number)

@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from raycache.config import MIB, Limits
+from raycache.gateway.conversation import Conversation
 from raycache.gateway.settings import GatewaySettings
 from tests.clients.fake_shard import CLOSE, SILENCE, Stage, stage, until
 from tests.unit.gateway.topologies import keys_of, shard, topology
@@ -302,6 +303,25 @@ async def test_a_client_that_has_said_all_gets_its_replies_and_is_closed() -> No
         replies = [await client.reply() for _ in range(502)]
         assert replies == [b"+late\r\n"] * 501 + [b"+PONG\r\n"]
         await until(lambda: not on.gateway.connections)
+
+
+async def test_a_turn_that_fails_ends_its_own_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = 0
+
+    def start(self: Conversation, argv: list[bytes]) -> None:
+        nonlocal begun
+        begun += 1
+        if begun > 70:  # not in the first turn, which the socket's own callback has
+            raise RuntimeError("a bug of ours")
+        self._client.answer(b"+OK\r\n")
+
+    async with stage(says(b"+ok\r\n")) as on:
+        client, friend = await on.client(), await on.client()
+        with monkeypatch.context() as patched:
+            patched.setattr(Conversation, "start", start)
+            client.send(*["PING"] * 100)
+            await until(lambda: len(on.gateway.connections) == 1)
+        assert await friend.ask("PING") == [b"+PONG\r\n"]
 
 
 async def test_many_clients_share_few_connections() -> None:
