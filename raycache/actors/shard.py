@@ -26,7 +26,7 @@ from raycache.actors.finding import RETRY_S, RouterFinder
 from raycache.config import ClusterConfig
 from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
-from raycache.shard.long import finished
+from raycache.shard.long import run_batch
 from raycache.shard.server import listening_socket
 from raycache.snapshot.keeper import SnapshotKeeper
 
@@ -152,17 +152,4 @@ class ShardActor:
 
     async def execute(self, commands: list[list[bytes]]) -> list[bytes]:
         """Run commands and return their encoded replies: the way in for drivers that cannot reach the socket."""
-        core = self._server.core
-        session = core.open_session("ray:0")
-        session.authenticated = True
-        session.refresh()
-        replies = []
-        try:
-            for argv in commands:
-                self._server.begin_turn()
-                reply = core.execute(session, argv)
-                self._server.hand_on()
-                replies.append(reply if isinstance(reply, bytes) else await finished(self._server, reply))
-        finally:
-            core.close_session(session)
-        return replies
+        return await run_batch(self._server, commands)

@@ -7,7 +7,7 @@ import asyncio
 from raycache.config import ClusterConfig
 from raycache.shard.build import build_server
 from raycache.shard.commands.command import Steps
-from raycache.shard.long import LongCommand, finished
+from raycache.shard.long import LongCommand, finished, run_batch
 from raycache.shard.server import ShardServer
 from raycache.shard.wait import Wait
 
@@ -136,3 +136,20 @@ async def test_what_was_written_for_other_shards_leaves_before_the_reply() -> No
     LongCommand(server, steps(), lambda reply: order.append("reply"))
     await turns(4)
     assert order == ["flush", "flush", "reply"]
+
+
+async def test_a_batch_lets_others_have_their_turns() -> None:
+    batch = asyncio.ensure_future(run_batch(a_server(), [[b"SET", b"k", b"%d" % at] for at in range(20_000)]))
+    turns_of_others = 0
+    while not batch.done():
+        await asyncio.sleep(0)
+        turns_of_others += 1
+    assert await batch == [b"+OK\r\n"] * 20_000
+    assert turns_of_others > 10
+
+
+async def test_a_batch_runs_long_commands_too_and_leaves_no_session() -> None:
+    server = a_server()
+    assert await run_batch(server, [[b"SET", b"k", b"v"], [b"KEYS", b"*"], [b"GET", b"k"]]) == [
+        b"+OK\r\n", b"*1\r\n$1\r\nk\r\n", b"$1\r\nv\r\n"]
+    assert not server.core.sessions
