@@ -12,6 +12,7 @@ from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.errors import (
     AuthenticationError,
     CallerError,
+    ChangeUnderWayError,
     ClusterLoadingError,
     ClusterNotFoundError,
     CommandError,
@@ -21,6 +22,7 @@ from raycache.errors import (
     InternalError,
     KeyTooLargeError,
     NotANumberError,
+    NotEnoughReplicasError,
     OutOfMemoryError,
     ProtocolError,
     RayCacheError,
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from raycache.actors.launch import clusters, scale, start, status, stop, topology
     from raycache.client.aio import AsyncCache
     from raycache.client.info import ConnectionInfo, Versioned
+    from raycache.client.results import Result
     from raycache.client.stats import ClusterStats, ShardStats
     from raycache.client.sync import Cache
+    from raycache.client.token import Token
     from raycache.config import ClusterConfig, Limits
     from raycache.connecting import connect, connect_async
     from raycache.ring.topology import Topology
@@ -52,6 +56,8 @@ _LAZY = {
     **dict.fromkeys(("ClusterStats", "ShardStats"), "raycache.client.stats"),
     "ClusterConfig": "raycache.config",
     "Limits": "raycache.config",
+    "Result": "raycache.client.results",
+    "Token": "raycache.client.token",
     "Topology": "raycache.ring.topology",
 }
 
@@ -60,6 +66,7 @@ __all__ = [
     "AuthenticationError",
     "Cache",
     "CallerError",
+    "ChangeUnderWayError",
     "ClusterConfig",
     "ClusterLoadingError",
     "ClusterNotFoundError",
@@ -74,13 +81,16 @@ __all__ = [
     "KeyTooLargeError",
     "Limits",
     "NotANumberError",
+    "NotEnoughReplicasError",
     "OutOfMemoryError",
     "ProtocolError",
     "RayCacheError",
+    "Result",
     "RetryableError",
     "ShardStats",
     "ShardStatus",
     "ShardUnavailableError",
+    "Token",
     "Topology",
     "UnsupportedTypeError",
     "ValueTooLargeError",

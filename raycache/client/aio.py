@@ -14,13 +14,18 @@ from raycache.client import requests
 from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
-from raycache.client.info import ConnectionInfo, Key, Versioned
-from raycache.client.requests import MISSING
-from raycache.client.scanning import SCAN_BATCH, check_batch, key_form
-from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_TIMEOUT_S, ClientSettings
+from raycache.client.info import ConnectionInfo, Key, Place, Versioned
+from raycache.client.requests import MISSING, Request
+from raycache.client.results import Result, result_of
+from raycache.client.scanning import SCAN_BATCH, Walk, check_batch, key_form
+from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_HEDGE_S, DEFAULT_TIMEOUT_S, ClientSettings
 from raycache.client.stats import ClusterStats
+from raycache.client.token import NOTHING, Token
+from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
+from raycache.client.wishes import ReadFrom, ReadWishes, write_options
 
 K = TypeVar("K", str, bytes)
+T = TypeVar("T")
 
 Reduce = Callable[[], tuple[Callable[..., "AsyncCache"], tuple[Any, ...]]]
 
@@ -40,6 +45,13 @@ class AsyncCache:
     - ClusterLoadingError: no shard serves the key yet. OutOfMemoryError: the shard is full and may not evict.
     - UnsupportedTypeError, KeyTooLargeError, ValueTooLargeError: the argument cannot be stored.
     - AuthenticationError: the secret is wrong.
+    - NotEnoughReplicasError: too few copies are alive or have answered in time, where that was asked for.
+
+    Where slots have several copies, reads may say which copy answers (`read_from`), what it must know (`token`) and, in
+    quorum mode, how many are asked (`r`, 0 = as the cluster was started); writes, how many replicas (`acks`) or, in
+    quorum mode, copies (`w`) must have them before they count. A write that raises NotEnoughReplicasError has perhaps
+    happened. If the copy asked is lost, silent for `hedge_s`, behind the token, or not complete, reads go to the
+    others; writes wait until another copy has taken over. With one copy all of this means nothing.
 
     One connection per shard serves the loop. What is asked within one turn of the loop leaves in one write per shard,
     and single `get`s in it as one command, so 1,000 tasks cost a handful of round trips. Operations of one task happen
@@ -49,11 +61,15 @@ class AsyncCache:
         info: how to reach the cluster.
         timeout_s: limit of one operation, retries and all, in seconds. Operations on many keys have it for every
             8,192 of them, `scan` for every step and `clear` for every shard.
-        connect_timeout_s: limit of one attempt to connect, in seconds.
+        connect_timeout_s: limit of one attempt to connect, in seconds; 0.3 at most where slots have several copies.
+        read_from: which copy reads ask first: "primary", "replica" or "nearest" (on this process's Ray node, else on
+            its machine, else the primary). What is not from the primary may be older than what was written last.
+        hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
+        place: where this process runs, for "nearest"; None: not known, so that it means "primary".
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
         reduce: what pickling returns instead of `info`, as `__reduce__` does.
     Raises:
-        ValueError: a time is not positive, or `info.topology` is none.
+        ValueError: a time is not positive, `read_from` is none of the three, or `info.topology` is no topology.
     """
 
     def __init__(
@@ -62,10 +78,15 @@ class AsyncCache:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
+        read_from: ReadFrom = "primary",
+        hedge_s: float = DEFAULT_HEDGE_S,
+        place: Place | None = None,
         refresh_info: Callable[[], ConnectionInfo] | None = None,
         reduce: Reduce | None = None,
     ) -> None:
-        self._settings = ClientSettings(timeout_s, connect_timeout_s)
+        self._settings = ClientSettings(timeout_s, connect_timeout_s, hedge_s, place)
+        self._wishes = ReadWishes(read_from)
+        self._is_plain = self._wishes.is_plain
         self._dispatcher = AsyncDispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
         self._reduce = reduce
@@ -76,91 +97,170 @@ class AsyncCache:
         """The cluster's name."""
         return self._cluster
 
-    async def get(self, key: Key, default: Any = None) -> Any:
+    async def get(
+        self,
+        key: Key,
+        default: Any = None,
+        *,
+        read_from: ReadFrom | None = None,
+        token: Token | None = None,
+        r: int = 0,
+    ) -> Any:
         """Return the value of `key`, or `default` if it is absent. A stored None is returned as None.
 
+        Args:
+            key: any key.
+            default: what to return for an absent key.
+            read_from: which copy to ask first; None: as this handle was made.
+            token: from `token`; the value is at least as new as what that handle had written.
+            r: in quorum mode: how many copies to ask; 0 = as the cluster was started.
         Raises:
+            ValueError: `read_from` or `r` is out of range.
             RayCacheError: see the class.
         """
-        value = await self._run(wire_key := encode_key(key), requests.get(wire_key))
+        if self._is_plain and read_from is None and token is None and not r:
+            value = await self._run(wire_key := encode_key(key), requests.get(wire_key))
+        else:
+            value = await self._read(wire_key := encode_key(key), requests.get(wire_key), read_from, token, r)
         return default if value is MISSING else value
 
-    async def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
+    async def get_many(
+        self, keys: Iterable[K], *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
+    ) -> dict[K, Any]:
         """Return the values of those `keys` that are there, in their order. One round trip to all shards at once.
+
+        `read_from`, `token` and `r` are those of `get`.
 
         Raises:
             RayCacheError: see the class; one shard that fails fails the call.
         """
         given = several(keys)
         batch = GetMany(encode_keys(given))
-        await self._dispatcher.run_batch(batch)
+        if self._is_plain and read_from is None and token is None and not r:
+            await self._dispatcher.run_batch(batch)
+        else:
+            await self._dispatcher.read_values(batch, self._wishes.but(read_from, token, r))
         return {key: value for key, value in zip(given, batch.values, strict=True) if value is not MISSING}
 
-    async def set(self, key: Key, value: Any, *, ttl: TimeToLive = None) -> None:
+    async def get_result(
+        self, key: Key, *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
+    ) -> Result | None:
+        """Return the value with its version, the copy that it comes from and its age, or None if `key` is absent.
+
+        Arguments and errors as for `get`.
+        """
+        wire_key = encode_key(key)
+        request = requests.get_result(wire_key, self._settings.timeout_s)
+        return await self._read(wire_key, request, read_from, token, r)
+
+    async def get_results(
+        self, keys: Iterable[K], *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
+    ) -> dict[K, Result]:
+        """Return what `get_result` does for those `keys` that are there. One round trip to all shards at once.
+
+        Arguments and errors as for `get`; one shard that fails fails the call.
+        """
+        given = several(keys)
+        rows = await self._dispatcher.read_many(encode_keys(given), self._wishes.but(read_from, token, r))
+        results = zip(given, map(result_of, rows), strict=True)
+        return {key: result for key, result in results if result is not None}
+
+    async def set(self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0) -> None:
         """Store `value`, with this time to live and no other: None removes one that was there.
 
+        Args:
+            key: any key.
+            value: of a type that `raycache.codec.encode` knows.
+            ttl: seconds, or a timedelta; None = never expires.
+            acks: how many replicas must have it before it counts, 0 to 5.
+            w: in quorum mode: how many copies must have it; 0 = as the cluster was started.
         Raises:
-            ValueError: `ttl` is zero or negative.
+            ValueError: `ttl` is zero or negative, `acks` or `w` is out of range.
             RayCacheError: see the class.
         """
         wire_key = encode_key(key)
-        await self._run(wire_key, requests.store(wire_key, value, ttl))
+        request = requests.store(wire_key, value, ttl)
+        await self._run(wire_key, request if not acks and not w else self._acknowledged(request, acks, w))
 
-    async def set_many(self, mapping: Mapping[K, Any], *, ttl: TimeToLive = None) -> None:
+    async def set_many(
+        self, mapping: Mapping[K, Any], *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
+    ) -> None:
         """Store every value of `mapping`, as `set` would. Nothing is sent if one of them cannot be stored.
 
         Raises:
-            ValueError: `ttl` is zero or negative.
+            ValueError: `ttl` is zero or negative, `acks` or `w` is out of range.
             RayCacheError: see the class; some of the values may have been stored.
         """
-        await self._dispatcher.run_batch(SetMany(encode_keys(list(mapping)), list(mapping.values()), ttl))
+        keys, values = encode_keys(list(mapping)), list(mapping.values())
+        if not acks and not w:
+            await self._dispatcher.run_batch(SetMany(keys, values, ttl))
+        else:
+            options = write_options(acks, w, self._settings.timeout_s)
+            await self._dispatcher.run_batch(AcknowledgedSetMany(keys, values, ttl, options))
 
-    async def add(self, key: Key, value: Any, *, ttl: TimeToLive = None) -> bool:
+    async def add(
+        self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
+    ) -> bool:
         """Store `value` only if `key` is absent; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.store_if(b"NX", wire_key, value, ttl))
+        request = requests.store_if(b"NX", wire_key, value, ttl)
+        return await self._run(wire_key, self._acknowledged(request, acks, w))
 
-    async def replace(self, key: Key, value: Any, *, ttl: TimeToLive = None) -> bool:
+    async def replace(
+        self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
+    ) -> bool:
         """Store `value` only if `key` is present; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.store_if(b"XX", wire_key, value, ttl))
+        request = requests.store_if(b"XX", wire_key, value, ttl)
+        return await self._run(wire_key, self._acknowledged(request, acks, w))
 
-    async def delete(self, key: Key) -> bool:
+    async def delete(self, key: Key, *, acks: int = 0, w: int = 0) -> bool:
         """Remove `key`; return whether it was there (False, too, where a retry found its own work done)."""
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.delete(wire_key))
+        return await self._run(wire_key, self._acknowledged(requests.delete(wire_key), acks, w))
 
-    async def delete_many(self, keys: Iterable[K]) -> int:
+    async def delete_many(self, keys: Iterable[K], *, acks: int = 0, w: int = 0) -> int:
         """Remove `keys`; return how many were there. One round trip to all shards at once."""
-        batch = DeleteMany(encode_keys(several(keys)))
+        given = encode_keys(several(keys))
+        if not acks and not w:
+            batch = DeleteMany(given)
+        else:
+            batch = AcknowledgedDeleteMany(given, write_options(acks, w, self._settings.timeout_s))
         await self._dispatcher.run_batch(batch)
         return batch.deleted
 
-    async def exists(self, key: Key) -> bool:
-        """Return whether `key` is there, without reading its value."""
+    async def exists(
+        self, key: Key, *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
+    ) -> bool:
+        """Return whether `key` is there. Arguments and errors as for `get`; another copy is asked with the value."""
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.exists(wire_key))
+        return await self._read(wire_key, requests.exists(wire_key), read_from, token, r)
 
-    async def incr(self, key: Key, delta: int = 1, *, ttl: TimeToLive = None) -> int:
+    async def incr(
+        self, key: Key, delta: int = 1, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
+    ) -> int:
         """Add `delta` to an int, atomically, and return the sum; an absent key counts as 0.
 
         Args:
             key: holds an int of 64 bits, or its decimal text.
             delta: an int of 64 bits; may be negative.
             ttl: counts where this creates the key; one that is there keeps its own.
+            acks, w: as for `set`.
         Raises:
             NotANumberError: the value or `delta` is no such int, or the sum would not be one. Nothing has changed.
             RayCacheError: see the class.
         """
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.increment(wire_key, delta, ttl))
+        return await self._run(wire_key, self._acknowledged(requests.increment(wire_key, delta, ttl), acks, w))
 
-    async def decr(self, key: Key, delta: int = 1, *, ttl: TimeToLive = None) -> int:
+    async def decr(
+        self, key: Key, delta: int = 1, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
+    ) -> int:
         """Subtract `delta`; otherwise as `incr`."""
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.decrement(wire_key, delta, ttl))
+        return await self._run(wire_key, self._acknowledged(requests.decrement(wire_key, delta, ttl), acks, w))
 
-    async def touch(self, key: Key, ttl: TimeToLive) -> bool:
+    async def touch(self, key: Key, ttl: TimeToLive, *, acks: int = 0, w: int = 0) -> bool:
         """Give `key` this time to live from now on, None = never expires; return whether it is there.
 
         Raises:
@@ -168,33 +268,61 @@ class AsyncCache:
             RayCacheError: see the class.
         """
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.touch(wire_key, ttl))
+        return await self._run(wire_key, self._acknowledged(requests.touch(wire_key, ttl), acks, w))
 
     async def ttl(self, key: Key) -> float | None:
         """Return the seconds that `key` has left, `math.inf` if it never expires, None if it is absent."""
         wire_key = encode_key(key)
         return await self._run(wire_key, requests.time_left(wire_key))
 
-    async def get_with_version(self, key: Key) -> Versioned | None:
-        """Return the value with the version for `compare_and_set`, or None if `key` is absent."""
+    async def get_with_version(
+        self, key: Key, *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
+    ) -> Versioned | None:
+        """Return the value with the version for `compare_and_set`, or None if `key` is absent. Otherwise as `get`."""
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.get_with_version(wire_key))
+        return await self._read(wire_key, requests.get_with_version(wire_key), read_from, token, r)
 
-    async def compare_and_set(self, key: Key, value: Any, version: int, *, ttl: TimeToLive = None) -> bool:
-        """Store `value` only if nothing has written `key` since `get_with_version` gave `version`.
+    async def compare_and_set(
+        self, key: Key, value: Any, version: int, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
+    ) -> bool:
+        """Store `value` only if nothing has written `key` since `get_with_version` or `get_result` gave `version`.
 
         Args:
             key: any key.
             value: as for `set`.
-            version: from `get_with_version`; 0 = only if `key` is absent.
-            ttl: as for `set`.
+            version: from `get_with_version` or `get_result`; 0 = only if `key` is absent.
+            ttl, acks, w: as for `set`.
         Returns: whether it was stored.
         Raises:
             NotANumberError: `version` is no version.
             RayCacheError: see the class; errors as `set`.
         """
         wire_key = encode_key(key)
-        return await self._run(wire_key, requests.compare_and_set(wire_key, value, version, ttl))
+        request = requests.compare_and_set(wire_key, value, version, ttl)
+        return await self._run(wire_key, self._acknowledged(request, acks, w))
+
+    async def token(self) -> Token:
+        """Return what stands for everything that this handle, and anybody, has written so far.
+
+        A read elsewhere with this token (`get(..., token=t)`, or every read after `use(t)`) sees all of it. Costs a
+        question to every shard; with one copy there is nothing to ask, and the token is empty.
+
+        Raises:
+            RayCacheError: a shard that is not known to be lost has not answered; see the class.
+        """
+        return Token.of(await self._dispatcher.clocks())
+
+    def use(self, token: Token | None) -> None:
+        """Read nothing from now on that is older than `token`, in this handle and what it pickles into.
+
+        Tokens add up; None forgets them all.
+
+        Raises:
+            TypeError: it is no token.
+        """
+        read_from, known = self._wishes.read_from, self._wishes.token if token is not None else NOTHING
+        self._wishes = ReadWishes(read_from, known).but(None, token, 0)
+        self._is_plain = self._wishes.is_plain
 
     @overload
     def scan(self, prefix: str = "", *, batch: int = SCAN_BATCH) -> AsyncIterator[str]: ...
@@ -220,26 +348,41 @@ class AsyncCache:
         return self._scan(wire_prefix, form, batch)
 
     async def _scan(self, prefix: bytes, form: Callable[[bytes], Any], batch: int) -> AsyncIterator[Any]:
-        for shard_id in (await self._dispatcher.routes()).serving():
+        walk = Walk()
+        routes = await self._dispatcher.routes()
+        while (shard_id := walk.next_shard(routes)) is not None:
             cursor: int | None = None
             while cursor != 0:
                 step = await self._dispatcher.run_on_shard(shard_id, requests.scan(cursor or 0, prefix, batch))
                 if step is None:  # the shard has left, and its keys with it
                     break
                 cursor, keys = step
-                for key in keys:
+                for key in walk.wanted(keys, routes):
                     yield form(key)
+            routes = await self._dispatcher.routes_after(shard_id)
+            walk.done_with(shard_id, routes)
 
     async def clear(self) -> int:
-        """Remove every key; return how many there were. Not atomic over shards.
+        """Remove every key; return how many there were, about, where slots have several copies. Not atomic over shards.
 
         Raises:
             RayCacheError: see the class; some shards may have been cleared.
         """
         removed = 0
-        for shard_id in (await self._dispatcher.routes()).serving():
+        routes = await self._dispatcher.routes()
+        sizes = [] if routes.copies == 1 else (await self._dispatcher.ask_each(routes.living(), requests.size()))[0]
+        for shard_id in routes.serving():
             removed += await self._dispatcher.run_on_shard(shard_id, requests.clear()) or 0
-        return removed
+        # A shard counts all copies that it holds, and clears those elsewhere, too, so their numbers are asked before.
+        return removed if routes.copies == 1 else -(-sum(sizes) // routes.copies)
+
+    async def _read(
+        self, key: bytes, request: Request[T], read_from: ReadFrom | None, token: Token | None, r: int
+    ) -> T:
+        return await self._dispatcher.read(key, request, self._wishes.but(read_from, token, r))
+
+    def _acknowledged(self, request: Request[T], acks: int, w: int) -> Request[T]:
+        return requests.acknowledged(request, acks, w, self._settings.timeout_s)
 
     async def stats(self) -> ClusterStats:
         """Return what the shards count; those that do not answer are named in `unreachable`.
@@ -249,8 +392,8 @@ class AsyncCache:
             RayCacheError: see the class.
         """
         routes = await self._dispatcher.routes()
-        answered, silent = await self._dispatcher.ask_each(routes.shard_ids, requests.stats())
-        return ClusterStats.of(self._cluster, routes.epoch, answered, silent)
+        answered, _ = await self._dispatcher.ask_each(routes.shard_ids, requests.stats())
+        return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids)
 
     async def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""
@@ -266,12 +409,27 @@ class AsyncCache:
 
     def __reduce__(self) -> tuple[Callable[..., AsyncCache], tuple[Any, ...]]:
         if self._reduce is not None:
-            return self._reduce()
-        return _rebuild, (self._dispatcher.info, self._settings.timeout_s, self._settings.connect_timeout_s)
+            again = self._reduce()
+        else:
+            settings = self._settings
+            again = _rebuild, (self._dispatcher.info, settings.timeout_s, settings.connect_timeout_s,
+                               self._wishes.read_from, settings.hedge_s)
+        return (_using, (*again, self._wishes.token)) if self._wishes.token else again
 
     def __repr__(self) -> str:
         return f"<raycache.AsyncCache of {self._cluster!r}>"
 
 
-def _rebuild(info: ConnectionInfo, timeout_s: float, connect_timeout_s: float) -> AsyncCache:
-    return AsyncCache(info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
+def _rebuild(
+    info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float
+) -> AsyncCache:
+    # Without the place: it is that of another process.
+    return AsyncCache(
+        info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s
+    )
+
+
+def _using(make: Callable[..., AsyncCache], arguments: tuple[Any, ...], token: Token) -> AsyncCache:
+    cache = make(*arguments)
+    cache.use(token)
+    return cache

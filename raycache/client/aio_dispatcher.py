@@ -12,16 +12,18 @@ from copy import copy
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import hiredis
-
 from raycache.client import background, discovery, forks, requests
-from raycache.client.batches import Batch, Part
+from raycache.client.aio_owners import AsyncOwners
+from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.channel import Channel
 from raycache.client.info import Address, ConnectionInfo
+from raycache.client.pending import outcome
 from raycache.client.requests import Request
-from raycache.client.retry import RETRIED, Attempts, Lost, NoOwner, reply_failure
+from raycache.client.results import Row
+from raycache.client.retry import LOOK_INTERVAL_S, RETRIED, Attempts, Lost, NoOwner, Silent
 from raycache.client.routes import NOBODY, Routes, newer
 from raycache.client.settings import ClientSettings
+from raycache.client.wishes import PLAIN, ReadWishes
 from raycache.errors import CallerError, RayCacheError
 from raycache.ring.slots import slot_of
 
@@ -31,10 +33,7 @@ T = TypeVar("T")
 _GRACE_S: Final = 0.05
 
 
-def _outcome(reply: Any) -> Any:
-    """Return a reply, or raise what it stands for: a copy, since many waiters may share it."""
-    if isinstance(reply, Exception):
-        raise reply_failure(str(reply)) if isinstance(reply, hiredis.ReplyError) else copy(reply)
+def _itself(reply: Any) -> Any:
     return reply
 
 
@@ -47,13 +46,15 @@ class AsyncDispatcher:
         self._info = info
         self._settings = settings
         self._refresh_info = refresh_info
-        self._routes = newer(None, info.topology)
+        self._routes = newer(None, info.topology, settings.place)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channels: dict[Address, Channel] = {}
         self._searching: asyncio.Task[Exception | None] | None = None
         self._refreshes = 0
+        self._look_not_before_s = 0.0
         self._obstacle: Exception | None = None
         self._closed = False
+        self._owners = AsyncOwners(self, settings)
         forks.watch(self)
 
     @property
@@ -61,6 +62,11 @@ class AsyncDispatcher:
         """What another process needs to reach the same cluster, with the newest topology known here."""
         topology = self._info.topology if self._routes is None else self._routes.topology.to_bytes()
         return ConnectionInfo(self._info.cluster, self._info.seeds, self._info.secret, topology)
+
+    @property
+    def known_routes(self) -> Routes | None:
+        """The routes in use now."""
+        return self._routes
 
     async def routes(self) -> Routes:
         """Return the present routes; asks for them if none are known.
@@ -74,7 +80,28 @@ class AsyncDispatcher:
                 raise self._no_owner()
             return self._routes
 
-        return await self._persist(attempt, self._deadline_s())
+        return await self.persist(attempt, self._deadline_s())
+
+    async def routes_after(self, shard_id: str) -> Routes:
+        """Return the present routes; where slots have several copies, none older than what `shard_id` knows.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        routes = await self.routes()
+        if routes.copies > 1:
+            data = await self.run_on_shard(shard_id, requests.topology(routes.epoch))
+            found = newer(self._routes, data, self._settings.place)
+            if found is not None:
+                self._adopt(found)
+        return await self.routes()
+
+    def look_around(self, failure: Exception) -> None:
+        """Look for a newer topology after a read that had to go elsewhere: otherwise every read would have to."""
+        now_s = self.running().time()
+        if now_s >= self._look_not_before_s:
+            self._look_not_before_s = now_s + LOOK_INTERVAL_S
+            self._search_if_idle(failure)
 
     async def run(self, key: bytes, request: Request[T]) -> T:
         """Run a single-key request on the key's shard. HOT.
@@ -90,13 +117,49 @@ class AsyncDispatcher:
             index = NOBODY if routes is None else routes.owners[slot]
             if routes is None or index == NOBODY:
                 raise self._no_owner(slot)
-            channel = self._channel(routes.addresses[index])
-            return request.decode(_outcome(await channel.submit(request, deadline_s)))
+            channel = self.channel(routes.addresses[index])
+            return request.decode(outcome(await channel.submit(request, deadline_s)))
 
-        return await self._persist(attempt, deadline_s, repeatable=request.repeatable)
+        if self._routes is not None and self._routes.copies > 1:
+            return await self._owners.run(key, slot, request, deadline_s)
+        return await self.persist(attempt, deadline_s, repeatable=request.repeatable)
+
+    async def read(self, key: bytes, request: Request[T], wishes: ReadWishes) -> T:
+        """Run a read of one key that any of its owners may answer.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        if wishes.is_plain or (await self.routes()).copies == 1:
+            return await self.run(key, request)
+        return await self._owners.read(key, request, wishes)
+
+    async def read_many(self, keys: list[bytes], wishes: ReadWishes) -> list[Row]:
+        """Return a row of RC.READ for each of `keys`, from whichever owners answer.
+
+        Raises:
+            RayCacheError: one of the keys' slots could not be read; see `raycache.errors`.
+        """
+        await self.routes()
+        return await self._owners.read_many(keys, wishes)
+
+    async def read_values(self, batch: GetMany, wishes: ReadWishes) -> None:
+        """Run `batch` over whichever owners answer; errors as `read_many`."""
+        if wishes.is_plain or (await self.routes()).copies == 1:
+            await self.run_batch(batch)
+        else:
+            await self._owners.finish(batch, wishes)
+
+    async def clocks(self) -> list[tuple[int, int]]:
+        """Return each living shard's number with its clock's reading; nothing where slots have one copy.
+
+        Raises:
+            RayCacheError: one of them has not answered.
+        """
+        return [] if (await self.routes()).copies == 1 else await self._owners.clocks()
 
     async def run_on_shard(self, shard_id: str, request: Request[T]) -> T | None:
-        """Run a request on one shard wherever it lives; None if the shard has left the cluster.
+        """Run a request on one shard wherever it lives; None if the shard has left the cluster, or is lost.
 
         Raises:
             RayCacheError: see `raycache.errors`.
@@ -106,7 +169,7 @@ class AsyncDispatcher:
         async def attempt() -> T | None:
             return await self._ask_shard(shard_id, request, deadline_s)
 
-        return await self._persist(attempt, deadline_s, repeatable=request.repeatable)
+        return await self.persist(attempt, deadline_s, repeatable=request.repeatable)
 
     async def ask_each(self, shard_ids: list[str], request: Request[T]) -> tuple[list[T], list[str]]:
         """Ask shards once each, all at once; return what those that answered said, and who did not."""
@@ -131,8 +194,14 @@ class AsyncDispatcher:
         Raises:
             RayCacheError: one of them did not; the others may have done their part.
         """
-        deadline_s = self._running().time() + batch.time_limit_s(self._settings.timeout_s)
-        await self._persist(lambda: self._attempt_batch(batch, deadline_s), deadline_s)
+        deadline_s = self.running().time() + batch.time_limit_s(self._settings.timeout_s)
+        if isinstance(batch, GetMany) and self._routes is not None and self._routes.copies > 1:
+            try:
+                await self._attempt_batch(batch, deadline_s)
+            except RETRIED:
+                await self._owners.finish(batch, PLAIN, deadline_s)
+            return
+        await self.persist(lambda: self._attempt_batch(batch, deadline_s), deadline_s)
 
     async def close(self) -> None:
         """Close all connections; operations from now on raise."""
@@ -153,19 +222,20 @@ class AsyncDispatcher:
 
     # -- attempts
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, *, repeatable: bool = True) -> T:
+    async def persist(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, *, repeatable: bool = True) -> T:
         """Try, and after a failure try again with a new topology, until it works or may not be tried any more."""
         refreshes = self._refreshes
         try:
             return await attempt()
         except RETRIED as error:
             failure: Exception = error
-        attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng)
+        brisk = self._routes is not None and self._routes.copies > 1
+        attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng, brisk=brisk)
         try:
             async with asyncio.timeout_at(deadline_s + _GRACE_S):
                 while True:
                     self._check_open(failure)
-                    wait = attempts.after(failure, self._running().time())
+                    wait = attempts.after(failure, self.running().time())
                     await asyncio.sleep(wait.delay_s)
                     try:
                         try:
@@ -184,17 +254,17 @@ class AsyncDispatcher:
 
     async def _ask_shard(self, shard_id: str, request: Request[T], deadline_s: float) -> T | None:
         routes = self._routes
-        index = NOBODY if routes is None else routes.index_of(shard_id)
+        index = NOBODY if routes is None else routes.index_of_living(shard_id)
         if routes is None or index == NOBODY:
             return None
-        channel = self._channel(routes.addresses[index])
-        return request.decode(_outcome(await channel.submit(request, deadline_s)))
+        channel = self.channel(routes.addresses[index])
+        return request.decode(outcome(await channel.submit(request, deadline_s)))
 
     async def _attempt_batch(self, batch: Batch, deadline_s: float) -> None:
         routes = self._routes
         if routes is None:
             raise self._no_owner()
-        orphans, rounds = batch.rounds(routes)
+        orphans, rounds = batch.rounds(self._owners.choice(routes, batch) if routes.copies > 1 else routes)
         batch.failed(orphans)
         failure: Exception | None = self._no_owner() if orphans else None
         for parts in rounds:
@@ -206,10 +276,18 @@ class AsyncDispatcher:
         """Submit every part, then wait for all; return the last failure that may be tried again."""
         failure: Exception | None = None
         futures = []
+        # A channel that listens for silence ends what could be read elsewhere.
+        from_row = _itself if isinstance(batch, GetMany) and routes.copies > 1 else None
         for part in parts:
-            channel = self._channel(routes.addresses[part.shard])
-            futures.append(channel.submit(Request(part.frame, lambda reply: reply), deadline_s))
-        for part, future in zip(parts, futures, strict=True):
+            channel = self.channel(routes.addresses[part.shard])
+            request = Request(part.frame, _itself, from_row=from_row)
+            obstacle = channel.obstacle(request) if routes.copies > 1 else None
+            if obstacle is None:
+                futures.append((part, channel.submit(request, deadline_s)))
+            else:
+                failure = obstacle
+                batch.failed(part.positions)
+        for part, future in futures:
             reply = await future
             if isinstance(reply, RETRIED):
                 failure = copy(reply)
@@ -226,8 +304,8 @@ class AsyncDispatcher:
         """Look for a newer topology, unless that has been done since refresh `seen`: one search at a time, for all."""
         if self._refreshes != seen:
             return
-        if self._searching is None or self._searching.done():
-            self._searching = self._running().create_task(self._find_routes(failure))
+        self._search_if_idle(failure)
+        assert self._searching is not None
         # Shielded: a waiter that is cancelled must not take the search away from the others.
         error = await asyncio.shield(self._searching)
         if error is not None:
@@ -237,7 +315,8 @@ class AsyncDispatcher:
         """Search and adopt; return what went wrong instead of raising it, since perhaps nobody waits any more."""
         deadline_s = self._deadline_s()
         live = {address for address, channel in self._channels.items() if channel.is_live}
-        addresses = discovery.candidates(self._routes, self._info, failure, live, self._settings.rng)
+        suspects = {address for address, channel in self._channels.items() if channel.is_suspect}
+        addresses = discovery.candidates(self._routes, self._info, failure, live, self._settings.rng, suspects)
         try:
             try:
                 found = await self._search(addresses, deadline_s)
@@ -256,15 +335,17 @@ class AsyncDispatcher:
         return None
 
     async def _search(self, addresses: list[Address], deadline_s: float) -> Routes | None:
-        search = discovery.search(self._routes, addresses)
+        search = discovery.search(self._routes, addresses, self._settings.place)
+        brisk = self._routes is not None and self._routes.copies > 1
+        ask_timeout_s = discovery.BRISK_ASK_TIMEOUT_S if brisk else discovery.ASK_TIMEOUT_S
         question = requests.topology(0 if self._routes is None else self._routes.epoch)
         answer: discovery.Answer = None
         try:
             address = next(search)
             while True:
-                limit_s = min(deadline_s, self._running().time() + discovery.ASK_TIMEOUT_S)
+                limit_s = min(deadline_s, self.running().time() + ask_timeout_s)
                 try:
-                    answer = question.decode(_outcome(await self._channel(address).submit(question, limit_s)))
+                    answer = question.decode(outcome(await self.channel(address).submit(question, limit_s)))
                 except (*RETRIED, RayCacheError) as error:
                     answer = error
                 address = search.send(answer)
@@ -286,7 +367,7 @@ class AsyncDispatcher:
             raise discovery.as_failure(error) from error
         if info.secret != self._info.secret:
             self._drop(set(), Lost("the cluster has a new secret", sent=True))
-        found = discovery.adopt(self._routes, self._info, info)
+        found = discovery.adopt(self._routes, self._info, info, self._settings.place)
         self._info = info
         return found
 
@@ -294,20 +375,41 @@ class AsyncDispatcher:
         """Use `routes` from now on. What is in flight to shards that have left is tried again with the new ones."""
         self._routes = routes
         self._drop(set(routes.addresses), Lost("the shard has left the cluster", sent=True))
+        if routes.copies > 1:
+            for channel in self._channels.values():
+                channel.listen(self._on_silence)
+                self._give_up_if_replaced(channel)
+
+    def _on_silence(self, channel: Channel) -> None:
+        """Look for a newer topology while a shard is silent: others may have taken over what waits for it."""
+        if not self._give_up_if_replaced(channel):
+            self._search_if_idle(Silent(f"{channel.name} does not answer"))
+
+    def _search_if_idle(self, failure: Exception) -> None:
+        if self._searching is None or self._searching.done():
+            self._searching = self.running().create_task(self._find_routes(failure))
+
+    def _give_up_if_replaced(self, channel: Channel) -> bool:
+        if not channel.is_silent or self._routes is None or not self._routes.is_retired(channel.address):
+            return False
+        channel.fail(Lost(f"{channel.name} does not answer, and others have taken over", sent=True))
+        return True
 
     def _drop(self, kept: set[Address], failure: Exception) -> None:
         for address in self._channels.keys() - kept:
             self._channels.pop(address).close(failure)
 
-    def _channel(self, address: Address) -> Channel:
+    def channel(self, address: Address) -> Channel:
         self._check_open(None)
-        loop = self._running()
+        loop = self.running()
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = Channel(address, self._info.secret, self._settings, loop)
+            if self._routes is not None and self._routes.copies > 1:
+                channel.listen(self._on_silence)
         return channel
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def running(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, and start anew if it is not the one that the connections belong to."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -316,7 +418,7 @@ class AsyncDispatcher:
         return loop
 
     def _deadline_s(self) -> float:
-        return self._running().time() + self._settings.timeout_s
+        return self.running().time() + self._settings.timeout_s
 
     def _no_owner(self, slot: int | None = None) -> NoOwner:
         if self._routes is None:

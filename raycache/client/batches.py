@@ -17,7 +17,7 @@ from raycache.client import frames
 from raycache.client.arguments import TimeToLive, ttl_ms
 from raycache.client.requests import MISSING
 from raycache.client.retry import RETRIED, reply_failure
-from raycache.client.routes import NOBODY, Routes
+from raycache.client.routes import NOBODY, Choice
 from raycache.codec import decode_payloads, encode
 from raycache.errors import ProtocolError
 
@@ -50,15 +50,15 @@ class Batch(ABC):
         """Return the whole operation's limit: `timeout_s` for every round that one shard alone could need."""
         return timeout_s * (1 + len(self.keys) // MAX_KEYS)
 
-    def rounds(self, routes: Routes) -> tuple[list[int], Iterator[list[Part]]]:
+    def rounds(self, choice: Choice) -> tuple[list[int], Iterator[list[Part]]]:
         """Return the pending positions that nobody serves, and rounds of at most one part per shard, shards ascending.
 
         One command per shard and round, because a shard stops reading from a client that leaves replies unread.
         """
         if len(self.pending) == len(self.keys):
-            groups = routes.group(self.keys)
+            groups = choice.group(self.keys)
         else:
-            chosen = routes.group([self.keys[position] for position in self.pending])
+            chosen = choice.group([self.keys[position] for position in self.pending])
             groups = [(shard, [self.pending[each] for each in positions]) for shard, positions in chosen]
         orphans = groups.pop(0)[1] if groups and groups[0][0] == NOBODY else []
         self.pending = []

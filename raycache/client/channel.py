@@ -3,6 +3,10 @@
 What lives here: coalescing, the wire, dialling, and the watch over deadlines. What does not: which shard, and trying
 again (`aio_dispatcher.py`). Belongs to one loop. Works on asyncio's own loops and on uvloop.
 
+Where slots have several copies the channel listens for silence, too: when nothing has come for a while although
+something is expected, reads that may be asked elsewhere end with `Silent`, and so do those of the next second. The
+connection stays, for the writes on it and for whatever the shard says when it wakes.
+
 Order: what is submitted first is sent first, on one connection, and a shard answers in order. Neighbouring single
 reads become one RC.MGET; a write between them ends the run, so nothing overtakes anything.
 """
@@ -11,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 import hiredis
@@ -20,12 +24,15 @@ from raycache.client import requests
 from raycache.client.info import Address
 from raycache.client.pending import Auth, Call, Item, Reads
 from raycache.client.requests import Request
-from raycache.client.retry import Lost, full_jitter_s, no_reply
-from raycache.client.settings import ClientSettings
+from raycache.client.retry import Failure, Lost, Silent, full_jitter_s, no_reply
+from raycache.client.settings import REPLICATED_CONNECT_TIMEOUT_S, ClientSettings
 from raycache.errors import ProtocolError
 
 # asyncio's timers may fire this much early.
 _TIMER_SLACK_S: Final = 0.002
+# About as long as it takes until a lost shard has been replaced; then it is asked once more.
+SUSPECT_S: Final = 1.0
+_LOOKS_PER_HEDGE: Final = 2
 
 
 class Wire(asyncio.Protocol):
@@ -50,6 +57,7 @@ class Wire(asyncio.Protocol):
         self._transport.write(b"".join([item.frame() for item in items]))
 
     def data_received(self, data: bytes) -> None:
+        self._channel.heard += 1
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
@@ -122,6 +130,41 @@ class Channel:
         self._dial_failures = 0
         self._not_before_s = 0.0
         self._last_error = f"{self.name}: no connection before the deadline"
+        self._connect_timeout_s = settings.connect_timeout_s
+        self.heard = 0
+        """How often the shard has sent something."""
+        self._on_silence: Callable[[Channel], None] | None = None
+        self._listening: asyncio.TimerHandle | None = None
+        self._heard_before = 0
+        self._quiet = 0
+        self._suspect_until_s = 0.0
+
+    def listen(self, on_silence: Callable[[Channel], None]) -> None:
+        """Have `on_silence` called whenever the shard has not answered for a while. Other copies may be asked."""
+        self._on_silence = on_silence
+        self._connect_timeout_s = min(self._connect_timeout_s, REPLICATED_CONNECT_TIMEOUT_S)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether an answer is overdue now."""
+        return self._quiet >= _LOOKS_PER_HEDGE
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the shard has not answered lately."""
+        return self._suspect_until_s > self._loop.time()
+
+    def obstacle(self, request: Request[Any]) -> Failure | None:
+        """Return why `request` need not be submitted, where somebody else may be asked or will soon serve."""
+        if self._wire is None and self._dialling is None and self._not_before_s > self._loop.time():
+            return Lost(self._last_error, sent=False)
+        if request.from_row is not None and self._suspect_until_s and self.is_suspect:
+            return self._silent(sent=False)
+        return None
+
+    def suspect(self) -> None:
+        """Avoid the shard for a while."""
+        self._suspect_until_s = self._loop.time() + SUSPECT_S
 
     @property
     def is_live(self) -> bool:
@@ -145,6 +188,8 @@ class Channel:
             self._loop.call_soon(self._flush_now)
         if self._timer is None or deadline_s < self._timer_at_s:
             self._watch(deadline_s)
+        if self._listening is None and self._on_silence is not None:
+            self._listen()
         return future
 
     def flush(self) -> None:
@@ -172,9 +217,14 @@ class Channel:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._stop_listening()
+        self.fail(failure)
+        self._reject_queued(failure)
+
+    def fail(self, failure: Exception) -> None:
+        """Give up the connection, if there is one; everything in flight ends with `failure`."""
         if self._wire is not None:
             self._wire.fail(failure)
-        self._reject_queued(failure)
 
     def _flush_now(self) -> None:
         self._flush_due = False
@@ -183,7 +233,7 @@ class Channel:
     async def _dial(self) -> None:
         try:
             await asyncio.sleep(max(0.0, self._not_before_s - self._loop.time()))
-            async with asyncio.timeout(self._settings.connect_timeout_s):
+            async with asyncio.timeout(self._connect_timeout_s):
                 _, wire = await self._loop.create_connection(lambda: Wire(self), *self.address)
             if wire.lost:
                 raise ConnectionResetError("closed as soon as it was open")
@@ -191,6 +241,8 @@ class Channel:
             self._dial_failures += 1
             self._not_before_s = self._loop.time() + full_jitter_s(self._dial_failures, self._settings.rng)
             self._last_error = f"cannot connect to {self.name}: {error or 'timed out'}"
+            if self._on_silence is not None:
+                self.suspect()
             self._reject_queued(Lost(self._last_error, sent=False))
         else:
             self._dial_failures = 0
@@ -230,3 +282,38 @@ class Channel:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline_s, self._on_deadline)
         self._timer_at_s = deadline_s
+
+    # -- silence
+
+    def _listen(self) -> None:
+        self._heard_before = self.heard
+        self._listening = self._loop.call_later(self._settings.hedge_s / _LOOKS_PER_HEDGE, self._look)
+
+    def _stop_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+
+    def _look(self) -> None:
+        """Count the looks in a row that found something expected and nothing come."""
+        self._listening = None
+        if self.heard != self._heard_before:
+            self._quiet, self._suspect_until_s = 0, 0.0
+        elif self._is_expecting():
+            self._quiet += 1
+        if not self._is_expecting():
+            self._quiet = 0
+            return
+        self._listen()
+        if self.is_silent and self._on_silence is not None:
+            self.suspect()
+            wire = self._wire
+            for item in [*self._outbox, *(wire.in_flight if wire is not None else ())]:
+                item.hedge(self._silent(sent=wire is not None))
+            self._on_silence(self)
+
+    def _is_expecting(self) -> bool:
+        return bool(self._outbox or (self._wire is not None and self._wire.in_flight))
+
+    def _silent(self, *, sent: bool) -> Silent:
+        return Silent(f"{self.name} has not answered within {self._settings.hedge_s * 1000:.0f} ms", sent=sent)

@@ -27,6 +27,8 @@ from raycache.errors import DeadlineExceededError, ProtocolError
 _TIMEVAL: Final = struct.Struct("@ll")
 _FIRST_BYTES: Final = 64 * 1024
 _MORE_BYTES: Final = 512 * 1024
+# The kernel takes this much from an idle connection without waiting for the other side.
+_SURELY_BUFFERED_BYTES: Final = 32 * 1024
 # The smallest wait that is not 0, which would mean for ever.
 _SHORTEST_S: Final = 0.001
 
@@ -109,6 +111,29 @@ class Connection:
         except OSError as error:
             self._raise_last_words()
             raise Lost(f"{self._name}: {error}", sent=False) from error
+
+    def send_patiently(self, frame: bytes, deadline_s: float, patience_s: float) -> None:
+        """Do as `send`, and let the wait for the reply's first bytes end after `patience_s`."""
+        soon_s = monotonic() + patience_s
+        if soon_s >= deadline_s:
+            self.send(frame, deadline_s)
+        elif len(frame) <= _SURELY_BUFFERED_BYTES:
+            self.send(frame, soon_s)
+        else:
+            self.send(frame, deadline_s)
+            self._arm(patience_s)
+
+    def receive_within(self, replies: int, deadline_s: float, patience_s: float) -> Any:
+        """Do as `receive`, but wait for the first bytes for `patience_s` only; may be called again when they are late.
+
+        Raises:
+            DeadlineExceededError: they are late.
+        """
+        try:
+            self._arm(min(patience_s, deadline_s - monotonic()))
+        except BlockingIOError as error:
+            raise no_reply(self.address) from error
+        return self.receive(replies, deadline_s)
 
     def _send_rest(self, rest: memoryview, deadline_s: float) -> None:
         while rest:

@@ -6,10 +6,10 @@ What lives here: the decisions, for both handles, without I/O. Asking is theirs;
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Final
 
-from raycache.client.info import Address, ConnectionInfo
+from raycache.client.info import Address, ConnectionInfo, Place
 from raycache.client.retry import Failure, Lost, Moved
 from raycache.client.routes import Routes, newer
 from raycache.errors import AuthenticationError, CallerError, RayCacheError, RetryableError
@@ -18,27 +18,34 @@ from raycache.errors import AuthenticationError, CallerError, RayCacheError, Ret
 ASK_TIMEOUT_S: Final = 1.0
 # Any one live shard is enough, and the router pushes a new topology to all at once.
 MAX_ASKED: Final = 6
+# With other copies, a shard that does not answer at once is one to leave alone.
+BRISK_ASK_TIMEOUT_S: Final = 0.25
 
 Answer = bytes | Exception | None
 """A topology, what went wrong, or nothing newer."""
 
 
 def candidates(
-    routes: Routes | None, info: ConnectionInfo, failure: Exception, live: set[Address], rng: random.Random
+    routes: Routes | None, info: ConnectionInfo, failure: Exception, live: set[Address], rng: random.Random,
+    suspects: Collection[Address] = (),
 ) -> list[Address]:
     """Return whom to ask: where MOVED pointed, then shards that are connected, the others, the seeds.
 
-    Shuffled within each group, so that many clients do not ask the same shard.
+    Shuffled within each group, so that many clients do not ask the same shard. Without `suspects`, which have not
+    answered lately, unless there is nobody else.
     """
     known = [] if routes is None else rng.sample(routes.addresses, len(routes.addresses))
     hint = failure.target if isinstance(failure, Moved) else None
     first = [hint] if hint is not None else []
     connected = [address for address in known if address in live]
     seeds = rng.sample(info.seeds, len(info.seeds))
-    return list(dict.fromkeys([*first, *connected, *known, *seeds]))[:MAX_ASKED]
+    everybody = list(dict.fromkeys([*first, *connected, *known, *seeds]))
+    return ([address for address in everybody if address not in suspects] or everybody)[:MAX_ASKED]
 
 
-def search(routes: Routes | None, addresses: list[Address]) -> Generator[Address, Answer, Routes | None]:
+def search(
+    routes: Routes | None, addresses: list[Address], place: Place | None = None
+) -> Generator[Address, Answer, Routes | None]:
     """Yield each address to ask, take its answer, return the first newer routes, or None if nobody has any.
 
     Raises:
@@ -53,7 +60,7 @@ def search(routes: Routes | None, addresses: list[Address]) -> Generator[Address
             continue
         answered = True
         try:
-            found = newer(routes, answer)
+            found = newer(routes, answer, place)
         except ValueError as rubbish:
             error, answered = Lost(f"{address[0]}:{address[1]}: {rubbish}", sent=False), False
             continue
@@ -64,14 +71,16 @@ def search(routes: Routes | None, addresses: list[Address]) -> Generator[Address
     return None
 
 
-def adopt(routes: Routes | None, old: ConnectionInfo, new: ConnectionInfo) -> Routes | None:
+def adopt(
+    routes: Routes | None, old: ConnectionInfo, new: ConnectionInfo, place: Place | None = None
+) -> Routes | None:
     """Return the routes that Ray's answer brings, None if they are not newer.
 
     Another secret means that the cluster was started anew under its name, perhaps on a machine whose clock (from
     which epochs start) is behind: then even an older epoch is news.
     """
     try:
-        return newer(routes if new.secret == old.secret else None, new.topology)
+        return newer(routes if new.secret == old.secret else None, new.topology, place)
     except ValueError:
         return None
 

@@ -6,6 +6,7 @@ when to try again in `retry.py`, whom to ask for a topology in `discovery.py`. A
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -13,14 +14,18 @@ from time import monotonic
 from typing import Any, Final, NamedTuple, TypeVar
 
 from raycache.client import background, discovery, forks, requests
-from raycache.client.batches import Batch, Part
+from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.connection import Connection
 from raycache.client.info import Address, ConnectionInfo
+from raycache.client.owners import Owners
+from raycache.client.patience import PatientPool
 from raycache.client.pool import Pool
 from raycache.client.requests import Request
-from raycache.client.retry import RETRIED, Attempts, Lost, NoOwner
+from raycache.client.results import Row
+from raycache.client.retry import LOOK_INTERVAL_S, RETRIED, Attempts, Lost, NoOwner, Silent
 from raycache.client.routes import NOBODY, Routes, newer
-from raycache.client.settings import ClientSettings
+from raycache.client.settings import REPLICATED_CONNECT_TIMEOUT_S, ClientSettings
+from raycache.client.wishes import PLAIN, ReadWishes
 from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
 from raycache.ring.slots import SLOT_COUNT, slot_of
 
@@ -29,12 +34,14 @@ T = TypeVar("T")
 _NO_ROUTES: Final = "the cluster's topology is not known yet"
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """One topology with its pools; replaced as a whole."""
 
     routes: Routes | None
     pools: list[Pool]
     """In the order of `routes.addresses`."""
+    patient: list[PatientPool]
+    """In front of them, where slots have several copies; else empty."""
 
 
 class Dispatcher:
@@ -47,12 +54,15 @@ class Dispatcher:
         self._settings = settings
         self._refresh_info = refresh_info
         self._by_address: dict[Address, Pool] = {}
-        self._table = _Table(None, [])
-        self._by_slot: list[Pool | None] = [None] * SLOT_COUNT
+        self._patient: dict[Address, PatientPool] = {}
+        self._table = Table(None, [], [])
+        self._by_slot: Sequence[Pool | PatientPool | None] = [None] * SLOT_COUNT
+        self._owners = Owners(self, settings)
         self._refreshing = threading.Lock()
         self._refreshes = 0
+        self._look_not_before_s = 0.0
         self._closed = threading.Event()
-        routes = newer(None, info.topology)
+        routes = newer(None, info.topology, settings.place)
         if routes is not None:
             self._adopt(routes)
         forks.watch(self)
@@ -64,6 +74,16 @@ class Dispatcher:
         topology = info.topology if routes is None else routes.topology.to_bytes()
         return ConnectionInfo(info.cluster, info.seeds, info.secret, topology)
 
+    @property
+    def table(self) -> Table:
+        """What is in use now."""
+        return self._table
+
+    @property
+    def refreshes(self) -> int:
+        """How often a newer topology has been looked for."""
+        return self._refreshes
+
     def routes(self) -> Routes:
         """Return the present routes; asks for them if none are known.
 
@@ -74,7 +94,29 @@ class Dispatcher:
             routes = self._table.routes
             if routes is not None:
                 return routes
-            self._persist(self._require_routes, self._no_routes(), monotonic() + self._settings.timeout_s)
+            self.persist(self._require_routes, self._no_routes(), monotonic() + self._settings.timeout_s)
+
+    def routes_after(self, shard_id: str) -> Routes:
+        """Return the present routes; where slots have several copies, none older than what `shard_id` knows.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        routes = self.routes()
+        if routes.copies > 1:
+            found = newer(routes, self.run_on_shard(shard_id, requests.topology(routes.epoch)), self._settings.place)
+            with self._refreshing:
+                if found is not None and (self._table.routes is None or found.epoch > self._table.routes.epoch):
+                    self._adopt(found)
+        return self.routes()
+
+    def look_around(self, failure: Exception) -> None:
+        """Look for a newer topology after a read that had to go elsewhere: otherwise every read would have to."""
+        now_s = monotonic()
+        if now_s >= self._look_not_before_s:
+            self._look_not_before_s = now_s + LOOK_INTERVAL_S
+            with contextlib.suppress(*RETRIED, RayCacheError):  # the read has been answered
+                self._refresh(self._refreshes, failure, now_s + discovery.BRISK_ASK_TIMEOUT_S)
 
     def run(self, key: bytes, request: Request[T]) -> T:
         """Run a single-key request on the key's shard. HOT.
@@ -93,16 +135,53 @@ class Dispatcher:
         except RETRIED as error:
             failure = error
 
+        if self._table.patient:
+            return self._owners.run(key, slot, request, failure, deadline_s, refreshes)
+
         def attempt() -> T:
             found = self._by_slot[slot]
             if found is None:
                 raise self._no_owner(slot)
             return found.run(request, deadline_s)
 
-        return self._persist(attempt, failure, deadline_s, repeatable=request.repeatable, refreshes=refreshes)
+        return self.persist(attempt, failure, deadline_s, repeatable=request.repeatable, refreshes=refreshes)
+
+    def read(self, key: bytes, request: Request[T], wishes: ReadWishes) -> T:
+        """Run a read of one key that any of its owners may answer.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        if wishes.is_plain or self.routes().copies == 1:
+            return self.run(key, request)
+        return self._owners.read(key, request, wishes)
+
+    def read_many(self, keys: list[bytes], wishes: ReadWishes) -> list[Row]:
+        """Return a row of RC.READ for each of `keys`, from whichever owners answer.
+
+        Raises:
+            RayCacheError: one of the keys' slots could not be read; see `raycache.errors`.
+        """
+        self.routes()
+        return self._owners.read_many(keys, wishes)
+
+    def read_values(self, batch: GetMany, wishes: ReadWishes) -> None:
+        """Run `batch` over whichever owners answer; errors as `read_many`."""
+        if wishes.is_plain or self.routes().copies == 1:
+            self.run_batch(batch)
+        else:
+            self._owners.finish(batch, wishes)
+
+    def clocks(self) -> list[tuple[int, int]]:
+        """Return each living shard's number with its clock's reading; nothing where slots have one copy.
+
+        Raises:
+            RayCacheError: one of them has not answered.
+        """
+        return [] if self.routes().copies == 1 else self._owners.clocks()
 
     def run_on_shard(self, shard_id: str, request: Request[T]) -> T | None:
-        """Run a request on one shard wherever it lives; None if the shard has left the cluster.
+        """Run a request on one shard wherever it lives; None if the shard has left the cluster, or is lost.
 
         Raises:
             RayCacheError: see `raycache.errors`.
@@ -116,7 +195,7 @@ class Dispatcher:
         try:
             return attempt()
         except RETRIED as failure:
-            return self._persist(attempt, failure, deadline_s, repeatable=request.repeatable, refreshes=refreshes)
+            return self.persist(attempt, failure, deadline_s, repeatable=request.repeatable, refreshes=refreshes)
 
     def ask_each(self, shard_ids: list[str], request: Request[T]) -> tuple[list[T], list[str]]:
         """Ask shards once each; return what those that answered said, and who did not."""
@@ -145,13 +224,16 @@ class Dispatcher:
         try:
             self._attempt_batch(batch, deadline_s)
         except RETRIED as failure:
-            self._persist(lambda: self._attempt_batch(batch, deadline_s), failure, deadline_s, refreshes=refreshes)
+            if isinstance(batch, GetMany) and self._table.patient:
+                self._owners.finish(batch, PLAIN, deadline_s)
+                return
+            self.persist(lambda: self._attempt_batch(batch, deadline_s), failure, deadline_s, refreshes=refreshes)
 
     def close(self) -> None:
         """Close all connections; operations from now on raise."""
         self._closed.set()
         self._by_slot = [None] * SLOT_COUNT
-        self._table = _Table(self._table.routes, [])
+        self._table = Table(self._table.routes, [], [])
         for pool in list(self._by_address.values()):
             pool.close_idle()
 
@@ -166,7 +248,7 @@ class Dispatcher:
 
     # -- attempts
 
-    def _persist(
+    def persist(
         self,
         attempt: Callable[[], T],
         failure: Exception,
@@ -176,7 +258,8 @@ class Dispatcher:
         refreshes: int = -1,
     ) -> T:
         """Try again after `failure`, with a new topology each time, until it works or may not be tried any more."""
-        attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng)
+        brisk = bool(self._table.patient)
+        attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng, brisk=brisk)
         while True:
             self._check_open(failure)
             wait = attempts.after(failure, monotonic())
@@ -194,18 +277,21 @@ class Dispatcher:
     def _ask_shard(self, shard_id: str, request: Request[T], deadline_s: float) -> T | None:
         self._check_open(None)
         table = self._table
-        index = NOBODY if table.routes is None else table.routes.index_of(shard_id)
-        return None if index == NOBODY else table.pools[index].run(request, deadline_s)
+        index = NOBODY if table.routes is None else table.routes.index_of_living(shard_id)
+        return None if index == NOBODY else (table.patient or table.pools)[index].run(request, deadline_s)
 
     def _attempt_batch(self, batch: Batch, deadline_s: float) -> None:
         table = self._table
         if table.routes is None or not table.pools:
             raise self._no_routes()
-        orphans, rounds = batch.rounds(table.routes)
+        orphans, rounds = batch.rounds(self._owners.choice(batch) if table.patient else table.routes)
         batch.failed(orphans)
         failure: Exception | None = NoOwner(f"nobody serves the slots of {len(orphans)} keys") if orphans else None
         for parts in rounds:
-            failure = self._run_round(batch, parts, table.pools, deadline_s) or failure
+            if table.patient:
+                failure = self._owners.run_round(batch, parts, table.patient, deadline_s) or failure
+            else:
+                failure = self._run_round(batch, parts, table.pools, deadline_s) or failure
         if failure is not None:
             raise failure
 
@@ -268,7 +354,8 @@ class Dispatcher:
     def _find_routes(self, failure: Exception, deadline_s: float) -> None:
         routes = self._table.routes
         live = {address for address, pool in list(self._by_address.items()) if pool.is_live()}
-        addresses = discovery.candidates(routes, self._info, failure, live, self._settings.rng)
+        suspects = [pool.address for pool in self._table.patient if pool.is_doubtful]
+        addresses = discovery.candidates(routes, self._info, failure, live, self._settings.rng, suspects)
         try:
             found = self._search(routes, addresses, deadline_s)
         except RETRIED as error:
@@ -279,13 +366,14 @@ class Dispatcher:
             self._adopt(found)
 
     def _search(self, routes: Routes | None, addresses: list[Address], deadline_s: float) -> Routes | None:
-        search = discovery.search(routes, addresses)
+        search = discovery.search(routes, addresses, self._settings.place)
+        ask_timeout_s = discovery.BRISK_ASK_TIMEOUT_S if self._table.patient else discovery.ASK_TIMEOUT_S
         question = requests.topology(0 if routes is None else routes.epoch)
         answer: discovery.Answer = None
         try:
             address = next(search)
             while True:
-                limit_s = min(deadline_s, monotonic() + discovery.ASK_TIMEOUT_S)
+                limit_s = min(deadline_s, monotonic() + ask_timeout_s)
                 try:
                     answer = self._pool(address).run(question, limit_s)
                 except (*RETRIED, RayCacheError) as error:
@@ -306,15 +394,16 @@ class Dispatcher:
             raise discovery.as_failure(error) from error
         if info.secret != self._info.secret:
             self._drop(set())
-        found = discovery.adopt(self._table.routes, self._info, info)
+        found = discovery.adopt(self._table.routes, self._info, info, self._settings.place)
         self._info = info
         return found
 
     def _adopt(self, routes: Routes) -> None:
         """Use `routes` from now on. Operations in flight end on the connections that they have."""
         pools = [self._pool(address) for address in routes.addresses]
-        self._table = _Table(routes, pools)
-        choices: list[Pool | None] = [*pools, None]  # NOBODY is -1, the last
+        patient = [self._with_patience(pool) for pool in pools] if routes.copies > 1 else []
+        self._table = Table(routes, pools, patient)
+        choices: list[Pool | PatientPool | None] = [*(patient or pools), None]  # NOBODY is -1, the last
         self._by_slot = [choices[index] for index in routes.owners]
         self._drop(set(routes.addresses))
         if self._closed.is_set():
@@ -322,6 +411,7 @@ class Dispatcher:
 
     def _drop(self, kept: set[Address]) -> None:
         for address in self._by_address.keys() - kept:
+            self._patient.pop(address, None)
             self._by_address.pop(address).close_idle()
 
     def _pool(self, address: Address) -> Pool:
@@ -329,6 +419,22 @@ class Dispatcher:
         if pool is None:
             pool = self._by_address.setdefault(address, Pool(address, self._info.secret, self._settings))
         return pool
+
+    def _with_patience(self, pool: Pool) -> PatientPool:
+        patient = self._patient.get(pool.address)
+        if patient is None or patient.pool is not pool:
+            patient = self._patient[pool.address] = PatientPool(pool, self._settings.hedge_s, self._is_replaced)
+        pool.connect_timeout_s = min(pool.connect_timeout_s, REPLICATED_CONNECT_TIMEOUT_S)
+        return patient
+
+    def _is_replaced(self, address: Address, deadline_s: float) -> bool:
+        """Look for a newer topology; return whether others have taken over for the shard at `address`."""
+        routes = self._table.routes
+        if routes is None or not routes.is_retired(address):
+            with contextlib.suppress(*RETRIED):  # nobody knows more, for now
+                self._refresh(self._refreshes, Silent(f"{address[0]}:{address[1]} does not answer"), deadline_s)
+            routes = self._table.routes
+        return routes is not None and routes.is_retired(address)
 
     def _require_routes(self) -> None:
         if self._table.routes is None:

@@ -7,7 +7,9 @@ What lives here: the outermost form of what a handle sends. Which command for wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+
+from raycache.errors import ProtocolError
 
 # Bulk headers of usual lengths, ready: indexing costs a third of formatting, and a batch has one for each key.
 _HEADERS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(1024))
@@ -34,3 +36,25 @@ def get(key: bytes) -> bytes:
 def get_many(keys: Sequence[bytes]) -> bytes:
     """Return RC.MGET of at least one key."""
     return b"*%d\r\n$7\r\nRC.MGET%b\r\n" % (len(keys) + 1, bulks(keys))
+
+
+def wrapped(frame: bytes, *outer: bytes) -> bytes:
+    """Return the commands in `frame`, the first one as the arguments after `outer`."""
+    end = frame.index(b"\r\n")
+    return b"*%d" % (int(frame[1:end]) + len(outer)) + bulks(outer) + frame[end:]
+
+
+def inner(reply: Any) -> Any:
+    """Return the reply of the command that RC.WRITE ran.
+
+    Raises:
+        ProtocolError: it is no reply of RC.WRITE.
+    """
+    if type(reply) is not list or len(reply) != 2 or type(reply[1]) is not int:
+        raise ProtocolError(f"a shard answered RC.WRITE with {reply!r:.100}")
+    return reply[0]
+
+
+def get_wished(options: bytes, keys: Sequence[bytes]) -> bytes:
+    """Return RC.READ of at least one key."""
+    return b"*%d\r\n$7\r\nRC.READ%b\r\n" % (len(keys) + 2, bulks([options, *keys]))

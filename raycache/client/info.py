@@ -29,6 +29,15 @@ class ConnectionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process runs, in the topology's words: what `read_from="nearest"` compares the copies' places with."""
+
+    node_id: str
+    """Ray's id of the node, in hex."""
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Versioned:
     """A value with the version that `compare_and_set` takes. Any write to the key makes the version stale."""
 

@@ -7,6 +7,7 @@ A waiter that was cancelled is skipped; the others of its run do not notice.
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import Any, Final
 
 import hiredis
@@ -18,6 +19,13 @@ from raycache.errors import ProtocolError
 
 # Longer runs gain nothing, and a shard works in steps of 512 keys.
 MAX_RUN: Final = 2048
+
+
+def outcome(reply: Any) -> Any:
+    """Return what a channel's future has, or raise what it stands for: a copy, since many waiters may share it."""
+    if isinstance(reply, Exception):
+        raise reply_failure(str(reply)) if isinstance(reply, hiredis.ReplyError) else copy(reply)
+    return reply
 
 
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
@@ -52,6 +60,9 @@ class Item:
         """End with `failure`."""
         raise NotImplementedError
 
+    def hedge(self, failure: Exception) -> None:
+        """End with `failure` whatever may be asked elsewhere; its reply, should it come, answers nobody."""
+
 
 class Call(Item):
     """One request."""
@@ -84,6 +95,10 @@ class Call(Item):
 
     def reject(self, failure: Exception) -> None:
         _settle(self._future, failure)
+
+    def hedge(self, failure: Exception) -> None:
+        if self._request.from_row is not None:
+            _settle(self._future, failure)
 
 
 class Auth(Call):
@@ -142,3 +157,6 @@ class Reads(Item):
     def reject(self, failure: Any) -> None:
         for future in self._futures:
             _settle(future, failure)
+
+    def hedge(self, failure: Exception) -> None:
+        self.reject(failure)

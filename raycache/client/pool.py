@@ -32,6 +32,7 @@ class Pool:
         self.address = address
         self._secret = secret
         self._settings = settings
+        self.connect_timeout_s = settings.connect_timeout_s
         self._dial_failures = 0
         self._not_before_s = 0.0
         self._last_error = ""
@@ -144,7 +145,7 @@ class Pool:
         try:
             if monotonic() < self._not_before_s:
                 raise Lost(self._last_error, sent=False)
-            connection = Connection.open(self.address, self._secret, deadline_s, self._settings.connect_timeout_s)
+            connection = Connection.open(self.address, self._secret, deadline_s, self.connect_timeout_s)
         except BaseException as error:
             if isinstance(error, Lost) and monotonic() >= self._not_before_s:
                 self._dial_failures += 1

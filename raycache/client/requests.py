@@ -243,6 +243,11 @@ def clear() -> Request[int]:
     return Request(frames.command(b"RC.CLEAR"), _count)
 
 
+def size() -> Request[int]:
+    """Return a question for the number of entries of one shard."""
+    return Request(frames.command(b"DBSIZE"), _count)
+
+
 def stats() -> Request[ShardStats]:
     """Return a question for one shard's counters."""
     return Request(frames.command(b"RC.STATS"), ShardStats.from_bytes)

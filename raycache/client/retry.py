@@ -15,11 +15,16 @@ from raycache.errors import (
     AuthenticationError,
     ClusterLoadingError,
     DeadlineExceededError,
+    NotEnoughReplicasError,
     RayCacheError,
     ShardUnavailableError,
     from_reply,
 )
 
+# While another copy takes over, which takes some hundred milliseconds: short, and never all clients at once.
+BRISK_DELAYS_S: Final = (0.01, 0.05)
+# How often reads that have to go elsewhere look for a newer topology.
+LOOK_INTERVAL_S: Final = 0.1
 # First steps as long as a few round trips; the last as long as a shard's restart leaves room for in one deadline.
 FIRST_DELAY_S: Final = 0.02
 LONGEST_DELAY_S: Final = 0.5
@@ -54,6 +59,20 @@ class Lost(Failure):
         self.sent = sent
 
 
+class Silent(Failure):
+    """The shard is connected and does not answer, or has not for a while; somebody else may."""
+
+    def __init__(self, text: str, *, sent: bool = True) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class Interrupted(Failure):
+    """The slot moved away while the command ran."""
+
+    sent = True
+
+
 RETRIED: Final = (Failure, ClusterLoadingError, AuthenticationError)
 """What `Attempts.after` takes; everything else goes straight to the caller."""
 
@@ -63,7 +82,9 @@ def reply_failure(text: str) -> Exception:
 
     A handle groups keys by shard itself, so CROSSSLOT, too, means that its topology is not the shard's.
     """
-    return Moved(text) if text.startswith(("MOVED ", "CROSSSLOT ")) else from_reply(text)
+    if text.startswith(("MOVED ", "CROSSSLOT ")):
+        return Moved(text)
+    return Interrupted(text) if text.startswith("TRYAGAIN Slots moved") else from_reply(text)
 
 
 def accepts_anybody(text: str) -> bool:
@@ -93,9 +114,11 @@ class Attempts:
     Args:
         deadline_s: on the caller's monotonic clock.
         repeatable: running the command twice does what running it once does.
+        brisk: there are other copies, so that somebody else will serve soon.
     """
 
-    def __init__(self, deadline_s: float, *, repeatable: bool, rng: random.Random) -> None:
+    def __init__(self, deadline_s: float, *, repeatable: bool, rng: random.Random, brisk: bool = False) -> None:
+        self._brisk = brisk
         self.deadline_s = deadline_s
         self._repeatable = repeatable
         self._rng = rng
@@ -117,22 +140,52 @@ class Attempts:
                 raise failure
             self._refused = True
         # The first MOVED is the ordinary way to learn of a new topology, as is having none: nothing to wait for.
-        at_once = self._failures == 1 and isinstance(failure, Moved | NoOwner)
-        delay_s = 0.0 if at_once else full_jitter_s(self._failures, self._rng)
+        at_once = self._failures == 1 and isinstance(failure, Failure if self._brisk else Moved | NoOwner)
+        delay_s = 0.0 if at_once else self._delay_s()
         if now_s + delay_s >= self.deadline_s:
             if isinstance(failure, RayCacheError):
                 raise failure
             raise self.final(failure) from failure
         return Wait(delay_s)
 
+    def _delay_s(self) -> float:
+        return self._rng.uniform(*BRISK_DELAYS_S) if self._brisk else full_jitter_s(self._failures, self._rng)
+
     def final(self, failure: Exception) -> RayCacheError:
         """Return the caller's error when the deadline has passed after `failure`."""
         if isinstance(failure, RayCacheError):
             return failure
+        if isinstance(failure, Silent):
+            return DeadlineExceededError(f"{failure}, nor has any other copy before the deadline")
         tries = f"{self._failures} attempt{'s' if self._failures != 1 else ''}"
         if isinstance(failure, Moved | NoOwner):
             return ClusterLoadingError(f"no shard served the key before the deadline ({tries}): {failure}")
         return ShardUnavailableError(f"gave up at the deadline ({tries}): {failure}")
+
+
+class Refusals:
+    """Why each copy asked has not answered; `verdict` is what that amounts to."""
+
+    def __init__(self) -> None:
+        self._worst: Exception | None = None
+
+    def add(self, error: Exception) -> None:
+        """Take in why one has not."""
+        if self._worst is None or _weight(error) >= _weight(self._worst):
+            self._worst = error
+
+    def __bool__(self) -> bool:
+        """Return whether any has not."""
+        return self._worst is not None
+
+    def verdict(self) -> Exception:
+        """Return the error that says most: too few copies, a refused secret, a hint at a newer topology, the last."""
+        return self._worst or NoOwner("nobody holds a copy of the slot")
+
+
+def _weight(error: Exception) -> int:
+    kinds = (NotEnoughReplicasError, AuthenticationError, Moved)
+    return next((len(kinds) - at for at, kind in enumerate(kinds) if isinstance(error, kind)), 0)
 
 
 def no_reply(address: tuple[str, int]) -> DeadlineExceededError:

@@ -1,6 +1,6 @@
 """What a cluster counts, as a handle shows it.
 
-What lives here: two frozen values built from the shards' RC.STATS. What a shard counts is defined in
+What lives here: frozen values built from the shards' RC.STATS. What a shard counts is defined in
 `raycache.store` and `raycache.shard.core`. Immutable, any thread.
 """
 
@@ -16,6 +16,79 @@ from raycache.errors import ProtocolError, ShardUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaStats:
+    """How one copy follows a shard."""
+
+    shard_id: str
+    """Of the copy."""
+    connected: bool
+    offset: int
+    """Number of the last change sent or waiting for the copy; counts up by one."""
+    acked: int
+    """Number of the last one that it has confirmed."""
+    lag_mutations: int
+    """Changes that it has not confirmed."""
+    lag_bytes: int
+    lag_s: float
+    """Age of the oldest of them."""
+    hints_dropped: int
+    """Changes given up because it was away too long; it will be compared slot by slot instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossWindow:
+    """Writes that were acknowledged and are not on every copy yet: what the death of their shard could lose."""
+
+    mutations: int = 0
+    bytes: int = 0
+    age_s: float = 0.0
+    """Of the oldest of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationStats:
+    """One shard's part in replication."""
+
+    mode: str
+    """One of `raycache.config.REPLICATION_MODES`."""
+    has_lease: bool
+    """Whether it is in touch with enough of the others to serve as a primary."""
+    replicas: tuple[ReplicaStats, ...]
+    """The shards that follow it, by id."""
+    loss_window: LossWindow
+    arrivals: int
+    """Transfers that it receives now."""
+    tombstones: int
+    """Deleted keys that it remembers."""
+    merged: int
+    """Changes taken over from other copies."""
+    ignored: int
+    """Those that were not newer than what it had."""
+    repaired: int
+    """Entries that a comparison of copies has brought."""
+    transfer_misses: int
+    """Reads of keys on their way here whose giver could not be asked."""
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest change that some copy has not confirmed, 0.0 if there is none."""
+        return max((replica.lag_s for replica in self.replicas), default=0.0)
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> ReplicationStats:
+        """Return what stands under "replication" in a shard's statistics."""
+        replicas = [ReplicaStats(shard_id, **_known(ReplicaStats, each)) for shard_id, each in given["peers"].items()]
+        figures = _known(cls, given) | {"arrivals": len(given["arrivals"])}
+        figures["replicas"] = tuple(sorted(replicas, key=lambda replica: replica.shard_id))
+        figures["loss_window"] = LossWindow(**_known(LossWindow, given["loss_window"]))
+        return cls(**figures)
+
+
+def _known(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: given[field.name] for field in fields(kind) if field.name in given}
+
+
+@dataclass(frozen=True, slots=True)
 class ShardStats:
     """Counters of one shard since its process started, and what it holds now."""
 
@@ -26,6 +99,7 @@ class ShardStats:
     slots: int
     """Slots that it serves."""
     entries: int
+    """Copies of other shards' entries among them."""
     used_bytes: int
     """Charged to entries, every table counted; never above `capacity_bytes`."""
     capacity_bytes: int
@@ -44,6 +118,8 @@ class ShardStats:
     connections: int
     """Open now."""
     uptime_s: float
+    replication: ReplicationStats | None = None
+    """None where slots have one copy."""
 
     @property
     def hit_ratio(self) -> float:
@@ -59,7 +135,11 @@ class ShardStats:
         """
         try:
             given = msgpack.unpackb(data)
-            return cls(**{field.name: given[field.name] for field in fields(cls)})
+            replication = given.pop("replication", None)
+            if not replication or replication.get("copies") == 1:
+                replication = None
+            required = {field.name: given[field.name] for field in fields(cls) if field.name != "replication"}
+            return cls(**required, replication=None if replication is None else ReplicationStats.of(replication))
         except Exception as error:  # msgpack raises half a dozen kinds; here they all mean one thing
             raise ProtocolError(f"a shard's statistics cannot be read: {error!r}") from error
 
@@ -76,19 +156,20 @@ class ClusterStats:
     """Ids of shards that did not answer before the deadline; the sums lack them."""
 
     @classmethod
-    def of(cls, cluster: str, epoch: int, answered: list[ShardStats], silent: list[str]) -> ClusterStats:
-        """Return the statistics of the shards that answered, by id.
+    def of(cls, cluster: str, epoch: int, answered: list[ShardStats], asked: list[str]) -> ClusterStats:
+        """Return the statistics of the shards that answered, by id; the others of `asked` were not reached.
 
         Raises:
             ShardUnavailableError: none did.
         """
+        silent = sorted(set(asked) - {shard.shard_id for shard in answered})
         if silent and not answered:
             raise ShardUnavailableError(f"no shard of {cluster!r} answered; asked {', '.join(silent)}")
         return cls(cluster, epoch, tuple(sorted(answered, key=lambda shard: shard.shard_id)), tuple(silent))
 
     @property
     def entries(self) -> int:
-        """Entries in all shards; a few may have expired and not been removed yet."""
+        """Entries in all shards, each copy counted; a few may have expired and not been removed yet."""
         return self._sum(lambda shard: shard.entries)
 
     @property
@@ -120,6 +201,18 @@ class ClusterStats:
     def expired(self) -> int:
         """Entries removed for age."""
         return self._sum(lambda shard: shard.expired)
+
+    @property
+    def loss_window(self) -> LossWindow:
+        """Writes that are not on every copy yet, over all shards; the age is that of the oldest."""
+        windows = [shard.replication.loss_window for shard in self.shards if shard.replication is not None]
+        return LossWindow(sum(window.mutations for window in windows), sum(window.bytes for window in windows),
+                          max((window.age_s for window in windows), default=0.0))
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest change that some copy has not confirmed, 0.0 if there is none."""
+        return max((shard.replication.lag_s for shard in self.shards if shard.replication is not None), default=0.0)
 
     @property
     def hit_ratio(self) -> float:

@@ -18,17 +18,19 @@ from raycache.client.sync import Cache
 REPOSITORY = Path(__file__).parents[2]
 
 PUBLIC = [
-    "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ClusterConfig", "ClusterLoadingError",
-    "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError", "ConnectionInfo", "CorruptValueError",
-    "CrossSlotError", "DeadlineExceededError", "InternalError", "KeyTooLargeError", "Limits", "NotANumberError",
-    "OutOfMemoryError", "ProtocolError", "RayCacheError", "RetryableError", "ShardStats", "ShardStatus",
-    "ShardUnavailableError", "Topology", "UnsupportedTypeError", "ValueTooLargeError", "Versioned", "WrongTypeError",
-    "__version__", "clusters", "connect", "connect_async", "scale", "start", "status", "stop", "topology",
+    "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ChangeUnderWayError", "ClusterConfig",
+    "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError", "ConnectionInfo",
+    "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "InternalError", "KeyTooLargeError", "Limits",
+    "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError", "RayCacheError", "Result",
+    "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "Token", "Topology", "UnsupportedTypeError",
+    "ValueTooLargeError", "Versioned", "WrongTypeError", "__version__", "clusters", "connect", "connect_async", "scale",
+    "start", "status", "stop", "topology",
 ]
 
 OPERATIONS = {
     "add", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists", "get",
-    "get_many", "get_with_version", "incr", "replace", "scan", "set", "set_many", "stats", "touch", "ttl",
+    "get_many", "get_result", "get_results", "get_with_version", "incr", "replace", "scan", "set", "set_many", "stats",
+    "token", "touch", "ttl", "use",
 }
 
 # Runs in a process of its own, because `start` and its kin bring Ray in.

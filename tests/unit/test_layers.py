@@ -53,7 +53,8 @@ SHELLS = {
 }
 PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot")
 PURE_CLIENT = {f"client/{name}.py" for name in (
-    "arguments", "batches", "discovery", "frames", "info", "requests", "retry", "routes", "scanning", "stats")}
+    "arguments", "batches", "discovery", "frames", "info", "reading", "requests", "results", "retry", "routes",
+    "scanning", "stats", "token", "wished", "wishes")}
 
 CLOCK_CALLS = {"now", "utcnow", "today", "monotonic", "perf_counter", "time_ns", "process_time"}
 
