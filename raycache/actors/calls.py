@@ -161,6 +161,17 @@ def scale(router: RouterHandle, shards: int, timeout_s: float) -> None:
     ray.get(router.scale.remote(shards), timeout=timeout_s)  # type: ignore[attr-defined]
 
 
+def drain(router: RouterHandle, target: str, timeout_s: float, *, undo: bool) -> None:
+    """Want a shard or node to be empty, or not any more. Blocks; raises Ray's errors."""
+    wish: Any = router.undrain if undo else router.drain  # type: ignore[attr-defined]
+    ray.get(wish.remote(target), timeout=timeout_s)
+
+
+def cancel(router: RouterHandle, timeout_s: float) -> None:
+    """Want back what was before the change under way. Not to be repeated. Blocks; raises Ray's errors."""
+    ray.get(router.cancel.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+
+
 def execute(shard: ShardHandle, commands: list[list[bytes]], timeout_s: float) -> list[bytes]:
     """Run commands on a shard through Ray. Blocks; raises Ray's errors."""
     answer: list[bytes] = ray.get(shard.execute.remote(commands), timeout=timeout_s)  # type: ignore[attr-defined]

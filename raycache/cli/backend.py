@@ -100,13 +100,6 @@ def _ask_router(name: str, call: Callable[[Any], T], *, patience_s: float = _CAL
             time.sleep(_POLL_S)
 
 
-def _wish(router: Any, wish: str, *arguments: object) -> None:
-    """Ask for a change of the cluster."""
-    import ray
-
-    ray.get(getattr(router, wish).remote(*arguments), timeout=_CALL_TIMEOUT_S)
-
-
 def _describe(name: str, *, with_stats: bool) -> dict[str, Any]:
     from raycache.actors import calls
 
@@ -141,11 +134,15 @@ class RayBackend:
         _ask_router(name, lambda router: calls.scale(router, shards, _CALL_TIMEOUT_S))
 
     def begin_drain(self, name: str, target: str, *, undo: bool) -> None:
-        _ask_router(name, lambda router: _wish(router, "undrain" if undo else "drain", target))
+        from raycache.actors import calls
+
+        _ask_router(name, lambda router: calls.drain(router, target, _CALL_TIMEOUT_S, undo=undo))
 
     def cancel(self, name: str) -> None:
+        from raycache.actors import calls
+
         # Not twice: the second would cancel the way back.
-        _ask_router(name, lambda router: _wish(router, "cancel"), patience_s=0.0)
+        _ask_router(name, lambda router: calls.cancel(router, _CALL_TIMEOUT_S), patience_s=0.0)
 
     def progress(self, name: str) -> dict[str, Any]:
         described = _describe(name, with_stats=False)

@@ -20,7 +20,8 @@ def loss_window(replicator: Replicator) -> dict[str, Any]:
     With more than two copies a mutation counts once for each owner that lacks it, so this is an upper bound.
     """
     boxes = list(replicator.outboxes.values())
-    return {"mutations": sum(len(box) for box in boxes), "bytes": sum(box.bytes for box in boxes),
+    return {"mutations": sum(len(box) + box.adrift for box in boxes),
+            "bytes": sum(box.bytes + box.adrift_bytes for box in boxes),
             "age_s": max((box.age_s(replicator.now_s) for box in boxes), default=0.0)}
 
 

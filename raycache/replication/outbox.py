@@ -23,7 +23,8 @@ BATCH_BYTES: Final = 256 * 1024
 class Outbox:
     """The stream to one peer."""
 
-    __slots__ = ("_fresh", "_hole", "_sent", "_times", "acked", "backlog_bytes", "bytes", "dropped", "offset", "peer")
+    __slots__ = ("_fresh", "_hole", "_sent", "_times", "acked", "adrift", "adrift_bytes",
+                 "backlog_bytes", "bytes", "dropped", "offset", "peer")
 
     def __init__(self, peer: str, backlog_bytes: int, offset: int = 0) -> None:
         self.peer = peer
@@ -39,6 +40,8 @@ class Outbox:
         self._fresh: deque[Mutation] = deque()
         self._times: deque[tuple[int, float]] = deque()
         self._hole = (offset, offset)
+        self.adrift = self.adrift_bytes = 0
+        """What was given up and may be missing at the peer: counted until the peer says that nothing is."""
 
     def __len__(self) -> int:
         """Mutations that the peer has not acknowledged."""
@@ -61,6 +64,8 @@ class Outbox:
         """Forget everything that waits; return how much that was."""
         count = len(self)
         self.dropped += count
+        self.adrift += count
+        self.adrift_bytes += self.bytes
         self._hole = (self._hole[0] if self._hole[1] > self.acked else self.acked, self.offset)
         self._sent.clear()
         self._fresh.clear()
@@ -103,6 +108,11 @@ class Outbox:
         times = self._times
         while times and times[0][0] <= self.acked:
             times.popleft()
+
+    def is_whole(self) -> None:
+        """Take note that the peer misses nothing of what it was sent, nor of what was given up before that."""
+        if self.acked > self._hole[1] or self.acked == self.offset:
+            self.adrift = self.adrift_bytes = 0
 
     def has(self, offset: int) -> bool:
         """Return whether the peer surely has the mutation of this number."""

@@ -47,7 +47,7 @@ class Repairs:
         """Compare with `peer` at `at_s` at the latest."""
         self._due_s[peer] = min(at_s, self._due_s.get(peer, at_s))
 
-    def now(self) -> None:
+    def at_once(self) -> None:
         """Compare with everybody at the next step."""
         for peer in self._owner.neighbours.compared:
             self._due_s[peer] = self._owner.now_s

@@ -252,7 +252,7 @@ class Replicator:
         _, epoch, incarnation, clock, first, batch, sent_s = message
         stream = self.streams.get(sender)
         if stream is None or incarnation > stream.incarnation:
-            stream = self.streams[sender] = Stream(incarnation, first - 1)
+            stream = self.streams[sender] = Stream(incarnation, first - 1, has_gap=first > 1)
             self.repairs.soon(sender, self.now_s + 1.0)
         elif incarnation < stream.incarnation:
             return None  # an older process, still talking
@@ -267,10 +267,11 @@ class Replicator:
         if self.topology is not None and epoch > self.topology.epoch:
             self.post(sender, ["topology?", self.topology.epoch])
         mine = self.topology.epoch if self.topology is not None else 0
-        return ["ack", mine, self.incarnation, self.copies.clock.latest, stream.applied, sent_s, incarnation]
+        return ["ack", mine, self.incarnation, self.copies.clock.latest, stream.applied, sent_s, incarnation,
+                stream.has_gap]
 
     def _on_ack(self, sender: str, message: Message) -> None:
-        _, epoch, _, clock, applied, sent_s, incarnation = message
+        _, epoch, _, clock, applied, sent_s, incarnation, has_gap = message
         contact, box = self.contacts.get(sender), self.outboxes.get(sender)
         if contact is None or incarnation != self.incarnation:
             return
@@ -279,6 +280,8 @@ class Replicator:
         self.copies.clock.observe(clock)
         if box is not None:
             box.acknowledge(applied)
+            if not has_gap:
+                box.is_whole()
         self.tell_listeners()
         if self.topology is not None and epoch > self.topology.epoch:
             self.post(sender, ["topology?", self.topology.epoch])
@@ -324,6 +327,11 @@ class Replicator:
             self.post(peer, ["pull", self._question_id, keys])
 
     # Questions
+
+    def is_filling(self, peer: str) -> bool:
+        """Return whether slots are on their way to a peer, so that it does not have all that others have."""
+        topology = self.topology
+        return topology is not None and any(one.receiver == peer for one in topology.transfers)
 
     def others(self, slot: int) -> list[str]:
         """Return the other owners of `slot`."""

@@ -18,7 +18,6 @@ from raycache.router.state import RouterState
 
 Offsets = npt.NDArray[np.int64]
 _COMPLETE = 1 << 60
-_OFFSET_LIMIT = 1 << 56
 
 
 def promote(draft: Draft, applied: Callable[[int], Offsets], waiting: Collection[int]) -> Counter[tuple[int, int]]:
@@ -42,7 +41,9 @@ def promote(draft: Draft, applied: Callable[[int], Offsets], waiting: Collection
         if not len(rows):
             continue
         width = draft.owners.shape[1]
-        score = np.append(np.minimum(applied(lost), _OFFSET_LIMIT), -1)[draft.owners[rows]] * (width + 1)
+        # By rank: versions fill 63 bits, and there must be room for the columns and for completeness above them.
+        ranks = np.unique(applied(lost), return_inverse=True)[1].reshape(-1)
+        score = np.append(ranks, -1)[draft.owners[rows]] * (width + 1)
         score += np.arange(width, 0, -1) + np.where(complete[rows], _COMPLETE, 0)
         score[~may_lead[rows]] = np.iinfo(np.int64).min
         score[:, 0] = np.iinfo(np.int64).min

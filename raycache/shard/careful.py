@@ -263,11 +263,26 @@ def _settle(core: ShardCore, key: bytes, question: Question, read: int, *, is_fi
 
 def acknowledged(core: ShardCore, writes: dict[Boxes, tuple[int, ...]], wanted: int,
                  deadline_s: float) -> Generator[Wait | None, None, int]:
-    """Wait until `wanted` others have each of `writes`; return how many have all of them by then."""
+    """Wait until `wanted` others have each of `writes`; return how many have all of them by then.
+
+    A copy that is being filled counts only beside a whole one that has them, if there is a whole one: that one would
+    be promoted, and what it lacks would be gone.
+    """
+    replicator = core.replicator
+    assert replicator is not None
+
+    def have(boxes: Boxes, offsets: tuple[int, ...]) -> int:
+        count, is_known_to_whole, is_any_whole = 0, False, False
+        for box, offset in zip(boxes, offsets, strict=True):
+            is_whole = not replicator.is_filling(box.peer) and replicator.is_connected(box.peer)
+            is_any_whole = is_any_whole or is_whole
+            if box.has(offset):
+                count += 1
+                is_known_to_whole = is_known_to_whole or is_whole
+        return count if is_known_to_whole or not is_any_whole else 0
 
     def count() -> int:
-        return min((sum(box.has(offset) for box, offset in zip(boxes, offsets, strict=True))
-                    for boxes, offsets in writes.items()), default=0)
+        return min((have(boxes, offsets) for boxes, offsets in writes.items()), default=0)
 
     yield from until(core, lambda: count() >= wanted, deadline_s)
     return count()

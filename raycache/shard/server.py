@@ -52,6 +52,12 @@ CALM_CONNECTIONS: Final = 3
 anything."""
 STEP_INTERVAL_S: Final = 0.1
 """How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
+STALE_AFTER_S: Final = 0.7
+"""After so long a standstill, what clients had sent meanwhile is dropped where any owner takes writes: they may have
+had it done elsewhere since. Below what clients wait before they do (1 s). With a primary and replicas, the lease
+(0.8 s) sees to it."""
+STALE_ARRIVALS_S: Final = 0.1
+"""For so long after it, new connections may have been waiting since before its end."""
 PAUSE_PROBE_S: Final = 0.002
 """How often the loop looks at its own lateness; a pause is seen to within this."""
 SLOW_CHECK_S: Final = 0.5
@@ -291,6 +297,9 @@ class ShardServer:
         self.more_info: Callable[[], dict[str, Any]] = dict
         """Further figures, of whoever runs this shard."""
         self._at_turn = core.at_turn
+        self._seen_s = float("inf")
+        self._woke_s = float("-inf")
+        self._drops_stale = _takes_writes_anywhere(core)
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._probe: asyncio.TimerHandle | None = None
@@ -384,7 +393,18 @@ class ShardServer:
         """Tell the core the time, before any command: whether it may still serve as a primary depends on it."""
         self.core.now_ms = self.clock.unix_ms()
         if self._at_turn is not None:
-            self._at_turn(self.clock.monotonic_s())
+            now_s = self.clock.monotonic_s()
+            if now_s - self._seen_s > STALE_AFTER_S and self._drops_stale:
+                self._drop_stale(now_s)
+            self._at_turn(now_s)
+
+    def _drop_stale(self, now_s: float) -> None:
+        """This process stood still: what lies in its sockets is old, and must not overwrite what is newer."""
+        log.warning("stood still for %.1f s: closing the connections of clients", now_s - self._seen_s)
+        self._seen_s = self._woke_s = now_s
+        for connection in list(self.connections):
+            if connection.session.last_command != "rc.peer":  # what shards say carries versions
+                connection.transport.abort()
 
     def hand_on(self) -> None:
         """Send other shards what the commands of this turn have left for them, in one write each.
@@ -413,6 +433,8 @@ class ShardServer:
             return
         self.stats.connections_total += 1
         self.connections.add(connection)
+        if self.clock.monotonic_s() - self._woke_s < STALE_ARRIVALS_S:
+            transport.abort()
 
     def forget(self, connection: Connection) -> None:
         """Take leave of a connection that is gone."""
@@ -461,12 +483,18 @@ class ShardServer:
             stats.loop_cpu_max_ms = max(stats.loop_cpu_max_ms, (now_cpu_s - cpu_s) * 1000 - PAUSE_PROBE_S * 1000)
             stats.loop_pauses_over_5_ms += late_ms > 5
             expected_s, cpu_s = now_s + PAUSE_PROBE_S, now_cpu_s
+            self._seen_s = self.clock.monotonic_s()
             self.is_calm = self.active <= CALM_CONNECTIONS
             self.active = 0
             self.window += 1
             self._probe = self.loop.call_later(PAUSE_PROBE_S, look)
 
         self._probe = self.loop.call_later(PAUSE_PROBE_S, look)
+
+
+def _takes_writes_anywhere(core: ShardCore) -> bool:
+    replicator = core.replicator
+    return replicator is not None and replicator.is_versioned and replicator.mode != "primary-replica"
 
 
 def _text(address: tuple[Any, ...] | None) -> str:

@@ -164,6 +164,7 @@ def token(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def peer(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.PEER sender messages -> messages."""
+    core.commands -= 1  # no client's: a cluster without any would look busy
     if not session.is_peer:
         raise Refusal("NOAUTH RC.PEER is for those who have shown the cluster's secret")
     try:
@@ -180,7 +181,7 @@ def verify(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
         raise Refusal("ERR syntax error")
     replicator = _replicator(core)
     if len(argv) == 2:
-        replicator.repairs.now()
+        replicator.repairs.at_once()
         return OK
     return _verify(core, replicator)
 

@@ -235,7 +235,7 @@ def test_a_replica_drops_what_its_primary_evicts_and_what_it_never_heard_was_del
     cluster.cores["s0"].replicator.outboxes["s1"].drop()
     copies.tombstones.clear()
     cluster.cut = set()
-    cluster.cores["s1"].replicator.repairs.now()
+    cluster.cores["s1"].replicator.repairs.at_once()
     cluster.step(2)
     assert [get(cluster, "s1", key) for key in ("deleted", "kept")] == [None, b"v"]
 
