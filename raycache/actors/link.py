@@ -1,7 +1,7 @@
-"""The router's control connection to a shard or gateway: a reset shows at once, an answer is a sign of life.
+"""The router's connection to a gateway: a reset shows at once that it is gone.
 
-What lives here: one connection to a cluster port or gateway, AUTH and PING. What does not: when to ping
-and what silence means (`raycache.router.detector`).
+What lives here: one connection, and AUTH. What does not: shards (`raycache.actors.shard_links`), and what follows
+(`raycache.router`).
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ log = logging.getLogger(__name__)
 
 
 class Link(asyncio.Protocol):
-    """Calls `heard` on every reply and `lost`, once, when the connection is gone or could not be made."""
+    """Calls `lost`, once, when the connection is gone or could not be made."""
 
-    def __init__(self, heard: Callable[[], None], lost: Callable[[], None]) -> None:
-        self._heard = heard
+    def __init__(self, lost: Callable[[], None]) -> None:
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._is_open = True
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def open(cls, host: str, port: int, secret: str, *, heard: Callable[[], None], lost: Callable[[], None]) -> Link:
-        """Start connecting; the outcome shows in the callbacks."""
-        link = cls(heard, lost)
+    def open(cls, host: str, port: int, secret: str, *, lost: Callable[[], None]) -> Link:
+        """Start connecting; a failure shows in the callback."""
+        link = cls(lost)
         link._task = asyncio.get_running_loop().create_task(link._connect(host, port, secret))
         return link
 
@@ -46,16 +45,8 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        if self._is_open:
-            self._heard()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-
-    def ping(self) -> None:
-        """Ask for a sign of life; does nothing before the connection is there."""
-        self._write(b"*1\r\n$4\r\nPING\r\n")
 
     def close(self) -> None:
         """Close without telling anybody."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -298,7 +299,7 @@ class RouterActor:
         self._notes[f"gateway {node_id}"] = report["warnings"]
         if (link := self._gateways.pop(node_id, None)) is not None:
             link.close()
-        self._gateways[node_id] = Link.open(report["host"], report["port"], self._door.secret, heard=lambda: None,
+        self._gateways[node_id] = Link.open(report["host"], report["port"], self._door.secret,
                                             lost=lambda: self._gateway_lost(node_id))
         self._wake.set()
 
@@ -373,7 +374,8 @@ class RouterActor:
     def _describe_copies(self) -> dict[str, Any]:
         now_s, topology, progress = self._now_s(), self._core.topology, self._core.progress(self._now_s())
         return {
-            "copies": topology.copies, "replication": self._config.replication, "term": self._core.term,
+            "pid": os.getpid(), "copies": topology.copies, "replication": self._config.replication,
+            "term": self._core.term,
             "transfers": progress.pop("transfers"), "progress": progress, "draining": list(topology.draining),
             "suspected": [view.id for view in self._core.shards if view.is_suspected],
             "loss": {shard_id: pong.loss for shard_id, pong in self._core.pongs.items()},

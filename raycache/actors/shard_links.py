@@ -23,6 +23,8 @@ from raycache.shard.peer_link import Listeners, PeerLink
 log = logging.getLogger(__name__)
 
 NEVER_S: Final = -1e9
+BUSY_PING_S: Final = 0.1
+"""How often those are asked to whom slots are on their way: the next turn of a move waits for the end of this one."""
 
 
 class ShardLinks:
@@ -37,6 +39,7 @@ class ShardLinks:
         self._rng = random.Random()
         self._detector = Detector()
         self._links: dict[str, PeerLink] = {}
+        self._asked_busy_s = NEVER_S
         self._places: dict[str, tuple[Address, float]] = {}
         self._shard_times_s: dict[str, float] = {}
         """Each shard's own time at its newest answer: what it may count its lease from."""
@@ -46,7 +49,7 @@ class ShardLinks:
         """Follow the core's addresses, ping who is due, tell who is silent. Several times in a ping's interval."""
         now_s = self._clock.monotonic_s()
         self._follow(now_s)
-        for shard_id in self._detector.due(now_s):
+        for shard_id in {*self._detector.due(now_s), *self._busy(now_s)}:
             self._ping(shard_id)
         for shard_id, incarnation in self._detector.suspects(now_s):
             log.warning("shard %s is silent", shard_id)
@@ -66,6 +69,12 @@ class ShardLinks:
         now_s = self._clock.monotonic_s()
         return [(shard_id, address.incarnation) for shard_id, (address, since_s) in self._places.items()
                 if not self._links[shard_id].is_open and now_s - since_s > longer_than_s]
+
+    def _busy(self, now_s: float) -> set[str]:
+        if now_s - self._asked_busy_s < BUSY_PING_S:
+            return set()
+        self._asked_busy_s = now_s
+        return {one.receiver for one in self._core.topology.transfers} & self._links.keys()
 
     def _follow(self, now_s: float) -> None:
         wanted = self._core.addresses

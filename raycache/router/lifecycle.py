@@ -36,6 +36,8 @@ def notice_dead_nodes(state: RouterState, now_s: float) -> None:
 
 def lose(state: RouterState, record: ShardRecord, now_s: float, text: str) -> None:
     """Take in that a shard's process is gone for certain."""
+    if record.phase is Phase.REMOVING:
+        record.is_dead = True  # as ordered
     if record.is_dead and record.phase is not Phase.UP:
         return
     state.note("lost", text)
