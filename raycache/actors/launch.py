@@ -22,7 +22,7 @@ from raycache.actors.environment import answers, ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name
 from raycache.actors.shard import Door
 from raycache.client.info import ConnectionInfo
-from raycache.cluster_status import ClusterStatus, ShardStatus
+from raycache.cluster_status import ClusterStatus, ShardStatus, with_copies
 from raycache.config import ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
@@ -163,7 +163,7 @@ def status(name: str) -> ClusterStatus:
 def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
     """Set how many shards a cluster has and return once they serve.
 
-    In this version entries do not move with their slots: what lies on a slot that moves is a miss.
+    Entries move with their slots, in the background and without misses: `raycache.status` shows how far that is.
 
     Raises:
         ValueError: `shards` is out of range.
@@ -273,12 +273,13 @@ def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
                              slots=shares.get(info.id, 0), restarts=described["restarts"].get(info.id, 0))
         known = {field: stats[field] for field in _COUNTERS if field in stats}
         records.append(replace(record, **known))
-    return ClusterStatus(
+    status = ClusterStatus(
         name=name, epoch=table.epoch, policy=described["policy"],
         memory_per_shard_bytes=described["memory_per_shard_bytes"],
         shards=tuple(records), gateways=tuple(f"{gateway.host}:{gateway.port}" for gateway in table.gateways),
         warnings=tuple(described["warnings"]), requires_auth=described["requires_auth"], secret=described["secret"],
     )
+    return with_copies(status, table, described["stats"])
 
 
 _COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s",
