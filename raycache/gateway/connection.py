@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from raycache.errors import ProtocolError
 from raycache.gateway.conversation import Conversation
 from raycache.gateway.window import Window
-from raycache.resp.parse import RequestParser
+from raycache.resp.parse import FROM_STRANGER, RequestParser
 from raycache.resp.reply import Frame
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _after_turn(self) -> None:
         has_started_all = not self.parser.drain()
-        is_over = has_started_all and (self._has_ended or self.parser.error is not None)
+        is_over = has_started_all and (self._has_ended or self._refusal() is not None)
         if not self._places and (self.conversation.session.closing or is_over):
             self._say_goodbye()
             return
@@ -221,11 +222,18 @@ class ClientConnection(asyncio.Protocol):
             self._run_soon()
         self._set_reading()
 
+    def _refusal(self) -> ProtocolError | None:
+        """Return what is wrong with what came, once all before it has been started."""
+        if self.parser.error is None and self.parser.is_notable and not self.conversation.session.authenticated:
+            return FROM_STRANGER
+        return self.parser.error
+
     def _say_goodbye(self) -> None:
         """Close after QUIT or the client's own end, or after telling what was wrong with the framing."""
-        if self.parser.error is not None and not self.conversation.session.closing:
+        refusal = self._refusal()
+        if refusal is not None and not self.conversation.session.closing:
             self._server.stats.protocol_errors += 1
-            self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
+            self.transport.write(b"-ERR %b\r\n" % str(refusal).encode())
         self.transport.close()
 
     def _set_reading(self) -> None:

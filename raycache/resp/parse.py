@@ -40,8 +40,8 @@ _PIECE_BYTES: Final = 16 * 1024
 """What is followed in one go: 0.5 ms, if it is nothing but PINGs."""
 _PIECE_LINES: Final = 128
 """How many inline commands are: about 0.4 ms."""
-_LARGE_BYTES: Final = 64 * 1024
-"""After a command of so many bytes hiredis starts anew."""
+LARGE_BYTES: Final = 64 * 1024
+"""A command with more bytes is large: hiredis starts anew after it, and who has not shown the secret may send none."""
 _KNOWN_ARGUMENTS: Final = {b"$%d\r\n" % size: len(b"$%d\r\n" % size) + size + 2 for size in range(100)}
 """Headers of short arguments, and the bytes that these take: looking one up is three times as fast as reading it."""
 _STAR: Final = 0x2A
@@ -54,6 +54,8 @@ _TOO_MANY: Final = "Protocol error: invalid multibulk length"
 _TOO_LARGE: Final = "Protocol error: invalid bulk length"
 _COMMAND_TOO_LARGE: Final = "Protocol error: command larger than the limit"
 _LINE_TOO_LONG: Final = "Protocol error: too big inline request"
+FROM_STRANGER: Final = ProtocolError("Protocol error: unauthenticated command too large")
+"""What a command deserves that is over `LARGE_BYTES` before its sender has shown the secret."""
 NOT_BULK: Final = "Protocol error: expected '$', a command is an array of bulk strings"
 _NOT_ARRAY: Final = "Protocol error: expected '*', a command is an array of bulk strings"
 
@@ -68,7 +70,8 @@ class RequestParser:
 
     __slots__ = ("_chunk", "_command_bytes", "_failure", "_give", "_has_data", "_held", "_is_begun", "_is_large",
                  "_is_unusual", "_is_waiting", "_known_arguments", "_large_bytes", "_later", "_left",
-                 "_limits", "_max_command_bytes", "_pending", "_skip", "_take", "error", "ready")
+                 "_limits", "_max_command_bytes", "_pending", "_skip", "_take", "error", "is_notable",
+                 "ready")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -76,7 +79,7 @@ class RequestParser:
         # client-query-buffer-limit (1 GiB) keeps, scaled to the value limit.
         self._max_command_bytes = 2 * limits.max_value_bytes + limits.max_inline_bytes
         self._known_arguments = _KNOWN_ARGUMENTS if limits.max_value_bytes > 99 else {}
-        self._large_bytes = min(_LARGE_BYTES, self._max_command_bytes)
+        self._large_bytes = min(LARGE_BYTES, self._max_command_bytes)
         self._chunk = b""
         """What hiredis got last, if that was not followed; it began with a command."""
         self._is_begun = False
@@ -99,6 +102,8 @@ class RequestParser:
         """Complete commands that `drain` has found."""
         self._failure: ProtocolError | None = None
         self.error: ProtocolError | None = None
+        self.is_notable = False
+        """Whether there is an `error`, or part of a command that has grown large; what was complete has been taken."""
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -216,9 +221,11 @@ class RequestParser:
                 return True
         if self._failure is not None:
             self.error = self._failure
+            self.is_notable = True
             return False
         self._pending = self._command_bytes + len(self._held)
         self._is_unusual = self._is_waiting = self._pending > 0
+        self.is_notable = self._pending > LARGE_BYTES
         if self._is_large and not self._is_waiting:
             self._is_large = False
             self._start_anew()  # hiredis would keep as much memory as the command took

@@ -11,6 +11,8 @@ Bounds, each with its reason in `config.Limits`:
   is dropped and counted. One connection thus holds the mark plus one reply, however it pipelines;
 * a client that sends faster than it is served: its socket is not read while so much waits;
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
+* a large command from a client that has not shown the secret: refused while it comes, or strangers could fill the
+  memory;
 * connections over `max_connections`: refused with Redis' error.
 
 Sockets are only read where they become ready; then the connections have their turns, one after the
@@ -34,7 +36,7 @@ from typing import Any, Final, cast
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
-from raycache.resp.parse import BROKEN, RequestParser
+from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
 from raycache.ring.topology import Topology
 from raycache.shard.commands.command import Steps
 from raycache.shard.core import ShardCore
@@ -210,7 +212,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(_join(out) if len(out) > 1 else out[0])
             out.clear()
         if not self.parser.finish(has_taken, rest is False):
-            if not self._is_reading or self.parser.error is not None:
+            if not self._is_reading or self.parser.is_notable:
                 self._has_run_all()
         elif not isinstance(rest, bool):
             self._long = LongCommand(self._server, rest, self._finish_long)
@@ -226,13 +228,16 @@ class Connection(asyncio.Protocol):
 
     def _has_run_all(self) -> None:
         """Nothing is left to run but, perhaps, what can never run: read on, or close."""
-        if self.parser.error is not None:
+        error = self.parser.error
+        if error is None and self.parser.is_notable and not self.session.authenticated:
+            error = FROM_STRANGER
+        if error is not None:
             self._server.stats.protocol_errors += 1
-            self.transport.write(b"-ERR %b\r\n" % str(self.parser.error).encode())
+            self.transport.write(b"-ERR %b\r\n" % str(error).encode())
             self.transport.close()
         elif self._has_ended:
             self.transport.close()
-        elif self.paused_since_s is None:
+        elif not self._is_reading and self.paused_since_s is None:
             self._is_reading = True
             self.transport.resume_reading()
 

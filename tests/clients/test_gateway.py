@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,27 @@ def test_without_the_secret_nothing_is_served(cluster: LocalCluster) -> None:
         pytest.raises(redis.AuthenticationError),
     ):
         stranger.ping()
+
+
+@pytest.mark.parametrize("door", ["gateway", "shard"])
+def test_strangers_cannot_fill_the_memory(cluster: LocalCluster, door: str) -> None:
+    address = cluster.gateway_address if door == "gateway" else cluster.addresses[0]
+    large = b"*3\r\n$3\r\nSET\r\n$4\r\n{b}k\r\n$%d\r\n" % (1 << 20)
+    with socket.create_connection(address, timeout=10) as stranger:
+        stranger.sendall(large + b"x" * 60_000)
+        stranger.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            stranger.recv(100)
+        stranger.settimeout(10)
+        stranger.sendall(b"x" * 10_000)
+        assert stranger.recv(100) == b"-ERR Protocol error: unauthenticated command too large\r\n"
+        assert stranger.recv(100) == b""
+    with socket.create_connection(address, timeout=10) as member:
+        member.sendall(b"AUTH %b\r\n%b%b\r\nPING\r\n" % (SECRET.encode(), large, b"x" * (1 << 20)))
+        replies = b""
+        while not replies.endswith(b"+PONG\r\n"):
+            replies += member.recv(1000)
+        assert replies.startswith(b"+OK\r\n")
 
 
 def test_single_keys(client: Any) -> None:
