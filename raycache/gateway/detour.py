@@ -1,11 +1,12 @@
-"""Where reads go while a primary does not answer: the same slots, served by their replicas.
+"""Where commands go while a slot's first owner does not answer: to its other owners.
 
-What lives here: the topology as it looks without one shard, kept until the next one, and which calls may be read there.
-What does not: sending (`executor`), the connections that may read from replicas (`pool`). It belongs to the gateway's
-loop; pure.
+What lives here: the topology as it looks without one shard, kept until the next one, and which calls may go there. What
+does not: sending (`executor`), the connections that may read from replicas (`pool`). It belongs to the gateway's loop;
+pure.
 
-A replica may lag behind, so a client could read there what it has overwritten a moment ago. So a call takes the detour
-only if none of its client's writes is stranded or under way ahead of it.
+With a primary and replicas, reads may. A replica may lag behind, so a client could read there what it has overwritten
+a moment ago: a read does not overtake a write of its own client. Where any owner takes writes, writes may go elsewhere,
+too, once they surely do not happen here any more.
 """
 
 from __future__ import annotations
@@ -47,16 +48,22 @@ def _without(shard_id: str, topology: Topology) -> Topology:
     return replace(topology, owners=primaries.reshape(-1, 1), transfers=())
 
 
-def may_detour(call: object) -> bool:
-    """Whether `call` is a read of keys that has not been to a replica yet."""
+def takes_writes_anywhere(topology: Topology) -> bool:
+    """Whether every owner of a slot takes writes."""
+    return topology.replication != "primary-replica"
+
+
+def may_detour(call: object, *, anything: bool) -> bool:
+    """Whether `call` speaks of keys, has not been to another owner yet, and is a read unless `anything` may go."""
     return (
         isinstance(call, ShardCall) and not call.is_detour and not call.is_tried_once and call.shard_id is None
-        and call.command.first_key > 0 and not call.command.is_write() and not call.errand.client.stranded
+        and call.command.first_key > 0 and (anything or not call.command.is_write()) and not call.errand.client.stranded
     )
 
 
 def readable(waiting: Sequence[object]) -> list[int]:
-    """Return the places in `waiting`, calls under way in their order, of those that may be asked elsewhere instead."""
+    """Return the places in `waiting`, calls under way in their order, of the reads that no write of their client
+    precedes."""
     places = []
     writers: set[int] = set()
     for place, call in enumerate(waiting):
@@ -64,7 +71,7 @@ def readable(waiting: Sequence[object]) -> list[int]:
         if errand is None:
             continue
         client = id(errand.client)
-        if client not in writers and may_detour(call):
+        if client not in writers and may_detour(call, anything=False):
             places.append(place)
         elif not isinstance(call, ShardCall) or call.command.is_write():
             writers.add(client)

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any, Final
 
 from raycache.gateway.call import Client, Done, Errand, Gather, PortionCall, RoundCall, ShardCall, Stranded
-from raycache.gateway.detour import Detours, may_detour, readable
+from raycache.gateway.detour import Detours, may_detour, readable, takes_writes_anywhere
 from raycache.gateway.plan import Answered, Part, Plan, Planner, Scatter
 from raycache.gateway.pool import Pool
 from raycache.gateway.scout import Scout
@@ -52,7 +52,7 @@ class ExecutorStats:
     given_up: int = 0
     """Commands, or parts of them, answered with -CLUSTERDOWN."""
     detours: int = 0
-    """Reads taken to a replica because the primary did not answer."""
+    """Commands taken to another owner because the first one did not answer."""
 
 
 class Executor:
@@ -143,9 +143,10 @@ class Executor:
             return
         planned = self.planner.plan(call.argv, call.command, topology, errand.protocol)
         if type(planned) is ShardInfo:
-            if self._silent and planned.id in self._silent and self.detour(call):
+            lane = self.pool.lane(planned.id, errand.protocol, errand.is_long)
+            if self._silent and planned.id in self._silent and not lane.owes_write(errand.client) and self.detour(call):
                 return
-            self.pool.lane(planned.id, errand.protocol, errand.is_long).send(call, planned)
+            lane.send(call, planned)
         elif type(planned) is Scatter:
             gather = Gather(len(planned.parts), planned.merge, call.done)
             for index, part in enumerate(planned.parts):
@@ -187,7 +188,7 @@ class Executor:
             self.strand(call, reason, is_hopeless=not was_sent and self._is_given_up(call))
 
     def detour(self, call: object) -> bool:
-        """Read from replicas what the primary does not answer, if there are any; return whether the call has left."""
+        """Ask other owners what the first one does not answer, if there are any; return whether the call has left."""
         planned = self._around(call)
         if planned is None:
             return False
@@ -203,9 +204,9 @@ class Executor:
         return True
 
     def _around(self, call: object) -> ShardInfo | Scatter | None:
-        """Return where a read could go instead of its primary; None: nowhere, or it must not."""
+        """Return where a command could go instead of its first owner; None: nowhere, or it must not."""
         topology = self.topology()
-        if topology is None or topology.copies == 1 or not may_detour(call):
+        if topology is None or topology.copies == 1 or not may_detour(call, anything=takes_writes_anywhere(topology)):
             return None
         assert isinstance(call, ShardCall)
         argv, command, protocol = call.argv, call.command, call.errand.protocol
@@ -217,10 +218,14 @@ class Executor:
 
     def _send_detour(self, call: ShardCall, shard: ShardInfo) -> None:
         call.is_detour = True
-        self.pool.replica_lane(shard.id, call.errand.protocol).send(call, shard)
+        topology, errand = self.topology(), call.errand
+        if topology is not None and takes_writes_anywhere(topology):
+            self.pool.lane(shard.id, errand.protocol, errand.is_long).send(call, shard)
+        else:
+            self.pool.replica_lane(shard.id, errand.protocol).send(call, shard)
 
     def check(self) -> None:
-        """Take reads away from shards that have fallen silent, and give up those that are known to be down."""
+        """Take away from silent shards what others can do, and give up those that are known to be down."""
         silent = self.pool.silent()
         self._silent = {connection.shard_id for connection in silent}
         if not silent:
@@ -228,12 +233,15 @@ class Executor:
         self._ask("shards", self._ask_shards())
         topology = self.topology()
         down = {shard.id for shard in topology.shards if shard.state == "down"} if topology is not None else set()
+        may_leave = topology is not None and topology.copies > 1 and takes_writes_anywhere(topology)
         for connection in silent:
             if connection.shard_id in down:
-                connection.abort("it is down")
-                continue
-            for call in connection.take_away(self._readable):
-                self.detour(call)
+                self.pool.give_up(connection, "it is down")
+            elif may_leave and connection.silent_for_s(self.pool.now_s()) > self._settings.other_owner_after_s:
+                self.pool.give_up(connection, f"no answer in {self._settings.other_owner_after_s:g} s")
+            else:
+                for call in connection.take_away(self._readable):
+                    self.detour(call)
 
     def _readable(self, waiting: Sequence[object]) -> list[int]:
         return [place for place in readable(waiting) if self._around(waiting[place]) is not None]

@@ -16,12 +16,20 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from raycache.errors import ShardUnavailableError
 from raycache.gateway.settings import GatewaySettings
-from raycache.gateway.upstream import READONLY, UNWATCH, Call, Setting, UpstreamConnection, open_connection
+from raycache.gateway.upstream import (
+    READONLY,
+    UNWATCH,
+    Call,
+    Setting,
+    UpstreamConnection,
+    is_writing,
+    open_connection,
+)
 from raycache.ring.topology import ShardInfo
 
 log = logging.getLogger(__name__)
@@ -53,11 +61,14 @@ class Lane:
             connection = self._follow(shard)
         if connection is not None and not connection.is_lost:
             connection.send(call)
-        elif self._is_opening or self._pool.now_s() >= self._retry_at_s:
-            self._waiting.append(call)
+            return
+        if self._is_opening or self._pool.now_s() >= self._retry_at_s:
             self._open()
-        else:
-            call.lost(self._reason, False)
+            if not self._failures:
+                self._waiting.append(call)
+                return
+        # What failed once may take its whole timeout the next time, too: better to try elsewhere, or later.
+        call.lost(self._reason, False)
 
     def _follow(self, shard: ShardInfo) -> UpstreamConnection | None:
         """Take note of a new topology; a new address or process wants a new connection, and a fresh start."""
@@ -89,6 +100,8 @@ class Lane:
             self._pool.retire(connection)
             self._open()
             return
+        if self._failures:
+            self._pool.on_return()
         self._connection, self._failures, self.failing_since_s = connection, 0, None
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
@@ -106,6 +119,19 @@ class Lane:
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
             call.lost(self._reason, False)
+
+    def owes_write(self, client: object) -> bool:
+        """Whether a command of `client` that changes something is under way here."""
+        connection = self._connection
+        return (connection is not None and connection.owes_write(client)) or any(
+            is_writing(call, client) for call in self._waiting)
+
+    def give_up(self, connection: UpstreamConnection, reason: str) -> None:
+        """Close `connection` if it is this lane's: nothing more waits for it or for the next one."""
+        if self._connection is connection:
+            self._connection = None
+            self._failures, self._reason = max(self._failures, 1), reason
+            connection.abort(reason)
 
     def close(self) -> None:
         """Give up the connection; what is under way or waiting is lost."""
@@ -137,6 +163,8 @@ class Pool:
         self._idle: dict[tuple[str, int, int], list[UpstreamConnection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.now_s = self._loop.time
+        self.on_return: Callable[[], None] = lambda: None
+        """Called when a shard that could not be reached can be reached again."""
 
     @property
     def connection_count(self) -> int:
@@ -205,6 +233,12 @@ class Pool:
         self._retired.add(connection)
         if connection.is_idle:
             connection.abort()
+
+    def give_up(self, connection: UpstreamConnection, reason: str) -> None:
+        """Close a connection whose shard does not answer; what is under way there is lost."""
+        for lane in (*self._lanes.values(), *self._replica_lanes.values()):
+            lane.give_up(connection, reason)
+        connection.abort(reason)
 
     def silent(self) -> list[UpstreamConnection]:
         """Return the connections that owe replies and have sent nothing for a while."""

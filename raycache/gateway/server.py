@@ -88,6 +88,7 @@ class GatewayServer:
         self._learned: Topology | None = None
         self.executor = Executor(Planner(rng, self.info), self.pool, self.topology, refresh, self.settings, rng,
                                  learn=self.learn, may_split=split_transactions)
+        self.pool.on_return = self.topology_changed
         self._server: asyncio.Server | None = None
         self._checks: asyncio.Task[None] | None = None
 

@@ -31,6 +31,9 @@ class GatewaySettings:
     replica_after_s: float = 0.2
     """From a shard that owes replies and sends no byte for so long, reads are taken to a replica. Longer than any pause
     that a shard has of itself; a third of what a failover of a silent shard takes."""
+    other_owner_after_s: float = 1.0
+    """Where any owner takes writes, those that a silent shard owes are tried at another one after this. A shard that
+    was paused for so long drops what had come meanwhile (`raycache.shard.server.STALE_AFTER_S`, which is less)."""
     retry_interval_s: float = 0.05
     """Pause between two rounds of refreshing and retrying, at first; it grows to ten times that, with jitter."""
     long_arguments: int = 512

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
@@ -23,6 +25,7 @@ from raycache.gateway.request import encoded
 from raycache.resp.reply import Frame, ReplySplitter, is_error
 
 _PUSH: Final = 0x3E
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 UNWATCH: Final = encoded([b"UNWATCH"])
 READONLY: Final = encoded([b"READONLY"])
 
@@ -42,6 +45,15 @@ class Call(Protocol):
 
     def lost(self, reason: str, was_sent: bool) -> None:
         """The connection broke before they came. `was_sent`: the shard may have run it."""
+
+
+def is_writing(call: object, client: object) -> bool:
+    """Whether `call` is a command of `client` that changes something."""
+    errand = getattr(call, "errand", None)
+    if errand is None or errand.client is not client:
+        return False
+    command = getattr(call, "command", None)
+    return command is None or bool(command.is_write())
 
 
 class FutureCall:
@@ -180,6 +192,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Return for how long replies have been owed and no byte has come; 0 if nothing is owed."""
         return now_s - self._progress_s if self._waiting else 0.0
 
+    def owes_write(self, client: object) -> bool:
+        """Whether a command of `client` that changes something is under way here."""
+        return any(is_writing(call, client) for call in (*self._waiting, *self._unsent))
+
     def take_away(self, choose: Callable[[Sequence[Call]], list[int]]) -> list[Call]:
         """Return those calls under way whose places `choose` names; their replies count for nothing any more."""
         waiting = list(self._waiting)
@@ -194,10 +210,16 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort(f"no answer in {silence_s:g} s")
 
     def abort(self, reason: str = "the connection was closed") -> None:
-        """Close at once; what is under way is lost, with `reason`."""
+        """Close at once; what is under way is lost, with `reason`.
+
+        What the kernel has not delivered yet it forgets, too: commands that are tried elsewhere must not arrive here
+        after all when a cut network heals, and overwrite what has been written since.
+        """
         if not self.is_lost:
             self._reason = f"{self._name}: {reason}"
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
+            with contextlib.suppress(OSError):
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self._transport.abort()
         self._lose_all()
 

@@ -264,8 +264,9 @@ class LocalCluster:
 
     def start_gateway(self, node_id: str) -> GatewayReport:
         """Start the gateway, or find that it runs: one stands for those of all nodes."""
-        if self._with_gateway and self.gateway is None:
-            self._gateway_info = self._seat(None).run(self._serve_gateway(node_id))
+        with self._starting:
+            if self._with_gateway and self.gateway is None:
+                self._gateway_info = self._seat(None).run(self._serve_gateway(node_id))
         info = self._gateway_info or GatewayInfo(HOST, 1, node_id)
         return GatewayReport(info.host, info.port, node_id, self.topology.to_bytes() if self.topology.epoch else None)
 

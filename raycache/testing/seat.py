@@ -43,9 +43,17 @@ class Seat:
 
     def pause(self) -> None:
         """Stop everything on the loop as SIGSTOP would: sockets stay open, nobody reads them, time goes on."""
-        if self._may_run.is_set():
-            self._may_run.clear()
-            self.loop.call_soon_threadsafe(self._may_run.wait)
+        if not self._may_run.is_set():
+            return
+        stands_still = threading.Event()
+
+        def stand_still() -> None:
+            stands_still.set()
+            self._may_run.wait()
+
+        self._may_run.clear()
+        self.loop.call_soon_threadsafe(stand_still)
+        stands_still.wait(PATIENCE_S)
 
     def resume(self) -> None:
         """Let the loop go on."""
