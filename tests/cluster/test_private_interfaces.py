@@ -5,7 +5,8 @@ from __future__ import annotations
 import ray
 
 from raycache.actors import calls, environment
-from raycache.actors.router import _cpus_free
+from raycache.actors.ray_nodes import _cpus_free, node_reports
+from tests.support import wait_until
 
 
 def test_settings_can_be_reread_from_the_environment() -> None:
@@ -32,6 +33,26 @@ def test_free_cpus_are_known_per_node(ray_cluster: str) -> None:
     free = _cpus_free()
     assert set(nodes) <= set(free)
     assert free[nodes[0]] <= ray.cluster_resources()["CPU"]
+
+
+def test_nodes_that_announce_their_end_can_be_asked_for(ray_cluster: str) -> None:
+    from ray._private.state import state
+
+    assert state.get_draining_nodes() == {}
+    assert not any(node.is_draining for node in node_reports())
+
+
+def test_what_a_process_has_heard_of_an_actors_state(ray_cluster: str) -> None:
+    @ray.remote(num_cpus=0)
+    class Probe:
+        def look(self) -> int:
+            return 1
+
+    probe = Probe.remote()
+    ray.get(probe.look.remote())
+    assert probe._get_local_state() == 2  # ALIVE; 3 is RESTARTING, 4 is DEAD
+    ray.kill(probe)
+    wait_until(lambda: probe._get_local_state() == 4, 10.0)
 
 
 def test_actors_run_on_uvloop_and_init_runs_on_the_loop(ray_cluster: str) -> None:
