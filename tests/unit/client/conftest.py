@@ -24,6 +24,9 @@ from raycache.ring.topology import ShardInfo, Topology
 
 Script = Callable[[list[bytes]], bytes | None]
 
+ARRIVED = threading.Condition()
+"""Notified whenever a fake shard has got a command."""
+
 
 class FakePeer:
     """Answers each command with what `script` returns; None = says nothing; `hang_up` inside it = closes."""
@@ -74,13 +77,17 @@ class FakePeer:
 
     def _serve(self, sock: socket.socket) -> None:
         reader = hiredis.Reader()
+        has_fallen_silent = False  # a topology that nobody's script asked for must not answer something else
         try:
             while data := sock.recv(65536):
                 reader.feed(data)
                 while (argv := reader.gets()) is not False:
-                    self.commands.append(argv)
+                    with ARRIVED:
+                        self.commands.append(argv)
+                        ARRIVED.notify_all()
                     reply = self._reply(argv)
-                    if reply is not None:
+                    has_fallen_silent |= reply is None
+                    if reply is not None and not (has_fallen_silent and argv[0] == b"RC.TOPOLOGY"):
                         sock.sendall(reply)
         except FakePeer.HangUp as end:
             sock.sendall(end.last)
@@ -129,6 +136,9 @@ class Blocking:
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def use(self, token: Any) -> None:
+        self.cache.use(token)
 
     def scan(self, *args: Any, **kwargs: Any) -> list[Any]:
         async def collect() -> list[Any]:
@@ -205,3 +215,14 @@ def topologies() -> Callable[..., Topology]:
 def hang_up() -> type[Exception]:
     """What a script raises to close its connection."""
     return FakePeer.HangUp
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    """Waits until something holds that the commands that fake shards get decide."""
+
+    def wait(what: Callable[[], object]) -> None:
+        with ARRIVED:
+            assert ARRIVED.wait_for(what, timeout=10)
+
+    return wait

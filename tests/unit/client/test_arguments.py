@@ -85,3 +85,4 @@ def test_frames_carry_any_bytes(size: int) -> None:
     assert parsed(frames.command(b"SET", part, b"")) == [b"SET", part, b""]
     assert parsed(frames.get(part)) == [b"RC.GET", part]
     assert parsed(frames.get_many([b"k", part])) == [b"RC.MGET", b"k", part]
+    assert parsed(frames.get_many([part, part])) == [b"RC.MGET", part, part]

@@ -152,10 +152,10 @@ def test_endless_moved_and_clusterdown_end_at_the_deadline(peer: Any, info: Conn
     handle = open_handle(info, timeout_s=SHORT_S)
     for reply in (b"-MOVED 1 127.0.0.1:1\r\n", b"-CLUSTERDOWN Hash slot not served\r\n"):
         peer.script = lambda argv, reply=reply: reply
-        # The second class where the deadline falls into an attempt.
-        with pytest.raises((ClusterLoadingError, DeadlineExceededError)):
+        # The others where the deadline falls into an attempt.
+        with pytest.raises((ClusterLoadingError, DeadlineExceededError, ShardUnavailableError)):
             handle.get("k")
-        with pytest.raises((ClusterLoadingError, DeadlineExceededError)):
+        with pytest.raises((ClusterLoadingError, DeadlineExceededError, ShardUnavailableError)):
             handle.incr("k")
 
 
@@ -174,6 +174,19 @@ def test_a_refusal_keeps_the_connection(peer: Any, info: Any, open_handle: Any, 
         with pytest.raises(error):
             handle.set("k", 1)
     assert (peer.connections, len(peer.commands)) == (1, 3)
+
+
+def test_a_refusal_for_good_leaves_no_reply_of_another_shard_behind(
+    new_peer: Any, describe: Any, open_handle: Any
+) -> None:
+    refusing, good = new_peer(), new_peer()
+    refusing.script = lambda argv: b"-WRONGTYPE no\r\n"
+    good.script = lambda argv: b"*%d\r\n" % (len(argv) - 1) + HELLO * (len(argv) - 1)
+    handle = open_handle(describe(refusing, good))
+    for _ in range(3):
+        with pytest.raises(WrongTypeError):
+            handle.get_many([f"k{i}" for i in range(20)])
+    assert (refusing.connections, good.connections) == (1, 1)
 
 
 def test_one_shard_that_fails_fails_get_many_by_name(new_peer: Any, describe: Any, open_handle: Any) -> None:
