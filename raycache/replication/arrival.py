@@ -36,7 +36,7 @@ class Arrival:
     """One giver's slots on their way here."""
 
     def __init__(self, arrival_id: str, giver: str, slots: list[int], now_s: float, *, is_repair: bool = False,
-                 is_authority: bool = False) -> None:
+                 is_authority: bool = False, was_whole: bool = False) -> None:
         self.id = arrival_id
         self.giver = giver
         self.slots = slots
@@ -46,6 +46,8 @@ class Arrival:
         self.prune_cursor = 0
         self.prune_version = 0
         self._is_authority = is_authority
+        self._was_whole = was_whole
+        """This shard had a whole copy of the slots before: what differs is looked for first, and only that streamed."""
         self.member = bytearray(SLOT_COUNT)
         for slot in slots:
             self.member[slot] = 1
@@ -95,6 +97,8 @@ class Arrival:
         """Take in that the giver has stopped serving, its clock at `clock`."""
         if self.state == "starting":
             self.state, self._is_asked, self.needs_clock = "streaming", False, clock
+            if self._was_whole:
+                self.state = "checking"
             self._release()
 
     def took(self, next_cursor: int, count: int, size: int, check: list[int], own: list[int]) -> None:

@@ -72,6 +72,9 @@ class Copies:
         """1 = this shard is an owner of the slot."""
         self.arriving = bytearray(SLOT_COUNT)
         """1 = older entries of the slot are still on their way here."""
+        self.is_stranger = False
+        """Whether the topology still means an earlier process of this shard, whose entries are gone: it owns slots, and
+        has nothing of them. Once the router knows this one, transfers say what is on its way."""
         self.must_sweep = False
         """Whether slots were cleared of which entries may be left."""
         self.touched: set[Boxes] = set()
@@ -198,7 +201,11 @@ class Copies:
     def floor_of(self, slot: int) -> int:
         """Return up to which version something of `slot` may have been evicted here; `NOT_WHOLE` where it has not all
         come yet."""
-        return self.floors[slot] if self.holds[slot] and not self.arriving[slot] else NOT_WHOLE
+        return self.floors[slot] if self.is_whole(slot) else NOT_WHOLE
+
+    def is_whole(self, slot: int) -> bool:
+        """Return whether this shard owns `slot` and has all of it, but for what it evicted."""
+        return bool(self.holds[slot]) and not self.arriving[slot] and not self.is_stranger
 
     def knows(self, slots: Iterable[int], floor: int) -> None:
         """Take note that of `slots` this shard has all that a peer has, who may have evicted up to `floor`."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
+
 from raycache.config import ClusterConfig
 from raycache.replication import figures
 from raycache.replication.arrival import Arrival
@@ -61,6 +63,8 @@ class Replicator:
         self.transfers = Transfers(self)
         self.repairs = Repairs(self)
         self.granted_term = 0
+        self._incarnations: dict[str, int] = {}
+        """Which process of each shard the topology means."""
         self.lease_until_s = float("-inf") if self.has_leases else float("inf")
         self.on_change: Callable[[], None] = lambda: None
         """Called when it may have changed which slots are served, and how."""
@@ -109,7 +113,7 @@ class Replicator:
 
     def has_lease(self, now_s: float) -> bool:
         """Return whether this shard may serve the slots that it is primary of."""
-        return now_s <= self.lease_until_s
+        return now_s <= self.lease_until_s and not self.copies.is_stranger
 
     # Topology
 
@@ -117,7 +121,12 @@ class Replicator:
         """Take over a newer topology: who gets what, which slots arrive."""
         self.now_s = self.copies.now_s = now_s
         self.topology = topology
+        copies = self.copies
+        whole = (np.frombuffer(bytes(copies.holds), np.uint8) & ~np.frombuffer(bytes(copies.arriving), np.uint8)).tobytes()
         ids = [shard.id for shard in topology.shards]
+        self._incarnations = {shard.id: shard.incarnation for shard in topology.shards}
+        self.copies.is_stranger = self.is_versioned and self._incarnations.get(
+            self.me, self.incarnation) != self.incarnation
         self.neighbours = neighbours_of(self.me, topology, self.mode, self._outbox)
         self.copies.holds[:] = self.neighbours.holds
         self.copies.boxes[:] = self.neighbours.boxes
@@ -130,7 +139,7 @@ class Replicator:
         for peer in ids:
             if peer != self.me:
                 self.contacts.setdefault(peer, Contact(now_s))
-        self.transfers.set_topology(topology, now_s)
+        self.transfers.set_topology(topology, now_s, whole)
         self._renew_lease()
         self.on_change()
 
@@ -251,7 +260,8 @@ class Replicator:
     def _on_batch(self, sender: str, message: Message) -> Message | None:
         _, epoch, incarnation, clock, first, batch, sent_s = message
         stream = self.streams.get(sender)
-        if stream is None or incarnation > stream.incarnation:
+        is_named = incarnation == self._incarnations.get(sender)  # lower, where its clock was set back
+        if stream is None or incarnation > stream.incarnation or (is_named and incarnation < stream.incarnation):
             stream = self.streams[sender] = Stream(incarnation, first - 1, has_gap=first > 1)
             self.repairs.soon(sender, self.now_s + 1.0)
         elif incarnation < stream.incarnation:

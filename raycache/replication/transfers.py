@@ -35,15 +35,21 @@ class Transfers:
         """Entries that repairs have brought."""
         self._given: dict[str, list[int]] = {}
 
-    def set_topology(self, topology: Topology, now_s: float) -> None:
-        """Begin what is new, end what is no longer wanted."""
+    def set_topology(self, topology: Topology, now_s: float, whole: bytes) -> None:
+        """Begin what is new, end what is no longer wanted.
+
+        Args:
+            whole: by slot, 1 = until now this shard was an owner and had everything.
+        """
         arrivals, me = self.arrivals, self._owner.me
         wanted = {one.id: one for one in topology.transfers if one.receiver == me}
         for name in [name for name, one in arrivals.items() if not one.is_repair and name not in wanted]:
             arrivals.pop(name).finish(now_s)
         for name, one in wanted.items():
             if name not in arrivals:
-                arrivals[name] = Arrival(name, one.giver, slots_of_bitmap(one.slots).tolist(), now_s)
+                slots = slots_of_bitmap(one.slots).tolist()
+                was_whole = self._owner.is_versioned and all(whole[slot] for slot in slots)
+                arrivals[name] = Arrival(name, one.giver, slots, now_s, was_whole=was_whole)
         given = {one.id for one in topology.transfers if one.giver == me}
         self._given = {name: check for name, check in self._given.items() if name in given}
         self._mark()
@@ -172,6 +178,9 @@ class Transfers:
             del self.arrivals[arrival.id]
             if (stream := owner.streams.get(arrival.giver)) is not None:
                 stream.has_gap = False
+        else:  # the giver may have left the slots before all of the primary's writes had reached it
+            for peer in owner.neighbours.compared:
+                owner.repairs.soon(peer, owner.now_s)
         self._mark()
         owner.on_change()
 

@@ -43,9 +43,9 @@ class PureCluster:
 
     def start(self, shard_id: str) -> None:
         """Start a shard, empty."""
-        self.incarnations[shard_id] = self.incarnations.get(shard_id, 0) + 1
+        incarnation = self.incarnations[shard_id] = max(self.now_ms, self.incarnations.get(shard_id, 0) + 1)
         store = Store(capacity_bytes=self.capacity_bytes, policy=make_policy("lru", seed=1), segments=4)
-        core = ShardCore(store=store, shard_id=shard_id, secret="s", started_ms=self.now_ms)
+        core = ShardCore(store=store, shard_id=shard_id, secret="s", started_ms=incarnation)
         core.replicate(self.config, self.now_s)
         self.cores[shard_id] = core
         self.sessions[shard_id] = core.open_session("test:1")

@@ -154,3 +154,15 @@ def test_what_was_cleared_does_not_arrive_any_more() -> None:
     cluster.step(2)
     assert len(cluster.cores["s1"].store) == 0
     assert cluster.run("s1", "GET", keys[0]) == b"$-1\r\n"
+
+
+def test_a_handover_to_a_whole_copy_streams_nothing_but_what_differs() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    fill(cluster, "s0", 200)
+    cluster.step(0.3)
+    cluster.publish([1, 0], [("s0", "s1", ALL)])
+    cluster.step(0.5)
+    arrival = next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values()))
+    assert (arrival.state, arrival.entries) == ("done", 0)
