@@ -145,7 +145,7 @@ class RouterActor:
         while True:
             await asyncio.sleep(ASK_S)
             for view in self._core.shards:
-                if view.state != "up":
+                if view.state != "up" or view.is_suspected:
                     self._start(f"ask {view.id}", self._ask_shard(view.id))
             self._hear_ray()
 

@@ -24,7 +24,7 @@ def reported(state: RouterState, report: ShardReport, now_s: float) -> bool:
         if index >= state.config.shards and state.topology.epoch:
             # Scaled away, and its end was ordered; somehow it lives.
             record.enter(Phase.REMOVING, now_s)
-    if record.phase is Phase.REMOVING or report.incarnation < record.incarnation:
+    if record.phase is Phase.REMOVING or _is_outdated(record, report.incarnation):
         return False
     record.failure = report.failure
     if report.failure:
@@ -37,11 +37,17 @@ def reported(state: RouterState, report: ShardReport, now_s: float) -> bool:
     return True
 
 
+def _is_outdated(record: ShardRecord, incarnation: int) -> bool:
+    """Say whether a process is older than the one that answers. Where none answers, a lower incarnation is a later
+    process: its machine's clock was set back."""
+    return incarnation < record.incarnation and record.is_up and record.suspected_at_s is None
+
+
 def ponged(state: RouterState, shard_id: str, pong: Pong, now_s: float) -> None:
     """Take in a shard's answer to a ping."""
     state.highest_term = max(state.highest_term, pong.granted_term)
     record = state.shards.get(index_of(shard_id))
-    if record is None or pong.incarnation < record.incarnation:
+    if record is None or _is_outdated(record, pong.incarnation):
         return
     if record.incarnation < 0 and not _is_known_from_before(state, record, pong):
         record.granted_term = pong.granted_term

@@ -147,8 +147,7 @@ class OwnedSlots:
         """Return None if this shard holds a whole copy of every key's slot, else the error reply."""
         held, replicator = self._held, self.replicator
         if replicator is not None and all(
-            held[slot] and replicator.copies.holds[slot] and not replicator.copies.arriving[slot]
-            for slot in map(slot_of, keys)
+            held[slot] and replicator.copies.is_whole(slot) for slot in map(slot_of, keys)
         ):
             return None
         return self.check(keys)

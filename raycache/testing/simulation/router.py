@@ -94,7 +94,7 @@ class RouterNode(Process):
     def _ask_all(self) -> None:
         self.core.nodes_reported(self.world.actors.machines.values())
         for view in self.core.shards:
-            if view.state != "up":
+            if view.state != "up" or view.is_suspected:
                 self._ask(view.id)
         self.after(ASK_S, self._ask_all)
 

@@ -254,3 +254,35 @@ def test_verify_names_slots_that_differ_and_repair_mends_them() -> None:
     assert get(cluster, "s1", "k") == b"v"
     shown = msgpack.unpackb(cluster.run("s1", "RC.VERIFY").partition(b"\r\n")[2][:-2])
     assert shown["differences"] == []
+
+
+@pytest.mark.parametrize("mode", ["primary-replica", "multi-primary", "quorum"])
+def test_a_restarted_shard_serves_nothing_while_the_topology_means_the_process_before(mode: str) -> None:
+    cluster = PureCluster(3, copies=3, replication=mode)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    assert cluster.run("s0", "SET", "k", "v") == b"+OK\r\n"
+    cluster.step()
+    cluster.start("s0")
+    cluster.step(0.5)
+    assert cluster.run("s0", "GET", "k").startswith(b"-CLUSTERDOWN")
+    assert cluster.run("s0", "RC.READ", wishes(**{"from": "replica"}), "k").startswith((b"-CLUSTERDOWN", b"-TRYAGAIN"))
+    cluster.publish([1, 2, 0], [("s1", "s0", range(SLOT_COUNT))])
+    cluster.step(1)
+    assert get(cluster, "s0", "k") == b"v"
+
+
+def test_a_shard_whose_clock_was_set_back_is_heard_once_the_topology_means_it() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.incarnations["s0"] = 0
+    cluster.now_s -= 50
+    cluster.start("s0")
+    for core in cluster.cores.values():  # their monotonic clocks have not gone back
+        core.replicator.contacts.clear()
+    cluster.publish([0, 1])
+    cluster.step(0.5)
+    assert cluster.run("s0", "SET", "k", "v") == b"+OK\r\n"
+    cluster.step()
+    assert get(cluster, "s1", "k") == b"v"

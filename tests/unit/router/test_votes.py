@@ -305,3 +305,14 @@ def test_one_that_restarted_while_there_was_no_router_is_filled() -> None:
     world.step()
     assert leads(world, "s1") == 0
     assert {one.receiver for one in world.topology.transfers} == {"s1"}
+
+
+def test_of_a_shard_that_does_not_answer_a_lower_incarnation_is_a_later_process() -> None:
+    """Its machine's clock was set back."""
+    world = World(copies=2).settle()
+    earlier = world.actors["s1"].incarnation
+    assert not world.core.shard_reported(world.report("s1", incarnation=earlier - 1), world.now)
+    world.core.silent("s1", earlier, world.now)
+    assert world.core.shard_reported(world.report("s1", incarnation=earlier - 1), world.now)
+    world.step()
+    assert world.topology.shard("s1").incarnation == earlier - 1
