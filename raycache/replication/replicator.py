@@ -122,7 +122,8 @@ class Replicator:
         self.now_s = self.copies.now_s = now_s
         self.topology = topology
         copies = self.copies
-        whole = (np.frombuffer(bytes(copies.holds), np.uint8) & ~np.frombuffer(bytes(copies.arriving), np.uint8)).tobytes()
+        held, arriving = (np.frombuffer(bytes(marks), np.uint8) for marks in (copies.holds, copies.arriving))
+        whole = (held & ~arriving).tobytes()
         ids = [shard.id for shard in topology.shards]
         self._incarnations = {shard.id: shard.incarnation for shard in topology.shards}
         self.copies.is_stranger = self.is_versioned and self._incarnations.get(
