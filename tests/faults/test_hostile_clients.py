@@ -205,6 +205,10 @@ def test_a_connection_that_vanishes_in_a_long_command_harms_nobody(cluster: Loca
         with dial(cluster) as sock:
             sock.sendall(b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n" * 5)
     assert len(friend.keys("many:*")) == 5000
+    server = cluster.servers[0]
+    assert server is not None
+    # What they asked for is run, and then their connections must go, too.
+    wait_until(lambda: cluster.call(lambda: len(server.connections)) <= 2)
 
 
 def test_a_connection_killed_in_its_own_turn_harms_nobody(cluster: LocalCluster, friend: Any) -> None:
