@@ -361,6 +361,9 @@ def is_command(argv: Any) -> bool:
 
 
 _ESCAPES: Final = {0x6E: 0x0A, 0x72: 0x0D, 0x74: 0x09, 0x62: 0x08, 0x61: 0x07}  # \n \r \t \b \a
+# In runs, because byte by byte a line of 64 KiB takes 10 ms.
+_PLAIN: Final = re.compile(rb"[^\s\"']+")
+_QUOTED: Final = {0x22: re.compile(rb'[^"\\]+'), 0x27: re.compile(rb"[^'\\]+")}
 _HEX: Final = re.compile(rb"[0-9a-fA-F]{2}")
 
 
@@ -387,14 +390,18 @@ def _inline_argument(line: bytes, at: int) -> tuple[bytes, int]:
     """Return the argument that starts at `at`, and the place after it."""
     out = bytearray()
     while at < len(line) and not line[at : at + 1].isspace():
-        quote = line[at]
-        if quote not in b"\"'":
-            out.append(quote)
-            at += 1
+        if plain := _PLAIN.match(line, at):
+            out += plain[0]
+            at = plain.end()
             continue
+        quote = line[at]
         at += 1
         while at < len(line) and line[at] != quote:
-            at = _inline_quoted(line, at, quote, out)
+            if plain := _QUOTED[quote].match(line, at):
+                out += plain[0]
+                at = plain.end()
+            else:
+                at = _inline_quoted(line, at, quote, out)
         if at >= len(line) or (at + 1 < len(line) and not line[at + 1 : at + 2].isspace()):
             raise ProtocolError("Protocol error: unbalanced quotes in request")
         at += 1
@@ -402,8 +409,8 @@ def _inline_argument(line: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _inline_quoted(line: bytes, at: int, quote: int, out: bytearray) -> int:
-    """Append the character at `at`, inside quotes, to `out`; return the place after it."""
-    if line[at] != 0x5C or at + 1 >= len(line):
+    """Append what the backslash at `at`, inside quotes, means to `out`; return the place after it."""
+    if at + 1 >= len(line):
         out.append(line[at])
         return at + 1
     following = line[at + 1]

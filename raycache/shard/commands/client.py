@@ -14,7 +14,7 @@ from raycache.resp.encode import OK
 from raycache.shard.commands.access import LONG_KEYS, in_pieces
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, container, help_lines
-from raycache.shard.commands.connection import BAD_NAME, is_printable
+from raycache.shard.commands.connection import check_name
 from raycache.shard.session import REPLY_OFF, REPLY_ON, REPLY_SKIP, Session
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def client_id(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def setname(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """CLIENT SETNAME name: an empty one takes the name away."""
-    if not is_printable(argv[2]):
-        raise Refusal(BAD_NAME)
+    check_name(argv[2])
     session.name = argv[2]
     return OK
 
@@ -46,8 +45,7 @@ def setinfo(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     option = argv[2].upper()
     if option not in (b"LIB-NAME", b"LIB-VER"):
         raise Refusal(b"ERR Unrecognized option '%b'" % argv[2])
-    if not is_printable(argv[3]):
-        raise Refusal(b"ERR %b cannot contain spaces, newlines or special characters." % option.lower())
+    check_name(argv[3], b"ERR %b cannot contain spaces, newlines or special characters." % option.lower())
     if option == b"LIB-NAME":
         session.lib_name = argv[3]
     else:

@@ -7,6 +7,7 @@ reading from replicas. What does not: CLIENT (`client`), sockets.
 from __future__ import annotations
 
 import hmac
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -36,9 +37,17 @@ _HELLO_FIRST: Final = (
 BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
 
 
-def is_printable(text: bytes) -> bool:
-    """Return whether `text` may name a client: no blanks, nothing beyond ASCII."""
-    return all(33 <= byte <= 126 for byte in text)
+MAX_NAME_BYTES: Final = 4096
+"""Redis has no limit; but no budget counts these names, and CLIENT LIST repeats them."""
+_PRINTABLE: Final = re.compile(rb"[!-~]*")
+
+
+def check_name(text: bytes, refusal: str | bytes = BAD_NAME) -> None:
+    """Refuse what may not name a client: blanks, anything beyond ASCII, more than `MAX_NAME_BYTES`."""
+    if len(text) > MAX_NAME_BYTES:
+        raise Refusal(f"ERR name is too long ({len(text)} bytes, at most {MAX_NAME_BYTES})")
+    if not _PRINTABLE.fullmatch(text):
+        raise Refusal(refusal)
 
 
 def ping(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -114,8 +123,7 @@ def _hello_options(words: list[bytes]) -> tuple[tuple[bytes, bytes] | None, byte
             at += 3
         elif option == b"SETNAME" and left >= 1:
             name = words[at + 1]
-            if not is_printable(name):
-                raise Refusal(BAD_NAME)
+            check_name(name)
             at += 2
         else:
             raise Refusal(b"ERR Syntax error in HELLO option '%b'" % words[at])

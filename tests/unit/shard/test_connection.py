@@ -40,6 +40,15 @@ def test_what_drivers_send_first_is_taken_or_refused_and_the_connection_goes_on(
     assert not shard.session.closing
 
 
+def test_endless_names_are_refused(shard: Shard) -> None:
+    assert shard.raw("CLIENT", "SETNAME", b"~" * 4096) == b"+OK\r\n"
+    refusal = b"-ERR name is too long (4097 bytes, at most 4096)\r\n"
+    assert shard.raw("CLIENT", "SETNAME", b"a" * 4097) == refusal
+    assert shard.raw("CLIENT", "SETINFO", "LIB-NAME", b"a" * 4097) == refusal
+    assert shard.raw("HELLO", "3", "SETNAME", b"a" * 4097) == refusal
+    assert shard.run("CLIENT GETNAME") == b"~" * 4096
+
+
 def test_client_list_and_info_describe_sessions(shard: Shard) -> None:
     other = shard.another()
     shard.run("CLIENT SETNAME other", session=other)
