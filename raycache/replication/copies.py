@@ -62,6 +62,9 @@ class Copies:
         """By slot. At first of all that was ever written before this process began."""
         self.evicted = bytearray(SLOT_COUNT)
         """1 = something of the slot was evicted here, so that its digest may differ from others' for good."""
+        self._evicted_to: dict[int, int] = {}
+        """Slot -> the newest version that was evicted here, where each copy evicts for itself. Of a key that is not
+        here, what others bring later may be older than what was: only newer versions are taken."""
         self.follows_primary = False
         """Whether replicas drop what their primary evicts; else each copy evicts for itself."""
         self.cleared: dict[int, int] = {}
@@ -131,6 +134,7 @@ class Copies:
                 box.add((key, version, EVICTED, 0, None))
         else:
             self.evicted[slot] = 1
+            self._evicted_to[slot] = max(version, self._evicted_to.get(slot, 0))
 
     def _deleted(self, key: bytes, slot: int) -> None:
         version = self.clock.next(self._host.now_ms)
@@ -146,8 +150,12 @@ class Copies:
 
     # Others' writes
 
-    def merge(self, mutation: Mutation) -> bool:
-        """Take over what another shard wrote if it is newer than what is here; return whether it was."""
+    def merge(self, mutation: Mutation, *, is_vouched: bool = False) -> bool:
+        """Take over what another shard wrote if it is newer than what is here; return whether it was.
+
+        Args:
+            is_vouched: whether enough copies say that nothing newer was evicted.
+        """
         key, version, kind, expires_ms, value = mutation
         if kind < 0:
             return self._merge_clear(version, value or b"") if kind == CLEAR else self._merge_evicted(key, version)
@@ -157,6 +165,8 @@ class Copies:
         entry = host.store.peek(key, host.now_ms)
         if self.is_versioned:
             local = entry.version if entry is not None else self.tombstones.get(key, -1)
+            if local < 0 and not (is_vouched or self.arriving[slot]):
+                local = self._evicted_to.get(slot, -1)
             is_newer = version > local and version > self.cleared.get(slot, -1)
         else:
             is_newer = entry is None and key not in self.tombstones

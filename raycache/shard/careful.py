@@ -244,7 +244,7 @@ def _settle(core: ShardCore, key: bytes, question: Question, read: int, *, is_fi
     if best is None:
         return None if whole(every) >= read else not_enough(whole(every), read, "are whole")
     if is_safe(every, best, read):
-        copies.merge(best)
+        copies.merge(best, is_vouched=True)
         for peer, (theirs, _) in answers.items():
             if theirs is None or theirs[1] < best[1]:
                 replicator.outboxes[peer].add(best)

@@ -286,3 +286,25 @@ def test_a_shard_whose_clock_was_set_back_is_heard_once_the_topology_means_it() 
     assert cluster.run("s0", "SET", "k", "v") == b"+OK\r\n"
     cluster.step()
     assert get(cluster, "s1", "k") == b"v"
+
+
+@pytest.mark.parametrize("mode", ["multi-primary", "quorum"])
+def test_what_was_evicted_does_not_come_back_older_than_it_was(mode: str) -> None:
+    cluster = PureCluster(3, copies=3, replication=mode)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", "s2")), frozenset(("s1", "s2"))}
+    cluster.run("s0", "SET", "k", "new")
+    cluster.step()
+    for name in ("s0", "s1"):
+        core = cluster.cores[name]
+        core.replicator.outboxes["s2"].drop()
+        core.store.evict(core.store.peek(b"k", cluster.now_ms))
+    cluster.cut = set()
+    for core in cluster.cores.values():
+        core.replicator.repairs.at_once()
+    cluster.step(2)
+    assert get(cluster, "s0", "k") != b"old"
+    assert b"old" not in cluster.run("s0", "GET", "k")
