@@ -13,7 +13,9 @@ Bounds, each with its reason in `config.Limits`:
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
 * a large command from a client that has not shown the secret: refused while it comes, or strangers could fill the
   memory;
-* connections over `max_connections`: refused with Redis' error.
+* connections over `max_connections`: refused with Redis' error, unless they show the cluster's secret at once.
+
+(One client's part of that is in `connection`.)
 
 Sockets are only read where they become ready; then the connections have their turns, one after the
 other, and then all replies go out. The core ends a connection's turn after a fraction of a millisecond
@@ -32,20 +34,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
-from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
 from raycache.ring.topology import Topology
-from raycache.shard.commands.command import Steps
+from raycache.shard.connection import Connection
 from raycache.shard.core import ShardCore
-from raycache.shard.long import LongCommand
 from raycache.shard.peers import Peers
-from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
-_join: Final = b"".join
 
 TURN_S: Final = 0.001
 """How long commands may run before timers and sockets get their turn: the promise is that nothing blocks for more."""
@@ -62,6 +60,10 @@ STALE_ARRIVALS_S: Final = 0.1
 """For so long after it, new connections may have been waiting since before its end."""
 PAUSE_PROBE_S: Final = 0.002
 """How often the loop looks at its own lateness; a pause is seen to within this."""
+EXTRA_CONNECTIONS: Final = 256
+"""So many over `max_connections` may wait to show the secret: other shards and the router must get in, however many
+clients there are, or this shard would count as lost."""
+EXTRA_PATIENCE_S: Final = 0.2
 SLOW_CHECK_S: Final = 0.5
 """How often clients are looked at for what they left unread or half-sent."""
 RATE_WINDOW_S: Final = 2.0
@@ -97,179 +99,6 @@ class DoorStats:
     def as_dict(self) -> dict[str, Any]:
         """Return the counters by name."""
         return {name: getattr(self, name) for name in self.__slots__}
-
-
-class Connection(asyncio.Protocol):
-    """One client: its parser, its session, and whatever command of it is under way."""
-
-    __slots__ = ("_has_ended", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes", "_rest",
-                 "_seen_in", "_server", "_unread_bytes", "parser",
-                 "partial_since_s", "paused_since_s", "session", "transport")
-
-    session: Session
-    transport: asyncio.Transport
-
-    def __init__(self, server: ShardServer) -> None:
-        self._server = server
-        self._loop = server.loop
-        self.parser = RequestParser(server.limits)
-        self._long: LongCommand | None = None
-        self._is_queued = False
-        self._seen_in = -1
-        self._is_reading = True
-        self._has_ended = False
-        """Whether the client has said that it sends no more."""
-        self._out: list[bytes] = []
-        self._rest: Steps | bool | None = None
-        """What this turn has left (see `ShardCore.execute_many`); None: it has had none."""
-        self._unread_bytes = 0
-        self._partial_bytes = 0
-        self.paused_since_s: float | None = None
-        self.partial_since_s: float | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's transports are none by inheritance
-        self.transport = transport
-        transport.set_write_buffer_limits(high=self._server.limits.output_high_water_bytes)
-        self._server.admit(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._long is not None:
-            self._long.close()
-            self._long = None
-        self._server.forget(self)
-
-    def eof_received(self) -> bool:
-        """Keep the connection while commands that came before the end still run or wait."""
-        self._has_ended, self._is_reading = True, False
-        return self._is_queued or self._long is not None or self.paused_since_s is not None
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed(data)
-        server = self._server
-        if self._seen_in != server.window:
-            self._seen_in = server.window
-            server.active += 1
-        if self._is_queued or self._long is not None or self.paused_since_s is not None:
-            self._bound_input()
-        elif server.is_calm:
-            server.begin_turn()
-            self.run_turn()
-            server.hand_on()
-            self.end_turn()
-        else:
-            self._is_queued = True
-            server.queue(self)
-
-    def _bound_input(self) -> None:
-        """It sends on while its earlier commands still run or wait: TCP shall slow it down."""
-        if self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
-            self._stop_reading()
-
-    def pause_writing(self) -> None:
-        self.paused_since_s = self._server.clock.monotonic_s()
-        self._unread_bytes = self.transport.get_write_buffer_size()
-        self._stop_reading()
-
-    def resume_writing(self) -> None:
-        self.paused_since_s = None
-        self._continue_soon()
-
-    def _stop_reading(self) -> None:
-        if self._is_reading:
-            self._is_reading = False
-            self.transport.pause_reading()
-
-    def _continue_soon(self) -> None:
-        if not self._is_queued and self._long is None:
-            self._is_queued = True
-            self._server.queue(self)
-
-    def run_turn(self) -> None:
-        """Run one turn of what has come; the replies wait for `end_turn`."""
-        self._is_queued = False
-        if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
-            return
-        try:
-            self._rest = self._server.core.execute_many(self.session, self.parser.commands(), self._out)
-        except BROKEN as error:
-            self._rest = self.parser.fail(error)
-
-    def end_turn(self) -> None:
-        """Send the replies, and see to it that what is left gets its turn."""
-        rest, out = self._rest, self._out
-        if rest is None:
-            return
-        self._rest = None
-        if self.transport.is_closing():  # a CLIENT KILL of this very turn
-            out.clear()
-            if not isinstance(rest, bool):
-                rest.close()
-            return
-        has_taken = rest is not False
-        if out:
-            has_taken = True
-            self.transport.write(_join(out) if len(out) > 1 else out[0])
-            out.clear()
-        if not self.parser.finish(has_taken, rest is False):
-            if not self._is_reading or self.parser.is_notable:
-                self._has_run_all()
-        elif not isinstance(rest, bool):
-            self._long = LongCommand(self._server, rest, self._finish_long)
-        elif self.session.closing:
-            self.transport.close()
-        elif self.paused_since_s is None:
-            self._continue_soon()
-
-    def give_up(self) -> None:
-        """Its turn failed: that ends this connection, and nobody else's turn."""
-        log.exception("the turn of %s failed; its connection is closed", self.session.address)
-        self.transport.abort()
-
-    def _has_run_all(self) -> None:
-        """Nothing is left to run but, perhaps, what can never run: read on, or close."""
-        error = self.parser.error
-        if error is None and self.parser.is_notable and not self.session.authenticated:
-            error = FROM_STRANGER
-        if error is not None:
-            self._server.stats.protocol_errors += 1
-            self.transport.write(b"-ERR %b\r\n" % str(error).encode())
-            self.transport.close()
-        elif self._has_ended:
-            self.transport.close()
-        elif not self._is_reading and self.paused_since_s is None:
-            self._is_reading = True
-            self.transport.resume_reading()
-
-    def _finish_long(self, reply: bytes) -> None:
-        """A long command is done: its connection's later commands have waited for it."""
-        self._long = None
-        self.transport.write(reply)
-        if self.paused_since_s is None:
-            self._continue_soon()
-
-    def check(self, now_s: float) -> None:
-        """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
-        limits, stats = self._server.limits, self._server.stats
-        if self.paused_since_s is not None:
-            unread = self.transport.get_write_buffer_size()
-            if unread < self._unread_bytes:
-                self.paused_since_s = now_s
-            elif now_s - self.paused_since_s > limits.slow_client_timeout_s:
-                stats.dropped_slow += 1
-                log.warning("dropped %s: it left %d bytes of replies unread", self.session.address, unread)
-                self.transport.abort()
-            self._unread_bytes = unread
-        is_waiting = self._long is None and not self._is_queued and self.paused_since_s is None
-        if is_waiting and self.parser.has_partial:
-            if self.partial_since_s is None or self.parser.pending_bytes != self._partial_bytes:
-                self.partial_since_s, self._partial_bytes = now_s, self.parser.pending_bytes
-            elif now_s - self.partial_since_s > limits.half_sent_timeout_s:
-                stats.dropped_half_sent += 1
-                log.warning("dropped %s: it left a command half-sent", self.session.address)
-                self.transport.abort()
-        else:
-            self.partial_since_s = None
 
 
 class ShardServer:
@@ -432,10 +261,8 @@ class ShardServer:
         connection.session = session = self.core.open_session(_text(peer), _text(local))
         session.kill = transport.abort
         if len(self.connections) >= self.limits.max_connections:
-            self.stats.connections_refused += 1
-            transport.write(b"-ERR max number of clients reached\r\n")
-            transport.close()
-            return
+            may_wait = len(self.connections) < self.limits.max_connections + EXTRA_CONNECTIONS
+            connection.wait_for_secret(EXTRA_PATIENCE_S if may_wait else 0.0)
         self.stats.connections_total += 1
         self.connections.add(connection)
         if self.clock.monotonic_s() - self._woke_s < STALE_ARRIVALS_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,14 +12,15 @@ import hiredis
 import numpy as np
 import pytest
 
-from raycache.config import ClusterConfig
+from raycache.config import ClusterConfig, Limits
 from raycache.replication.messages import Message, pack, unpack
 from raycache.ring.slots import SLOT_COUNT
 from raycache.ring.topology import ShardInfo, Topology
 from raycache.shard import peer_link
 from raycache.shard.build import build_server
+from raycache.shard.peer_link import Listeners, PeerLink
 from raycache.shard.peers import Peers
-from raycache.shard.server import ShardServer, listening_socket
+from raycache.shard.server import EXTRA_PATIENCE_S, ShardServer, listening_socket
 
 SECRET = "hush"
 
@@ -280,3 +282,34 @@ async def test_messages_that_cannot_be_taken_in_harm_nobody(scene: Scene, monkey
     await until(lambda: scene.peer.frames)
     await asyncio.sleep(0.05)
     assert scene.peers.connected == ["s1"]
+
+
+async def test_shards_get_in_however_many_clients_there_are() -> None:
+    server = build_server(ClusterConfig(name="x", limits=Limits(max_connections=3)), "s1", secret=SECRET,
+                          require_auth=False)
+    sock = listening_socket("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    await server.start(sock)
+    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+    told: list[str] = []
+    listeners = Listeners(told.append, lambda peer, messages: None, lambda peer: told.append("lost"))
+    link = PeerLink("s0", "s1", "127.0.0.1", port, SECRET, listeners, random.Random(1))
+    try:
+        assert await crowd[-1][0].read() == b"-ERR max number of clients reached\r\n"
+        await until(lambda: told == ["s1"])
+        await asyncio.sleep(2 * EXTRA_PATIENCE_S)
+        assert link.is_open
+        assert server.stats.connections_refused == 1
+        impatient, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PING\r\n")
+        assert await impatient.read() == b"-ERR max number of clients reached\r\n"
+        writer.close()
+        liar, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"*2\r\n$4\r\nAUTH\r\n$5\r\nwrong\r\n")
+        assert (await liar.read()).endswith(b"-ERR max number of clients reached\r\n")
+        writer.close()
+    finally:
+        link.close()
+        for _, writer in crowd:
+            writer.close()
+        await server.stop()

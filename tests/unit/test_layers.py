@@ -47,7 +47,7 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
          "ssl", "subprocess", "sched", "threading", "time", "uvloop"}
 
 SHELLS = {
-    "shard/server.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
+    "shard/server.py", "shard/connection.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/pool.py", "gateway/scout.py",
     "gateway/server.py", "gateway/upstream.py", "gateway/watch.py", "snapshot/files.py", "snapshot/keeper.py",
 }

@@ -1,0 +1,214 @@
+"""One client's connection: its bytes in, its commands' turns, its replies out, and the bounds on what it may hold up.
+
+What lives here: the protocol object of one socket. What does not: whose turn it is (`server`), framing (`resp.parse`),
+commands (`core`). It belongs to the shard's loop. Which bounds there are stands in `server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, cast
+
+from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
+from raycache.shard.commands.command import Steps
+from raycache.shard.long import LongCommand
+from raycache.shard.session import Session
+
+if TYPE_CHECKING:
+    from raycache.shard.server import ShardServer
+
+log = logging.getLogger(__name__)
+_join: Final = b"".join
+_SHOWS_SECRET: Final = b"*2\r\n$4\r\nAUTH\r\n"
+"""How other shards and the router begin."""
+_TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """One client: its parser, its session, and whatever command of it is under way."""
+
+    __slots__ = ("_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes",
+                 "_rest", "_seen_in", "_server", "_unread_bytes", "parser",
+                 "partial_since_s", "paused_since_s", "session", "transport")
+
+    session: Session
+    transport: asyncio.Transport
+
+    def __init__(self, server: ShardServer) -> None:
+        self._server = server
+        self._loop = server.loop
+        self.parser = RequestParser(server.limits)
+        self._long: LongCommand | None = None
+        self._is_queued = False
+        self._seen_in = -1
+        self._is_reading = True
+        self._is_extra = False
+        """Over the limit, and not yet known to be another shard or the router."""
+        self._has_ended = False
+        """Whether the client has said that it sends no more."""
+        self._out: list[bytes] = []
+        self._rest: Steps | bool | None = None
+        """What this turn has left (see `ShardCore.execute_many`); None: it has had none."""
+        self._unread_bytes = 0
+        self._partial_bytes = 0
+        self.paused_since_s: float | None = None
+        self.partial_since_s: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's transports are none by inheritance
+        self.transport = transport
+        transport.set_write_buffer_limits(high=self._server.limits.output_high_water_bytes)
+        self._server.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._long is not None:
+            self._long.close()
+            self._long = None
+        self._server.forget(self)
+
+    def eof_received(self) -> bool:
+        """Keep the connection while commands that came before the end still run or wait."""
+        self._has_ended, self._is_reading = True, False
+        return self._is_queued or self._long is not None or self.paused_since_s is not None
+
+    def wait_for_secret(self, patience_s: float) -> None:
+        """It is one too many: refuse it unless it shows the cluster's secret at once."""
+        self._is_extra = True
+        self._loop.call_later(patience_s, self._refuse_extra)
+
+    def _refuse_extra(self) -> None:
+        if self._is_extra and not self.session.is_peer and not self.transport.is_closing():
+            self._server.stats.connections_refused += 1
+            self.transport.write(_TOO_MANY)
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_extra and not self.session.is_peer and not data.startswith(_SHOWS_SECRET):
+            self._refuse_extra()
+            return
+        self.parser.feed(data)
+        server = self._server
+        if self._seen_in != server.window:
+            self._seen_in = server.window
+            server.active += 1
+        if self._is_queued or self._long is not None or self.paused_since_s is not None:
+            self._bound_input()
+        elif server.is_calm:
+            server.begin_turn()
+            self.run_turn()
+            server.hand_on()
+            self.end_turn()
+        else:
+            self._is_queued = True
+            server.queue(self)
+
+    def _bound_input(self) -> None:
+        """It sends on while its earlier commands still run or wait: TCP shall slow it down."""
+        if self.parser.pending_bytes > self._server.limits.output_high_water_bytes:
+            self._stop_reading()
+
+    def pause_writing(self) -> None:
+        self.paused_since_s = self._server.clock.monotonic_s()
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._stop_reading()
+
+    def resume_writing(self) -> None:
+        self.paused_since_s = None
+        self._continue_soon()
+
+    def _stop_reading(self) -> None:
+        if self._is_reading:
+            self._is_reading = False
+            self.transport.pause_reading()
+
+    def _continue_soon(self) -> None:
+        if not self._is_queued and self._long is None:
+            self._is_queued = True
+            self._server.queue(self)
+
+    def run_turn(self) -> None:
+        """Run one turn of what has come; the replies wait for `end_turn`."""
+        self._is_queued = False
+        if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
+            return
+        try:
+            self._rest = self._server.core.execute_many(self.session, self.parser.commands(), self._out)
+        except BROKEN as error:
+            self._rest = self.parser.fail(error)
+
+    def end_turn(self) -> None:
+        """Send the replies, and see to it that what is left gets its turn."""
+        rest, out = self._rest, self._out
+        if rest is None:
+            return
+        self._rest = None
+        if self.transport.is_closing():  # a CLIENT KILL of this very turn
+            out.clear()
+            if not isinstance(rest, bool):
+                rest.close()
+            return
+        has_taken = rest is not False
+        if out:
+            has_taken = True
+            self.transport.write(_join(out) if len(out) > 1 else out[0])
+            out.clear()
+        if not self.parser.finish(has_taken, rest is False):
+            if not self._is_reading or self.parser.is_notable:
+                self._has_run_all()
+        elif not isinstance(rest, bool):
+            self._long = LongCommand(self._server, rest, self._finish_long)
+        elif self.session.closing:
+            self.transport.close()
+        elif self.paused_since_s is None:
+            self._continue_soon()
+
+    def give_up(self) -> None:
+        """Its turn failed: that ends this connection, and nobody else's turn."""
+        log.exception("the turn of %s failed; its connection is closed", self.session.address)
+        self.transport.abort()
+
+    def _has_run_all(self) -> None:
+        """Nothing is left to run but, perhaps, what can never run: read on, or close."""
+        error = self.parser.error
+        if error is None and self.parser.is_notable and not self.session.authenticated:
+            error = FROM_STRANGER
+        if error is not None:
+            self._server.stats.protocol_errors += 1
+            self.transport.write(b"-ERR %b\r\n" % str(error).encode())
+            self.transport.close()
+        elif self._has_ended:
+            self.transport.close()
+        elif not self._is_reading and self.paused_since_s is None:
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def _finish_long(self, reply: bytes) -> None:
+        """A long command is done: its connection's later commands have waited for it."""
+        self._long = None
+        self.transport.write(reply)
+        if self.paused_since_s is None:
+            self._continue_soon()
+
+    def check(self, now_s: float) -> None:
+        """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
+        limits, stats = self._server.limits, self._server.stats
+        if self.paused_since_s is not None:
+            unread = self.transport.get_write_buffer_size()
+            if unread < self._unread_bytes:
+                self.paused_since_s = now_s
+            elif now_s - self.paused_since_s > limits.slow_client_timeout_s:
+                stats.dropped_slow += 1
+                log.warning("dropped %s: it left %d bytes of replies unread", self.session.address, unread)
+                self.transport.abort()
+            self._unread_bytes = unread
+        is_waiting = self._long is None and not self._is_queued and self.paused_since_s is None
+        if is_waiting and self.parser.has_partial:
+            if self.partial_since_s is None or self.parser.pending_bytes != self._partial_bytes:
+                self.partial_since_s, self._partial_bytes = now_s, self.parser.pending_bytes
+            elif now_s - self.partial_since_s > limits.half_sent_timeout_s:
+                stats.dropped_half_sent += 1
+                log.warning("dropped %s: it left a command half-sent", self.session.address)
+                self.transport.abort()
+        else:
+            self.partial_since_s = None
