@@ -47,7 +47,7 @@ class Door:
 
     def public_address(self) -> str:
         """Return the address to tell others."""
-        return calls.node_address() if self.bind in ("node", "0.0.0.0") else self.bind
+        return calls.node_address() if self.bind in ("node", "0.0.0.0", "::") else self.bind
 
 
 class ShardActor:
