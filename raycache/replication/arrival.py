@@ -32,6 +32,19 @@ MOST_SETTLED: Final = 100_000
 """Keys remembered as absent at the giver too; beyond it they are asked for again."""
 
 
+_REPAIR: Final = "repair "
+
+
+def repair_of(peer: str) -> str:
+    """Return the name of the repair that brings what `peer` has."""
+    return _REPAIR + peer
+
+
+def is_repair(name: str) -> bool:
+    """Return whether an arrival of this name is a repair, and not a transfer out of the topology."""
+    return name.startswith(_REPAIR)
+
+
 class Arrival:
     """One giver's slots on their way here."""
 
@@ -79,7 +92,7 @@ class Arrival:
     def is_done(self) -> bool:
         return self.state == "done"
 
-    def step(self, now_s: float) -> Message | None:
+    def step(self, now_s: float, epoch: int) -> Message | None:
         """Return the next question for the giver, if one is due; of "start" only the name."""
         if self.state == "starting" and not self.is_alone and now_s - self.began_s >= START_WAIT_S:
             self.is_alone = True
@@ -90,8 +103,8 @@ class Arrival:
         if self.state == "starting":
             return ["start"]
         if self.state == "checking":
-            return ["digests", bitmap_of(self.rest), self.id]
-        return ["more", self.id, self._cursor, bitmap_of(self.rest)]
+            return ["digests", bitmap_of(self.rest), self.id, epoch]
+        return ["more", self.id, self._cursor, bitmap_of(self.rest), epoch]
 
     def started(self, clock: int) -> None:
         """Take in that the giver has stopped serving, its clock at `clock`."""

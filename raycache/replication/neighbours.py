@@ -23,6 +23,8 @@ class Neighbours:
 
     holds: bytes = bytes(SLOT_COUNT)
     """By slot: 1 = this shard is an owner."""
+    leads: bytes = bytes(SLOT_COUNT)
+    """By slot: 1 = this shard is its primary."""
     boxes: list[Boxes] = field(default_factory=lambda: [()] * SLOT_COUNT)
     """By slot: the outboxes that a write here goes to."""
     shared: dict[str, list[int]] = field(default_factory=dict)
@@ -37,10 +39,11 @@ def neighbours_of(me: str, topology: Topology, mode: str, outbox: Callable[[str]
     mine = ids.index(me) if me in ids else -2
     owners = topology.owners
     is_owner = (owners == mine).any(axis=1)
-    found = Neighbours(holds=is_owner.astype(np.uint8).tobytes())
+    leads = owners[:, 0] == mine
+    found = Neighbours(holds=is_owner.astype(np.uint8).tobytes(), leads=leads.astype(np.uint8).tobytes())
     if owners.shape[1] == 1:
         return found
-    is_writer = owners[:, 0] == mine if mode == "primary-replica" else is_owner
+    is_writer = leads if mode == "primary-replica" else is_owner
     # Slots with the same owners share a number: sorting those is six times as fast as sorting rows.
     numbers = np.zeros(SLOT_COUNT, dtype=np.int64)
     for column in owners.T.astype(np.int64):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from raycache.replication.arrival import is_repair
 from raycache.replication.messages import Message
 from raycache.ring.slots import bitmap_of, slots_of_bitmap
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 INTERVAL_S: Final = 30.0
 """How often copies are compared when nothing calls for it: comparing costs one message of 128 KiB a pair."""
+RETRY_S: Final = 1.0
+"""A comparison without an answer is asked for again after this: whoever cannot vouch for a slot keeps silent."""
 _COMPARE: Final = ""
 _VERIFY: Final = "?"
 
@@ -58,9 +61,9 @@ class Repairs:
         for peer in owner.neighbours.compared:
             due_s = self._due_s.setdefault(peer, now_s + INTERVAL_S)
             if now_s >= due_s and owner.is_reachable(peer) and not owner.transfers.is_mending(peer):
-                self._due_s[peer] = now_s + INTERVAL_S
+                self._due_s[peer] = now_s + RETRY_S
                 if settled := self._settled(peer):
-                    owner.post(peer, ["digests", bitmap_of(settled), _COMPARE])
+                    owner.post(peer, ["digests", bitmap_of(settled), _COMPARE, owner.epoch])
 
     def compare(self) -> Comparison:
         """Ask every peer for its digests of the slots held in common; the answers come into the result."""
@@ -69,17 +72,35 @@ class Repairs:
             settled = self._settled(peer)
             comparison.open.add(peer)
             comparison.compared += len(settled)
-            self._owner.post(peer, ["digests", bitmap_of(settled), _VERIFY])
+            self._owner.post(peer, ["digests", bitmap_of(settled), _VERIFY, self._owner.epoch])
         return comparison
 
     def _settled(self, peer: str) -> list[int]:
         arriving = self._owner.copies.arriving
         return [slot for slot in self._owner.neighbours.compared[peer] if not arriving[slot]]
 
-    def on_digests(self, sender: str, message: Message) -> Message:
+    def vouches(self, slots: list[int], epoch: int) -> bool:
+        """Return whether others may take what is here, and what is not, for the truth: this shard has all of `slots`,
+        and where one leads, it does, by no older topology than that of who asks.
+
+        A primary that has just restarted, is being filled or has been replaced would have its replicas drop what only
+        they have.
+        """
+        owner = self._owner
+        topology = owner.topology
+        if topology is None or topology.epoch < epoch or not all(map(owner.copies.is_whole, slots)):
+            return False
+        if owner.mode != "primary-replica":
+            return True
+        leads = owner.neighbours.leads
+        return owner.has_lease(owner.now_s) and all(leads[slot] for slot in slots)
+
+    def on_digests(self, sender: str, message: Message) -> Message | None:
         """Somebody compares."""
-        _, bitmap, tag = message
+        _, bitmap, tag, epoch = message
         slots, copies = slots_of_bitmap(bitmap).tolist(), self._owner.copies
+        if (tag == _COMPARE or is_repair(tag)) and not self.vouches(slots, epoch):
+            return None
         return ["digested", tag, bitmap, copies.digests.pack(slots),
                 max((copies.floors[slot] for slot in slots), default=0),
                 bitmap_of([slot for slot in slots if copies.evicted[slot]])]
@@ -102,6 +123,7 @@ class Repairs:
             self._comparison.evicted += len(differing) - len(unexplained)
             owner.tell_listeners()
         elif tag == _COMPARE:
+            self._due_s[sender] = owner.now_s + INTERVAL_S
             stream = owner.streams.get(sender)
             wanted = differing if stream is not None and stream.has_gap else unexplained
             if wanted:

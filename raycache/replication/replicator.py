@@ -107,6 +107,11 @@ class Replicator:
         return contact is not None and contact.is_connected
 
     @property
+    def epoch(self) -> int:
+        """The epoch of the topology that it holds."""
+        return self.topology.epoch if self.topology is not None else 0
+
+    @property
     def is_busy(self) -> bool:
         """Whether `step` should come soon again."""
         return bool(self.transfers.arrivals or self._questions or self._sweep_cursor >= 0)

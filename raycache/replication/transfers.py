@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raycache.replication.arrival import Arrival
+from raycache.replication.arrival import Arrival, is_repair, repair_of
 from raycache.replication.giving import checksum, give
 from raycache.replication.messages import Message
 from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
@@ -42,8 +42,11 @@ class Transfers:
             whole: by slot, 1 = until now this shard was an owner and had everything.
         """
         arrivals, me = self.arrivals, self._owner.me
+        for name in [name for name, one in arrivals.items() if one.is_repair]:
+            # Who leads may have changed, and with it whose word counts.
+            self._owner.repairs.soon(arrivals.pop(name).giver, now_s)
         wanted = {one.id: one for one in topology.transfers if one.receiver == me}
-        for name in [name for name, one in arrivals.items() if not one.is_repair and name not in wanted]:
+        for name in [name for name in arrivals if name not in wanted]:
             arrivals.pop(name).finish(now_s)
         for name, one in wanted.items():
             if name not in arrivals:
@@ -81,19 +84,19 @@ class Transfers:
 
     def mend(self, peer: str, slots: list[int]) -> None:
         """Begin a repair: bring what `peer` has in `slots`."""
-        owner, name = self._owner, f"repair {peer}"
+        owner, name = self._owner, repair_of(peer)
         if name not in self.arrivals:
             self.arrivals[name] = Arrival(name, peer, slots, owner.now_s, is_repair=True,
                                           is_authority=owner.mode == "primary-replica")
 
     def is_mending(self, peer: str) -> bool:
         """Return whether a repair from `peer` is under way."""
-        return f"repair {peer}" in self.arrivals
+        return repair_of(peer) in self.arrivals
 
     def step(self, now_s: float) -> None:
         """Ask givers for more."""
         for arrival in list(self.arrivals.values()):
-            question = arrival.step(now_s)
+            question = arrival.step(now_s, self._owner.epoch)
             if question is not None:
                 if question[0] == "start":
                     question = self._start_of(arrival)
@@ -131,12 +134,15 @@ class Transfers:
             arrival.started(clock if owner.is_versioned and sender in owner.neighbours.shared else 0)
             owner.on_change()
 
-    def on_more(self, sender: str, message: Message) -> Message:
+    def on_more(self, sender: str, message: Message) -> Message | None:
         """A receiver asks for a chunk."""
-        _, name, cursor, bitmap = message
+        _, name, cursor, bitmap, epoch = message
         host = self._owner.host
         member = bytearray(SLOT_COUNT)
-        for slot in slots_of_bitmap(bitmap).tolist():
+        slots = slots_of_bitmap(bitmap).tolist()
+        if is_repair(name) and not self._owner.repairs.vouches(slots, epoch):
+            return None
+        for slot in slots:
             member[slot] = 1
         after, found = give(host.store, self._owner.copies, member, cursor, host.now_ms)
         check = self._given.setdefault(name, [0, 0])
@@ -144,18 +150,18 @@ class Transfers:
             check[:] = 0, 0
         count, total = checksum(found)
         check[:] = check[0] + count, check[1] ^ total
-        return ["some", name, cursor, after, found, list(check)]
+        return ["some", name, cursor, after, found, list(check), self._owner.copies.clock.latest]
 
     def on_some(self, sender: str, message: Message) -> None:
         """A chunk has come."""
-        _, name, cursor, after, found, check = message
+        _, name, cursor, after, found, check, clock = message
         arrival, copies = self.arrivals.get(name), self._owner.copies
         if arrival is None or not arrival.expects(cursor):
             return
         mutations = [tuple(one) for one in found]
         if arrival.notes_keys:
             if cursor == 0:
-                arrival.prune_version = copies.clock.latest
+                arrival.prune_version = clock  # what the giver writes from here on is newer
             arrival.seen.update([one[0] for one in mutations])
         merged = sum([copies.merge(mutation) for mutation in mutations])
         if arrival.is_repair:

@@ -308,3 +308,17 @@ def test_what_was_evicted_does_not_come_back_older_than_it_was(mode: str) -> Non
     cluster.step(2)
     assert get(cluster, "s0", "k") != b"old"
     assert b"old" not in cluster.run("s0", "GET", "k")
+
+
+def test_replicas_keep_what_they_have_when_their_primary_comes_back_empty() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    assert cluster.run("s0", "SET", "k", "v") == b"+OK\r\n"
+    cluster.step()
+    cluster.start("s0")
+    cluster.step(3)
+    assert get(cluster, "s1", "k") == b"v"
+    cluster.publish([1, 0], [("s1", "s0", range(SLOT_COUNT))])
+    cluster.step(1)
+    assert get(cluster, "s0", "k") == b"v"
