@@ -52,6 +52,8 @@ class AsyncDispatcher:
         self._searching: asyncio.Task[Exception | None] | None = None
         self._refreshes = 0
         self._look_not_before_s = 0.0
+        self.written: set[str] = set()
+        """Ids of the shards that something has been written to, as far as slots have several copies."""
         self._obstacle: Exception | None = None
         self._closed = False
         self._owners = AsyncOwners(self, settings)
@@ -151,7 +153,7 @@ class AsyncDispatcher:
             await self._owners.finish(batch, wishes)
 
     async def clocks(self) -> list[tuple[int, int]]:
-        """Return each living shard's number with its clock's reading; nothing where slots have one copy.
+        """Return the number and the clock's reading of each shard written to, or of all; nothing with one copy.
 
         Raises:
             RayCacheError: one of them has not answered.
@@ -283,6 +285,8 @@ class AsyncDispatcher:
             request = Request(part.frame, _itself, from_row=from_row)
             obstacle = channel.obstacle(request) if routes.copies > 1 else None
             if obstacle is None:
+                if not isinstance(batch, GetMany):
+                    self.written.add(routes.shard_ids[part.shard])
                 futures.append((part, channel.submit(request, deadline_s)))
             else:
                 failure = obstacle

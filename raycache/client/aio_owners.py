@@ -92,7 +92,7 @@ class AsyncOwners:
             batch.values[position] = value
 
     async def clocks(self) -> list[tuple[int, int]]:
-        """Return each living shard's number with its clock's reading.
+        """Return the number and the clock's reading of each living shard that has been written to, or of all.
 
         Raises:
             RayCacheError: one of them has not answered.
@@ -100,7 +100,8 @@ class AsyncOwners:
         read: dict[str, tuple[int, int]] = {}
 
         async def attempt() -> None:
-            wanted = [shard_id for shard_id in self._routes().living() if shard_id not in read]
+            living, written = self._routes().living(), self._dispatcher.written
+            wanted = [shard_id for shard_id in living if shard_id not in read and (shard_id in written or not written)]
             answered, silent_ones = await self._dispatcher.ask_each(wanted, requests.clock())
             read.update({f"s{index}": (index, version) for index, version in answered})
             if silent_ones:
@@ -129,6 +130,8 @@ class AsyncOwners:
         obstacle = channel.obstacle(request)
         if obstacle is not None:
             raise obstacle
+        if request.from_row is None and not request.is_question:
+            self._dispatcher.written.add(routes.shard_ids[index])
         return request.decode(outcome(await channel.submit(request, deadline_s)))
 
     def _after(

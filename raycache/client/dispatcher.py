@@ -61,6 +61,7 @@ class Dispatcher:
         self._refreshing = threading.Lock()
         self._refreshes = 0
         self._look_not_before_s = 0.0
+        self._written: set[str] = set()
         self._closed = threading.Event()
         routes = newer(None, info.topology, settings.place)
         if routes is not None:
@@ -172,8 +173,14 @@ class Dispatcher:
         else:
             self._owners.finish(batch, wishes)
 
+    def written(self) -> set[str]:
+        """Return the ids of the shards that something has been written to, as far as slots have several copies."""
+        table = self._table
+        ids = [] if table.routes is None else table.routes.shard_ids
+        return self._written.union(id for id, pool in zip(ids, table.patient, strict=False) if pool.has_written)
+
     def clocks(self) -> list[tuple[int, int]]:
-        """Return each living shard's number with its clock's reading; nothing where slots have one copy.
+        """Return the number and the clock's reading of each shard written to, or of all; nothing with one copy.
 
         Raises:
             RayCacheError: one of them has not answered.
@@ -400,6 +407,7 @@ class Dispatcher:
 
     def _adopt(self, routes: Routes) -> None:
         """Use `routes` from now on. Operations in flight end on the connections that they have."""
+        self._written = self.written()  # a shard that comes back elsewhere has another pool
         pools = [self._pool(address) for address in routes.addresses]
         patient = [self._with_patience(pool) for pool in pools] if routes.copies > 1 else []
         self._table = Table(routes, pools, patient)

@@ -102,7 +102,7 @@ class Owners:
             batch.values[position] = value
 
     def clocks(self) -> list[tuple[int, int]]:
-        """Return each living shard's number with its clock's reading.
+        """Return the number and the clock's reading of each living shard that has been written to, or of all.
 
         Raises:
             RayCacheError: one of them has not answered.
@@ -110,7 +110,8 @@ class Owners:
         read: dict[str, tuple[int, int]] = {}
 
         def attempt() -> None:
-            wanted = [shard_id for shard_id in self._routes().living() if shard_id not in read]
+            living, written = self._routes().living(), self._dispatcher.written()
+            wanted = [shard_id for shard_id in living if shard_id not in read and (shard_id in written or not written)]
             answered, silent = self._dispatcher.ask_each(wanted, requests.clock())
             read.update({f"s{index}": (index, version) for index, version in answered})
             if silent:
@@ -149,6 +150,7 @@ class Owners:
                 if isinstance(batch, GetMany) and pool.is_suspect:
                     failure = _failed(batch, part, silent(*pool.address, patience_s))
                     continue
+                pool.has_written |= not is_read
                 try:
                     sent.append((part, pool, pool.send(part.frame, deadline_s, patience_s, is_read=is_read)))
                 except RETRIED as error:

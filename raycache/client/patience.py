@@ -47,6 +47,8 @@ class PatientPool:
         self._is_replaced = is_replaced
         self._suspect_until_s = 0.0
         self._insisting: list[Connection] = []
+        self.has_written = False
+        """Whether anything that may write has been sent to the shard."""
 
     @property
     def is_doubtful(self) -> bool:
@@ -74,6 +76,8 @@ class PatientPool:
             RayCacheError: anything else.
         """
         if request.from_row is None:
+            if not request.is_question:
+                self.has_written = True
             return self._run(request, deadline_s, self._hedge_s)
         if self._suspect_until_s and self.is_suspect:
             raise silent(*self.address, self._hedge_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, integer, ttl_ms
@@ -37,6 +37,9 @@ class Request(Generic[T]):
 
     __slots__ = ("decode", "frame", "from_row", "read_key", "repeatable", "replies")
 
+    is_question: ClassVar[bool] = False
+    """Whether it surely writes nothing although only one shard can answer it."""
+
     def __init__(
         self,
         frame: bytes,
@@ -53,6 +56,14 @@ class Request(Generic[T]):
         self.decode = decode
         self.repeatable = repeatable
         self.replies = replies
+
+
+class Question(Request[T]):
+    """A request that only one shard can answer and that writes nothing."""
+
+    __slots__ = ()
+
+    is_question = True
 
 
 def _unexpected(reply: object) -> NoReturn:
@@ -225,17 +236,17 @@ def acknowledged(request: Request[T], acks: int, w: int, timeout_s: float) -> Re
 
 def clock() -> Request[tuple[int, int]]:
     """Return a question for a shard's number and how far its clock has come."""
-    return Request(frames.command(b"RC.TOKEN"), _reading)
+    return Question(frames.command(b"RC.TOKEN"), _reading)
 
 
 def time_left(key: bytes) -> Request[float | None]:
     """Return a question for the time to live."""
-    return Request(frames.command(b"PTTL", key), _seconds_left)
+    return Question(frames.command(b"PTTL", key), _seconds_left)
 
 
 def scan(cursor: int, prefix: bytes, count: int) -> Request[tuple[int, list[bytes]]]:
     """Return one step over one shard's keys."""
-    return Request(frames.command(b"RC.SCAN", b"%d" % cursor, prefix, b"%d" % count), _scanned)
+    return Question(frames.command(b"RC.SCAN", b"%d" % cursor, prefix, b"%d" % count), _scanned)
 
 
 def clear() -> Request[int]:
@@ -243,19 +254,14 @@ def clear() -> Request[int]:
     return Request(frames.command(b"RC.CLEAR"), _count)
 
 
-def size() -> Request[int]:
-    """Return a question for the number of entries of one shard."""
-    return Request(frames.command(b"DBSIZE"), _count)
-
-
 def stats() -> Request[ShardStats]:
     """Return a question for one shard's counters."""
-    return Request(frames.command(b"RC.STATS"), ShardStats.from_bytes)
+    return Question(frames.command(b"RC.STATS"), ShardStats.from_bytes)
 
 
 def topology(known_epoch: int) -> Request[bytes | None]:
     """Return a question for a topology newer than `known_epoch`."""
-    return Request(frames.command(b"RC.TOPOLOGY", b"%d" % known_epoch), lambda reply: reply)
+    return Question(frames.command(b"RC.TOPOLOGY", b"%d" % known_epoch), lambda reply: reply)
 
 
 def authenticate(secret: str) -> Request[None]:

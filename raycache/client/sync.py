@@ -302,15 +302,15 @@ class Cache:
         return self._run(wire_key, self._acknowledged(request, acks, w))
 
     def token(self) -> Token:
-        """Return what stands for everything that this handle, and anybody, has written so far.
+        """Return what stands for everything that this handle has written, and for the tokens that it uses.
 
         A read elsewhere with this token (`get(..., token=t)`, or every read after `use(t)`) sees all of it. Costs a
-        question to every shard; with one copy there is nothing to ask, and the token is empty.
+        question to each shard that was written to, to all if none was; with one copy there is nothing to ask.
 
         Raises:
             RayCacheError: a shard that is not known to be lost has not answered; see the class.
         """
-        return Token.of(self._dispatcher.clocks())
+        return Token.of(self._dispatcher.clocks()) | self._wishes.token
 
     def use(self, token: Token | None) -> None:
         """Read nothing from now on that is older than `token`, in this handle and what it pickles into.
@@ -364,16 +364,15 @@ class Cache:
             walk.done_with(shard_id, routes)
 
     def clear(self) -> int:
-        """Remove every key; return how many there were, about, where slots have several copies. Not atomic over shards.
+        """Remove every key; return how many there were. Not atomic over shards.
+
+        Where any owner takes writes, a copy that is cleared by another shard first is not counted.
 
         Raises:
             RayCacheError: see the class; some shards may have been cleared.
         """
         routes = self._dispatcher.routes()
-        sizes = [] if routes.copies == 1 else self._dispatcher.ask_each(routes.living(), requests.size())[0]
-        removed = sum(self._dispatcher.run_on_shard(each, requests.clear()) or 0 for each in routes.serving())
-        # A shard counts all copies that it holds, and clears those elsewhere, too, so their numbers are asked before.
-        return removed if routes.copies == 1 else -(-sum(sizes) // routes.copies)
+        return sum(self._dispatcher.run_on_shard(each, requests.clear()) or 0 for each in routes.serving())
 
     def _read(
         self, key: bytes, request: Request[T], read_from: ReadFrom | None, token: Token | None, r: int

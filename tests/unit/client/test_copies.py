@@ -44,7 +44,7 @@ def serving(name: bytes) -> Callable[[list[bytes]], bytes]:
                 return b"*%d\r\n" % (len(argv) - 1) + HELLO * (len(argv) - 1)
             case b"RC.READ":
                 return rows(name, len(argv) - 2)
-            case b"RC.INCRBY" | b"EXISTS" | b"DEL" | b"PERSIST":
+            case b"RC.INCRBY" | b"EXISTS" | b"DEL" | b"PERSIST" | b"PTTL":
                 return b":1\r\n"
             case b"RC.WRITE":
                 return b"*2\r\n%b:1\r\n" % script(argv[2:])
@@ -204,14 +204,25 @@ def test_with_one_copy_wishes_for_copies_mean_nothing(peers: list[Any], connect:
     handle.use(Token(((0, 5),)))
     assert (handle.get("k"), handle.get_many(["k"]), handle.exists("k")) == (b"hello", {"k": b"hello"}, True)
     assert handle.get_results(["k"]) == {"k": Result(b"hello", 7, "s0", 1.5)}
-    assert handle.token() == Token()
+    assert handle.token() == Token(((0, 5),)), "what it uses, and nothing of its own"
     assert names(peers[0]) == [b"RC.GET", b"RC.MGET", b"EXISTS", b"RC.READ"]
 
 
 # Tokens
 
 
-def test_a_token_has_the_clock_of_every_living_shard(peers: list[Any], connect: Any) -> None:
+def test_a_token_has_the_clocks_of_the_shards_that_were_written_to(peers: list[Any], connect: Any) -> None:
+    for write in (lambda handle: handle.set("k", 1), lambda handle: handle.set_many({"k": 1})):
+        handle = connect()
+        handle.ttl("k")
+        write(handle)
+        assert handle.token() == Token(((0, 100),))
+        handle.use(Token(((0, 200), (2, 7))))
+        assert handle.token() == Token(((0, 200), (2, 7)))
+
+
+def test_a_token_of_who_has_written_nothing_has_the_clock_of_every_living_shard(
+        peers: list[Any], connect: Any) -> None:
     assert connect().token() == Token(((0, 100), (1, 101), (2, 102)))
     peers[2].close()
     assert connect(copied(peers, down=(2,))).token() == Token(((0, 100), (1, 101)))
