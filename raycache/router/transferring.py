@@ -29,6 +29,8 @@ def replace_givers(draft: Draft) -> int:
         if not is_gone and draft.is_alive[flow.giver]:
             continue
         givers = np.where(flow.slots, _first_complete(draft), NOBODY)
+        if is_gone:
+            givers = np.where(flow.slots & (givers < 0), _first_silent(draft), givers)
         rest = flow.slots & (givers < 0)
         if is_gone:
             lost_slots += int(rest.sum())
@@ -43,6 +45,7 @@ def refill(draft: Draft) -> None:
     for shard in np.flatnonzero(draft.is_behind & draft.is_alive).tolist():
         owned = (draft.owners == shard).any(axis=1)
         givers = np.where(owned, _first_complete(draft), NOBODY)
+        givers = np.where(owned & (givers < 0), _first_silent(draft), givers)
         # Where nobody has all of it, whoever leads has the most.
         leaders = draft.owners[:, 0].astype(np.int64)
         is_led = owned & (givers < 0) & (leaders != shard) & np.append(draft.is_alive, False)[leaders]
@@ -108,6 +111,13 @@ def _first_complete(draft: Draft) -> Indexes:
     complete = draft.complete()
     first = draft.owners[np.arange(len(complete)), complete.argmax(axis=1)]
     return np.where(complete.any(axis=1), first, NOBODY).astype(np.int64)
+
+
+def _first_silent(draft: Draft) -> Indexes:
+    """Return for each slot the first of its owners that had all of it when it fell silent, and may be back, or -1."""
+    silent = draft.of_owners(~draft.is_alive & ~draft.is_gone & ~draft.is_behind) & ~draft.arriving()
+    first = draft.owners[np.arange(len(silent)), silent.argmax(axis=1)]
+    return np.where(silent.any(axis=1), first, NOBODY).astype(np.int64)
 
 
 def _shrink(draft: Draft, flow: Flow, slots: Mask) -> None:

@@ -234,3 +234,20 @@ def test_other_modes_change_the_order_the_same_way(mode: str) -> None:
     world.settle(0.01)
     assert leads(world, "s2") == 0
     assert (world.topology.owners[slots, 2] == 2).all()
+
+
+def test_a_silent_copy_is_waited_for_where_nobody_else_has_all_of_a_slot() -> None:
+    world = World(shards=3, copies=3).settle()
+    world.lose("s1")
+    world.step()
+    world.start("s1")
+    world.step()
+    assert {one.receiver for one in world.topology.transfers} == {"s1"}
+    world.silence("s0")
+    world.step()
+    world.lose("s2")
+    world.step(0.3)
+    world.start("s2")
+    world.step(0.3)
+    # s1 has not got everything, s2 has come back empty: only s0 may still have all.
+    assert {(one.giver, one.receiver) for one in world.topology.transfers} == {("s0", "s1"), ("s0", "s2")}
