@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from raycache import connecting
-from raycache.actors import launch
-from raycache.client.info import ConnectionInfo
+from raycache.actors import launch, place
+from raycache.client.info import ConnectionInfo, Place
 from raycache.errors import ClusterNotFoundError
 
 NAME = "unit-connecting"
@@ -74,3 +74,26 @@ def test_an_unknown_name_is_not_remembered(asked: list[str]) -> None:
         with pytest.raises(ClusterNotFoundError, match=NAME):
             connecting.connect("other")
     assert asked == ["other", "other"]
+
+
+def test_a_pickled_handle_keeps_its_choice_of_copies_and_takes_its_place_from_where_it_is(
+        asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "own_place", lambda: Place("here", "m"))
+    with connecting.connect(NAME, read_from="nearest", hedge_s=0.2) as cache:
+        data = pickle.dumps(cache)
+    monkeypatch.setattr(place, "own_place", lambda: Place("there", "m"))
+    with pickle.loads(data) as again:
+        assert again._wishes == cache._wishes
+        assert (again._settings.hedge_s, again._settings.place) == (0.2, Place("there", "m"))
+
+
+async def test_both_handles_know_where_they_are(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "own_place", lambda: Place("here", "m"))
+    async with await connecting.connect_async(NAME, read_from="nearest") as cache:
+        assert cache._settings.place == Place("here", "m")
+    async with await connecting.connect_async("any", address="127.0.0.1:1", read_from="nearest") as cache:
+        assert cache._settings.place is None, "without Ray nobody can tell"
+
+
+def test_what_is_not_in_ray_has_no_place() -> None:
+    assert place.own_place() is None

@@ -122,3 +122,27 @@ def test_both_handles_have_the_same_public_face() -> None:
 
     assert face(Cache) == face(AsyncCache)
     assert all(member.__doc__ for kind in (Cache, AsyncCache) for name, member in vars(kind).items() if name[0] != "_")
+
+
+def test_stats_show_who_follows_and_what_a_loss_would_cost(peer: Any, info: Any, open_handle: Any) -> None:
+    copy = {"offset": 9, "acked": 7, "lag_mutations": 2, "lag_bytes": 80, "lag_s": 0.25, "connected": True,
+            "hints_dropped": 0, "new_in_a_later_version": 1}
+    replication = {"mode": "quorum", "copies": 2, "has_lease": True, "peers": {"s2": copy, "s1": copy | {"lag_s": 0.5}},
+                   "loss_window": {"mutations": 2, "bytes": 80, "age_s": 0.5}, "arrivals": {"t1": {}}, "tombstones": 3,
+                   "merged": 4, "ignored": 5, "repaired": 6, "transfer_misses": 7}
+    data = msgpack.packb(STATS | {"replication": replication})
+    peer.script = lambda argv: b"$%d\r\n%b\r\n" % (len(data), data)
+    stats = open_handle(info).stats()
+    found = stats.shards[0].replication
+    assert found is not None
+    assert [(replica.shard_id, replica.offset - replica.acked) for replica in found.replicas] == [("s1", 2), ("s2", 2)]
+    assert (found.mode, found.arrivals, found.tombstones, found.repaired) == ("quorum", 1, 3, 6)
+    assert (stats.lag_s, stats.loss_window.mutations, stats.loss_window.bytes, stats.loss_window.age_s) == (
+        0.5, 2, 80, 0.5)
+
+
+def test_stats_of_one_copy_have_nothing_to_say_of_others(peer: Any, info: Any, open_handle: Any) -> None:
+    data = msgpack.packb(STATS | {"replication": {"copies": 1, "peers": {}}})
+    peer.script = lambda argv: b"$%d\r\n%b\r\n" % (len(data), data)
+    stats = open_handle(info).stats()
+    assert (stats.shards[0].replication, stats.lag_s, stats.loss_window.mutations) == (None, 0.0, 0)

@@ -9,16 +9,26 @@ import random
 import pytest
 
 from raycache.client.retry import (
+    BRISK_DELAYS_S,
     FIRST_DELAY_S,
     LONGEST_DELAY_S,
     Attempts,
+    Interrupted,
     Lost,
     Moved,
     NoOwner,
+    Silent,
     full_jitter_s,
     reply_failure,
 )
-from raycache.errors import AuthenticationError, ClusterLoadingError, OutOfMemoryError, ShardUnavailableError
+from raycache.errors import (
+    AuthenticationError,
+    ClusterLoadingError,
+    DeadlineExceededError,
+    NotEnoughReplicasError,
+    OutOfMemoryError,
+    ShardUnavailableError,
+)
 
 
 def attempts(*, repeatable: bool = True, deadline_s: float = 10.0) -> Attempts:
@@ -84,3 +94,34 @@ def test_error_replies_are_told_apart() -> None:
 def test_a_lost_connection_keeps_what_it_knows_when_copied() -> None:
     for lost in (copy.copy(Lost("x", sent=True)), pickle.loads(pickle.dumps(Lost("x", sent=True)))):
         assert (str(lost), lost.sent) == ("x", True)
+
+
+def test_with_other_copies_a_lost_connection_is_followed_up_at_once_and_then_in_short_steps() -> None:
+    tried = Attempts(10.0, repeatable=True, rng=random.Random(1), brisk=True)
+    assert tried.after(Lost("gone"), 0.0).delay_s == 0.0
+    delays = [tried.after(Lost("gone"), 0.0).delay_s for _ in range(300)]
+    assert BRISK_DELAYS_S[0] <= min(delays) < 0.012
+    assert 0.048 < max(delays) <= BRISK_DELAYS_S[1]
+
+
+def test_a_refusal_is_not_followed_up_at_once() -> None:
+    tried = Attempts(10.0, repeatable=True, rng=random.Random(1), brisk=True)
+    assert tried.after(ClusterLoadingError("TRYAGAIN"), 0.0).delay_s >= BRISK_DELAYS_S[0]
+
+
+def test_a_silent_shard_is_a_missed_deadline_in_the_end() -> None:
+    with pytest.raises(DeadlineExceededError, match="nor has any other copy"):
+        attempts().after(Silent("h:1 has not answered"), 10.0)
+    assert copy.copy(Silent("x", sent=False)).sent is False
+
+
+def test_a_command_that_a_move_has_cut_off_has_perhaps_run() -> None:
+    failure = reply_failure("TRYAGAIN Slots moved while the command ran")
+    assert isinstance(failure, Interrupted)
+    assert failure.sent
+    with pytest.raises(ShardUnavailableError, match="may or may not"):
+        attempts(repeatable=False).after(failure, 0.0)
+
+
+def test_too_few_copies_is_nothing_to_try_again() -> None:
+    assert isinstance(reply_failure("NOREPLICAS 1 of the 2 copies needed are alive"), NotEnoughReplicasError)
