@@ -1,6 +1,6 @@
-"""Whom a shard shares slots with, read off the slot table.
+"""Whom a shard shares slots with, and whom it took them from, read off slot tables.
 
-What lives here: one function from a topology to what the hot path needs: by slot, where a write goes. Pure.
+What lives here: functions from topologies to what replication needs, such as where the writes of a slot go. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raycache.replication.outbox import Outbox
-from raycache.ring.slots import SLOT_COUNT
+from raycache.ring.slots import SLOT_COUNT, mask_of_bitmap
 from raycache.ring.topology import Topology
 
 Boxes = tuple[Outbox, ...]
@@ -66,3 +66,16 @@ def neighbours_of(me: str, topology: Topology, mode: str, outbox: Callable[[str]
         found.compared = found.shared
     found.boxes = choices[np.where(is_writer, inverse, -1)].tolist()
     return found
+
+
+def inherited(me: str, before: Topology, after: Topology) -> set[str]:
+    """Return the shards that led slots `before` which `me` leads `after` without a transfer from them."""
+    ids = [shard.id for shard in after.shards]
+    if me not in ids or before.copies == 1:
+        return set()
+    is_new = after.owners[:, 0] == ids.index(me)
+    for transfer in after.transfers:
+        if transfer.receiver == me:
+            is_new &= ~mask_of_bitmap(transfer.slots)
+    leaders = np.unique(before.owners[is_new, 0]).tolist()
+    return {before.shards[index].id for index in leaders if index >= 0} - {me}

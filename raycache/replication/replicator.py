@@ -23,7 +23,7 @@ from raycache.replication.arrival import Arrival
 from raycache.replication.copies import Copies, Host
 from raycache.replication.lease import ROUTER, lease_until
 from raycache.replication.messages import Message
-from raycache.replication.neighbours import Neighbours, neighbours_of
+from raycache.replication.neighbours import Neighbours, inherited, neighbours_of
 from raycache.replication.outbox import Outbox
 from raycache.replication.quorum import Question
 from raycache.replication.repairs import Repairs
@@ -60,6 +60,8 @@ class Replicator:
         self.streams: dict[str, Stream] = {}
         self.contacts: dict[str, Contact] = {}
         self.neighbours = Neighbours()
+        self.inherited: set[str] = set()
+        """Shards whose slots this one leads without having got them from them: their last writes may not be here."""
         self.transfers = Transfers(self)
         self.repairs = Repairs(self)
         self.granted_term = 0
@@ -125,6 +127,8 @@ class Replicator:
     def set_topology(self, topology: Topology, now_s: float) -> None:
         """Take over a newer topology: who gets what, which slots arrive."""
         self.now_s = self.copies.now_s = now_s
+        if self.has_leases and self.topology is not None:
+            self.inherited |= inherited(self.me, self.topology, topology)
         self.topology = topology
         copies = self.copies
         held, arriving = (np.frombuffer(bytes(marks), np.uint8) for marks in (copies.holds, copies.arriving))

@@ -89,9 +89,10 @@ def _read(core: ShardCore, session: Session, argv: list[bytes], keys: list[bytes
     replicator = _replicator(core)
     deadline_s = core.replicator_now_s + options.get("timeout_ms", READ_TIMEOUT_MS) / 1000
     token = options.get("token", {})
-    # What this shard is primary of it has written itself, or taken over whole.
-    is_source = replicator.mode == "primary-replica" and core.slots.check(keys) is None
-    if token and not is_source and not (yield from until(core, lambda: not replicator.is_behind(token), deadline_s)):
+    if replicator.mode == "primary-replica" and core.slots.check(keys) is None:
+        # What this shard is primary of it has written itself, or got from who led before; unless that one was lost.
+        token = {index: version for index, version in token.items() if f"s{index}" in replicator.inherited}
+    if token and not (yield from until(core, lambda: not replicator.is_behind(token), deadline_s)):
         return encode.error("TRYAGAIN this copy is behind the token")
     if is_replica_wanted and core.slots.check(keys) is not None:
         return _rows(core, session, keys)

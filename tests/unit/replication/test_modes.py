@@ -322,3 +322,19 @@ def test_replicas_keep_what_they_have_when_their_primary_comes_back_empty() -> N
     cluster.publish([1, 0], [("s1", "s0", range(SLOT_COUNT))])
     cluster.step(1)
     assert get(cluster, "s0", "k") == b"v"
+
+
+def test_a_promoted_replica_does_not_pretend_to_have_writes_that_a_token_speaks_of() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2"))}
+    assert cluster.run("s0", "SET", "k", "new") == b"+OK\r\n"
+    version = cluster.cores["s0"].replicator.token()[1]
+    cluster.publish([1, 0])
+    cluster.step(0.2)
+    assert b"old" in cluster.run("s1", "RC.READ", wishes(), "k")
+    assert cluster.run("s1", "RC.READ", wishes(token={0: version}, timeout_ms=50), "k").startswith(b"-TRYAGAIN")
+    assert b"old" in cluster.run("s1", "RC.READ", wishes(token={2: version + 99, 1: 5}, timeout_ms=50), "k")
