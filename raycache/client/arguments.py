@@ -57,15 +57,11 @@ def several(keys: Iterable[K]) -> list[K]:
 
 def encode_keys(given: Sequence[str | bytes]) -> list[bytes]:
     """Return each of `given` as `encode_key` does, and raise what it raises."""
-    if set(map(type, given)) == {str}:
-        try:
-            encoded = [key.encode() for key in given]  # type: ignore[union-attr]
-        except UnicodeEncodeError:
-            pass
-        else:
-            if b"" not in encoded:
-                return encoded
-    return [encode_key(key) for key in given]
+    try:
+        encoded = list(map(str.encode, given))  # type: ignore[arg-type]
+    except (TypeError, UnicodeEncodeError):  # bytes among them, say
+        return [encode_key(key) for key in given]
+    return encoded if b"" not in encoded else [encode_key(key) for key in given]
 
 
 def ttl_ms(ttl: TimeToLive) -> int:

@@ -8,7 +8,7 @@ failed. One object per operation, used by one thread or task.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import hiredis
@@ -29,14 +29,19 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 class Part:
-    """The share of one shard in one round: which positions, and the command."""
+    """The share of one shard in one round: which positions, and what makes them a command."""
 
-    __slots__ = ("frame", "positions", "shard")
+    __slots__ = ("_command", "positions", "shard")
 
-    def __init__(self, shard: int, positions: list[int], frame: bytes) -> None:
+    def __init__(self, shard: int, positions: list[int], command: Callable[[list[int]], bytes]) -> None:
         self.shard = shard
         self.positions = positions
-        self.frame = frame
+        self._command = command
+
+    @property
+    def frame(self) -> bytes:
+        """The command. It is made when asked for: the shards that were sent theirs are at work by then."""
+        return self._command(self.positions)
 
 
 class Batch(ABC):
@@ -69,7 +74,7 @@ class Batch(ABC):
             parts, rest = [], []
             for shard, positions in groups:
                 count = self.fitting(positions)
-                parts.append(Part(shard, positions[:count], self.frame(positions[:count])))
+                parts.append(Part(shard, positions[:count], self.frame))
                 if count < len(positions):
                     rest.append((shard, positions[count:]))
             yield parts

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from raycache.client import background, discovery, forks, requests
 from raycache.client.batches import Batch, GetMany, Part
@@ -305,8 +305,8 @@ class Dispatcher:
     def _run_round(self, batch: Batch, parts: Sequence[Part], pools: list[Pool], deadline_s: float) -> Exception | None:
         """Send every part before the first reply is read, so that all shards work at once; return the last failure."""
         failure: Exception | None = None
+        refusal: Exception | None = None
         sent: list[tuple[Part, Pool, Connection]] = []
-        replies: list[tuple[Part, Any]] = []
         try:
             # Shards ascend in every round of every thread: nobody waits for a connection in a circle.
             for part in parts:
@@ -319,18 +319,22 @@ class Dispatcher:
             while sent:
                 part, pool, connection = sent[0]
                 try:
-                    replies.append((part, connection.receive(1, deadline_s)))
+                    reply = connection.receive(1, deadline_s)
                 except Lost as error:
                     failure = error
                     batch.failed(part.positions)
                     pool.discard(sent.pop(0)[2])
-                else:
-                    pool.give_back(sent.pop(0)[2])
+                    continue
+                pool.give_back(sent.pop(0)[2])
+                try:
+                    failure = batch.take(part, reply) or failure  # while the other shards still work
+                except RayCacheError as error:
+                    refusal = refusal or error
         finally:
             for _, pool, connection in sent:
                 pool.discard(connection)
-        for part, reply in replies:
-            failure = batch.take(part, reply) or failure
+        if refusal is not None:
+            raise refusal
         return failure
 
     @staticmethod
