@@ -48,14 +48,20 @@ class Pool:
             Failure: an attempt failed that may be repeated (see `retry.py`).
             RayCacheError: anything else.
         """
-        connection = self.take(deadline_s, fresh=not request.repeatable)
         try:
-            reply = connection.exchange(request, deadline_s)
+            connection = self._idle.pop() if request.repeatable else self.take(deadline_s, fresh=True)
+        except IndexError:
+            connection = self.take(deadline_s)
+        try:
+            connection.send(request.frame, deadline_s)
+            reply = connection.receive(request.replies, deadline_s)
         except BaseException:
             # A signal's exception counts, too: the reply that is still to come would be taken for the next one's.
             self.discard(connection)
             raise
-        self.give_back(connection)
+        self._idle.append(connection)
+        if self._waiting:
+            self._tell_waiting()
         if type(reply) is hiredis.ReplyError:
             raise reply_failure(str(reply))
         try:
@@ -88,8 +94,11 @@ class Pool:
         self._idle.append(connection)
         # A waiter announces itself before its last look at the idle ones: so either it sees this one, or we see it.
         if self._waiting:
-            with self._freed:
-                self._freed.notify()
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        with self._freed:
+            self._freed.notify()
 
     def discard(self, connection: Connection) -> None:
         """Close a connection that broke, and the idle ones with it: what broke one has most likely broken all."""

@@ -16,7 +16,7 @@ from raycache.client.info import Versioned
 from raycache.client.results import Result, Row, presence_of, result_of, rows_of, versioned_of
 from raycache.client.stats import ShardStats
 from raycache.client.wishes import PLAIN, write_options
-from raycache.codec import decode_payload, encode
+from raycache.codec import RAW, decode_payload, encode
 from raycache.errors import ProtocolError
 
 T = TypeVar("T")
@@ -44,7 +44,6 @@ class Request(Generic[T]):
         self,
         frame: bytes,
         decode: Callable[[Any], T],
-        *,
         repeatable: bool = True,
         replies: int = 1,
         read_key: bytes | None = None,
@@ -71,11 +70,11 @@ def _unexpected(reply: object) -> NoReturn:
 
 
 def _payload(reply: Any) -> Any:
-    if reply is None:
-        return MISSING
-    if type(reply) is not bytes or not reply:
+    if type(reply) is bytes and reply:
+        return decode_payload(reply) if reply[0] != RAW else reply[1:]
+    if reply is not None:
         _unexpected(reply)
-    return decode_payload(reply)
+    return MISSING
 
 
 def _value(row: Row) -> Any:
@@ -134,9 +133,7 @@ def _scanned(reply: Any) -> tuple[int, list[bytes]]:
 def get(key: bytes) -> Request[Any]:
     """Return a read; it answers MISSING for an absent key."""
     # A long key gains nothing in a larger read, and one that the shard refuses must not fail other tasks' reads.
-    return Request(
-        frames.get(key), _payload, read_key=key if len(key) <= _JOINED_KEY_BYTES else None, from_row=_value
-    )
+    return Request(frames.get(key), _payload, True, 1, key if len(key) <= _JOINED_KEY_BYTES else None, _value)
 
 
 def get_with_version(key: bytes) -> Request[Versioned | None]:

@@ -86,3 +86,8 @@ def test_frames_carry_any_bytes(size: int) -> None:
     assert parsed(frames.get(part)) == [b"RC.GET", part]
     assert parsed(frames.get_many([b"k", part])) == [b"RC.MGET", b"k", part]
     assert parsed(frames.get_many([part, part])) == [b"RC.MGET", part, part]
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024])
+def test_a_read_of_a_key_of_any_length(size: int) -> None:
+    assert parsed(frames.get(b"k" * size)) == [b"RC.GET", b"k" * size]
