@@ -23,6 +23,7 @@ from raycache.config import ClusterConfig, Limits
 from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
 from raycache.resp import encode
+from raycache.ring.slots import SLOT_COUNT
 from raycache.ring.topology import Topology
 from raycache.shard.careful import is_settled, run_carefully
 from raycache.shard.commands import DISPATCH, resolve, unknown_command
@@ -45,7 +46,7 @@ TRANSACTION_TOO_LARGE = encode.error("ERR transaction is too large")
 MOVED_MEANWHILE = encode.error("TRYAGAIN Slots moved while the command ran")
 INTERNAL_ERROR = encode.error("ERR internal error, see the shard's log")
 
-_SLOT_MASK = 16383
+_SLOT_MASK = SLOT_COUNT - 1
 # As a number: `b"{" in key` first fails to read b"{" as one, and takes four times as long (140 against 33 ns).
 _BRACE = 0x7B
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raycache.resp.encode import CRLF, HEADERS, OK
 from raycache.resp.parse import is_command
+from raycache.ring.slots import SLOT_COUNT
 from raycache.shard.commands import DISPATCH
 from raycache.shard.commands.command import Command, Steps
 
@@ -34,7 +35,7 @@ ARGUMENT_COST: Final = 80
 """Some 800 arguments a turn, about 0.3 ms."""
 
 _BRACE: Final = 0x7B
-_SLOT_MASK: Final = 16383
+_SLOT_MASK: Final = SLOT_COUNT - 1
 _GET: Final = DISPATCH[b"GET"]
 _SET: Final = DISPATCH[b"SET"]
 _SHORT: Final = len(HEADERS)

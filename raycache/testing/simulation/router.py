@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from raycache.errors import ChangeUnderWayError
+from raycache.ring.slots import SLOT_COUNT
 from raycache.router.core import RouterCore
 from raycache.router.messages import (
     Action,
@@ -19,6 +20,7 @@ from raycache.router.messages import (
     RemoveShard,
     ShardReport,
 )
+from raycache.router.records import Patience
 from raycache.testing.simulation.clocks import MachineClock
 from raycache.testing.simulation.router_links import RouterLinks
 from raycache.testing.simulation.scheduler import Process
@@ -30,6 +32,8 @@ STEP_S: Final = 0.25
 HURRIED_STEP_S: Final = 0.05
 PING_TICK_S: Final = 0.05
 ASK_S: Final = 1.0
+PATIENCE: Final = Patience(slots_moved_at_once=SLOT_COUNT // 4, slots_swapped_at_once=SLOT_COUNT // 8)
+"""In the proportions of the real one, but evening in fewer turns: each costs simulated time."""
 
 
 class RouterNode(Process):
@@ -50,7 +54,7 @@ class RouterNode(Process):
         """Start, knowing nothing but who exists."""
         self.start()
         actors, now_s, now_ms = self.world.actors, self._now_s(), self.clock.unix_ms()
-        self.core = RouterCore(self.world.config, now_s, term=now_ms)
+        self.core = RouterCore(self.world.config, now_s, term=now_ms, patience=PATIENCE)
         self.links = RouterLinks(self)
         self._is_woken = False
         self.core.nodes_reported(actors.machines.values())

@@ -55,6 +55,7 @@ class World:
         self.trace: list[str] | None = [] if is_traced else None
         self.config = ClusterConfig(name="sim", shards=scenario.shards, copies=scenario.copies,
                                     replication=scenario.mode, memory_per_shard_bytes=scenario.memory_bytes,
+                                    vnodes_per_shard=16,
                                     **scenario.settings)
         self.observer = Observer(self)
         self.actors = Actors(self, MACHINES)
