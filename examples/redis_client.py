@@ -15,11 +15,11 @@ import raycache
 def use(client: redis.Redis) -> None:
     """What any Redis program does. Nothing here is ours."""
     client.set("session:ada", "logged in", ex=1800)
-    print(f"session: {client.get('session:ada')}, {client.ttl('session:ada')} s left")
+    print(f"session: {client.get('session:ada')!s}, {client.ttl('session:ada')} s left")
 
     # Keys of one command may live on different shards: the gateway asks each and puts the answers together.
     client.mset({f"colour:{number}": name for number, name in enumerate(("red", "green", "blue"))})
-    print(f"colours: {', '.join(client.mget('colour:0', 'colour:1', 'colour:2'))}")
+    print(f"colours: {', '.join(map(str, client.mget('colour:0', 'colour:1', 'colour:2')))}")
 
     with client.pipeline() as pipeline:
         for page in ("home", "home", "about"):
