@@ -19,13 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from raycache.gateway.call import Client, Done, Errand, Gather, PortionCall, RoundCall, ShardCall, Stranded
 from raycache.gateway.detour import Detours, may_detour, readable, takes_writes_anywhere
+from raycache.gateway.news import News
 from raycache.gateway.plan import Answered, Part, Plan, Planner, Scatter
 from raycache.gateway.pool import Pool
 from raycache.gateway.scout import Scout
@@ -73,13 +74,11 @@ class Executor:
         self.stats = ExecutorStats()
         self.may_split = may_split
         self._get_topology = get_topology
-        self._refresh = refresh
-        self._learn = learn
-        self._scout = Scout(pool, settings, rng)
+        self.news = News(pool, Scout(pool, settings, rng), settings, get_topology=self.topology, refresh=refresh,
+                         learn=learn)
         self._detours = Detours()
         self._silent: set[str] = set()
         """Shards that owe replies for some time: reads need not wait for them."""
-        self._questions: dict[str, asyncio.Task[None]] = {}
         self._settings = settings
         self._rng = rng
         self._known: Topology | None = None
@@ -87,7 +86,7 @@ class Executor:
         self._is_recovering = False
         self._failed_rounds = 0
         self._round_ended_s = 0.0
-        self._news = asyncio.Event()
+        self._has_news = asyncio.Event()
 
     def topology(self) -> Topology | None:
         """Return the newest topology."""
@@ -101,7 +100,7 @@ class Executor:
 
     def topology_changed(self) -> None:
         """Let those who wait for a newer topology try at once."""
-        self._news.set()
+        self._has_news.set()
 
     def run(self, argv: list[bytes], command: Command, client: Client, protocol: int, is_long: bool,
             done: Done) -> None:
@@ -230,7 +229,7 @@ class Executor:
         self._silent = {connection.shard_id for connection in silent}
         if not silent:
             return
-        self._ask("shards", self._ask_shards())
+        self.news.ask_shards()
         topology = self.topology()
         down = {shard.id for shard in topology.shards if shard.state == "down"} if topology is not None else set()
         may_leave = topology is not None and topology.copies > 1 and takes_writes_anywhere(topology)
@@ -305,7 +304,8 @@ class Executor:
         try:
             while self._stranded:
                 await self._pause()
-                await self._ask_for_news()
+                self.stats.refreshes += 1
+                await self.news.wait()
                 stranded, self._stranded = self._stranded, []
                 self.stats.retries += len(stranded)
                 self._round_ended_s = self.pool.now_s()
@@ -327,44 +327,9 @@ class Executor:
         growth = min(10.0, 1.5 ** (self._failed_rounds - 1)) if self._failed_rounds else 0.1
         pause_s = self._settings.retry_interval_s * growth * self._rng.uniform(0.5, 1.0)
         self._failed_rounds = min(self._failed_rounds + 1, 10)
-        self._news.clear()
+        self._has_news.clear()
         try:
             async with asyncio.timeout(pause_s):
-                await self._news.wait()
+                await self._has_news.wait()
         except TimeoutError:
             pass
-
-    async def _ask_for_news(self) -> None:
-        """Ask the shards and the router at once; return when one has brought news, or both have answered.
-
-        Who does not answer is not waited for: the question goes on, and the next round asks only the other.
-        """
-        self.stats.refreshes += 1
-        known = self.topology()
-        if self._refresh is not None:
-            self._ask("router", self._ask_router(self._refresh))
-        self._ask("shards", self._ask_shards())
-        questions, deadline_s = dict(self._questions), self.pool.now_s() + self._settings.scout_timeout_s
-        while questions and self.topology() is known and (left_s := deadline_s - self.pool.now_s()) > 0:
-            await asyncio.wait(questions.values(), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            questions = {name: task for name, task in questions.items() if not task.done()}
-
-    def _ask(self, name: str, question: Coroutine[Any, Any, None]) -> None:
-        """Put one question, unless the last one of its name is still open."""
-        if name in self._questions:
-            question.close()
-            return
-        task = self._questions[name] = self.pool.spawn(question)
-        task.add_done_callback(lambda _: self._questions.pop(name, None))
-
-    async def _ask_router(self, refresh: Callable[[], Awaitable[object]]) -> None:
-        try:
-            async with asyncio.timeout(self._settings.refresh_timeout_s):
-                await refresh()
-        except Exception as error:  # whatever keeps the router from answering, the next round asks again
-            log.info("no newer topology: %s", error or type(error).__name__)
-
-    async def _ask_shards(self) -> None:
-        known = self.topology()
-        if known is not None and (found := await self._scout.look(known)) is not None:
-            self._learn(found)

@@ -149,7 +149,7 @@ async def test_a_router_that_hangs_delays_nobody() -> None:
             on.refreshes += 1
             await hung.wait()
 
-        on.gateway.executor._refresh = refresh
+        on.gateway.executor.news.refresh = refresh
         client = await on.client()
         await on.shards[0].stop()
         client.send(f"SET {A0} 1")
