@@ -49,7 +49,8 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 SHELLS = {
     "shard/server.py", "shard/connection.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/news.py", "gateway/pool.py",
-    "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py", "snapshot/files.py", "snapshot/keeper.py",
+    "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
+    "snapshot/files.py", "snapshot/keeper.py",
 }
 PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot")
 PURE_CLIENT = {f"client/{name}.py" for name in (
