@@ -10,12 +10,12 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench sim lock clean distclean
+.PHONY: help setup demo test check bench bench-failover bench-rescale sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
 help:  ## Show what there is
-	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## Prepare .venv: locked dependencies, raycache itself, compiled bytecode
 
@@ -49,6 +49,12 @@ check: setup  ## Lint and type-check
 
 bench: setup  ## Run the benchmarks against real servers
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-failover: setup  ## Measure what losing a shard, a machine, the router or Ray's GCS costs (ARGS="--only kill")
+	$(BIN)/python -m benchmarks.failover $(ARGS)
+
+bench-rescale: setup  ## Measure what scaling and a second copy cost (ARGS="--only scale")
+	$(BIN)/python -m benchmarks.rescale $(ARGS)
 
 # The tool lives in a venv of its own, so that it is not part of what it pins. Local package folders named in the
 # environment must not reach the lock: it has to work on another machine.

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.failover.kills import total
-from benchmarks.failover.part import RATE, Amount, Part
+from benchmarks.failover.amount import RATE, Amount
+from benchmarks.failover.kills import NONE, total
 from benchmarks.failover.strike import SETTLE_S, crew_for, settle
+from benchmarks.harness.parts import Part
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
 from benchmarks.harness.rounds import Step, idle_check
 from benchmarks.harness.servers import ServerFailedError
@@ -29,6 +30,7 @@ ROUTER_POLL_S: Final = 0.05
 GCS_AWAY_S: Final = 90.0
 HEAD_AWAY_S: Final = 10.0
 REPAIR_TIMEOUT_S: Final = 120.0
+REPAIR_GOAL: Final = Goal("<=", REPAIR_TIMEOUT_S)
 AFTERWARDS_S: Final = 5.0
 HOSTS: Final = 3
 
@@ -42,13 +44,13 @@ HEAD_REPAIRED = "head machine off and on: all copies there again, after power re
 
 def run_router(amount: Amount, step: Step) -> Outcome:
     """Kill the router, and every successor that Ray starts, for 10 s."""
-    step("router: starting Ray with three raylets, and three shards on it")
+    step("starting Ray with three raylets, and three shards on it")
     outcome = Outcome("router", facts=_facts(amount.seconds(ROUTER_AWAY_S)))
     with one_machine() as site, cluster_on(site, copies=2) as cluster, crew_for(cluster, amount.seed) as crew:
         crew.fill()
         crew.go()
         time.sleep(SETTLE_S)
-        step("router: killing it for 10 s")
+        step("killing it for 10 s")
         kills = keep_dead(site, cluster, amount.seconds(ROUTER_AWAY_S))
         time.sleep(AFTERWARDS_S)
         _judge(outcome, crew, ROUTER_FAILED, ROUTER_LOST)
@@ -72,7 +74,7 @@ def keep_dead(site: Site, cluster: Cluster, for_s: float) -> int:
 
 def run_gcs(amount: Amount, step: Step) -> Outcome:
     """Kill Ray's GCS, and start it again 90 s later from its embedded storage."""
-    step(f"gcs: starting {HOSTS} hosts with Ray")
+    step(f"starting {HOSTS} hosts with Ray")
     away_s = amount.seconds(GCS_AWAY_S)
     outcome = Outcome("gcs", facts=_facts(away_s))
     with machines(HOSTS, stored=True) as site, cluster_on(site, copies=2) as cluster, \
@@ -80,7 +82,7 @@ def run_gcs(amount: Amount, step: Step) -> Outcome:
         crew.fill()
         crew.go()
         time.sleep(SETTLE_S)
-        step(f"gcs: dead for {away_s:g} s")
+        step(f"dead for {away_s:g} s")
         site.ray.kill_gcs()
         time.sleep(away_s)
         site.ray.restart_gcs()
@@ -93,7 +95,7 @@ def run_gcs(amount: Amount, step: Step) -> Outcome:
 
 def run_head(amount: Amount, step: Step) -> Outcome:
     """Power the head machine off and on again; its GCS keeps its state on its disk."""
-    step(f"head: starting {HOSTS} hosts with Ray")
+    step(f"starting {HOSTS} hosts with Ray")
     outcome = Outcome("head", facts=_facts(HEAD_AWAY_S))
     with machines(HOSTS, stored=True, driver_at=-1) as site, cluster_on(site, copies=2) as cluster, \
             Watcher(cluster.addresses, cluster.secret) as watcher, crew_for(cluster, amount.seed) as crew:
@@ -104,7 +106,7 @@ def run_head(amount: Amount, step: Step) -> Outcome:
         crew.fill()
         crew.go()
         time.sleep(SETTLE_S)
-        step(f"head: off for {HEAD_AWAY_S:g} s, then on, until repaired")
+        step(f"off for {HEAD_AWAY_S:g} s, then on, until repaired")
         head.power_off()
         time.sleep(HEAD_AWAY_S)
         head.power_on()
@@ -118,7 +120,7 @@ def run_head(amount: Amount, step: Step) -> Outcome:
         counts = findings.count(on_others)
         repaired_s = again.seen_s - returned_s
         outcome.figures += [total(HEAD_FAILED, [counts.failed], "operations"),
-                            Figure(HEAD_REPAIRED, Goal("<=", REPAIR_TIMEOUT_S), repaired_s, "s")]
+                            Figure(HEAD_REPAIRED, REPAIR_GOAL, repaired_s, "s")]
         _add_series(outcome, harvest, verdict)
     return outcome
 
@@ -148,9 +150,9 @@ def _facts(away_s: float) -> dict[str, Any]:
 
 PARTS = (
     Part("router", "the router killed again and again for 10 s", lambda a: 45, lambda a: 2, run_router,
-         (ROUTER_FAILED, ROUTER_LOST)),
+         {ROUTER_FAILED: NONE, ROUTER_LOST: NONE}),
     Part("gcs", "Ray's GCS killed, and started 90 s later", lambda a: 40 + a.seconds(GCS_AWAY_S), lambda a: 2, run_gcs,
-         (GCS_FAILED, GCS_LOST), needs_hosts=True),
+         {GCS_FAILED: NONE, GCS_LOST: NONE}),
     Part("head", "the head machine powered off and on again", lambda a: 100, lambda a: 2, run_head,
-         (HEAD_FAILED, HEAD_REPAIRED), needs_hosts=True),
+         {HEAD_FAILED: NONE, HEAD_REPAIRED: REPAIR_GOAL}),
 )

@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.failover.part import RATE, Amount, Part
+from benchmarks.failover.amount import RATE, Amount
 from benchmarks.failover.redis_cluster import RedisCluster
 from benchmarks.failover.strike import (
     AFTERWARDS_S,
@@ -25,6 +25,7 @@ from benchmarks.failover.strike import (
     settle,
     strike,
 )
+from benchmarks.harness.parts import Part
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
 from benchmarks.harness.rounds import Step, idle_check
 from benchmarks.harness.servers import wait_until
@@ -35,10 +36,7 @@ from benchmarks.traffic import findings
 from benchmarks.traffic.crew import Crew
 from benchmarks.traffic.plan import Load
 
-BLOCKED_GOAL_MS: Final = 500.0
-SHARE_OF_REDIS: Final = 0.1
 REDIS_RATE: Final = 1_000.0
-NONE: Final = Goal("<=", 0)
 
 KILL = "kill -9 of a primary, copies=2"
 FAILED_READS = f"{KILL}: failed reads"
@@ -51,17 +49,21 @@ QUORUM_FAILED = "kill -9 of an owner, quorum N=3 W=2 R=2: failed operations"
 QUORUM_LOST = "kill -9 of an owner, quorum N=3 W=2 R=2: acknowledged writes lost"
 QUORUM_OLD = "kill -9 of an owner, quorum N=3 W=2 R=2: reads older than acknowledged"
 
+NONE: Final = Goal("<=", 0)
+"""For what must not happen at all."""
+KILL_GOALS: Final = {FAILED_READS: NONE, BLOCKED: Goal("<=", 500), OVER_REDIS: Goal("<=", 0.1), BEYOND_WINDOW: NONE}
 
-def kill_primaries(amount: Amount, step: Step, name: str, options: dict[str, Any], **settings: Any) -> list[Strike]:
+
+def kill_primaries(amount: Amount, step: Step, options: dict[str, Any], **settings: Any) -> list[Strike]:
     """Start a cluster with `settings`, and kill its primaries in turns under load."""
-    step(f"{name}: starting Ray with three raylets, and three shards on it")
+    step("starting Ray with three raylets, and three shards on it")
     strikes = []
     with one_machine() as site, cluster_on(site, **settings) as cluster, \
             Watcher(cluster.addresses, cluster.secret) as watcher, \
             crew_for(cluster, amount.seed, options=options) as crew:
         crew.fill()
         for number in range(amount.kills):
-            step(f"{name}: kill {number + 1} of {amount.kills}")
+            step(f"kill {number + 1} of {amount.kills}")
             shards = watcher.topology().shards
             victim = shards[number % len(shards)]
             blow = partial(cluster.kill, cluster.shard_pid(victim))
@@ -71,12 +73,12 @@ def kill_primaries(amount: Amount, step: Step, name: str, options: dict[str, Any
 
 def kill_redis_primaries(amount: Amount, step: Step) -> list[float]:
     """Do the same to a Redis Cluster; return how long writes were blocked, in seconds, kill by kill."""
-    step("redis: starting three primaries and three replicas")
+    step("Redis Cluster: starting three primaries and three replicas")
     blocked_s = []
     with RedisCluster() as cluster, Crew(Load("redis", cluster.addresses, "key", rate=REDIS_RATE)) as crew:
         crew.fill()
         for number in range(amount.redis_kills):
-            step(f"redis: kill {number + 1} of {amount.redis_kills}")
+            step(f"Redis Cluster: kill {number + 1} of {amount.redis_kills}")
             primaries = cluster.primaries()
             victim = primaries[number % len(primaries)]
             crew.go()
@@ -96,7 +98,7 @@ def kill_redis_primaries(amount: Amount, step: Step) -> list[float]:
 def run_kill(amount: Amount, step: Step) -> Outcome:
     """copies=2, primary-replica, no acks asked for: what is the default."""
     outcome = Outcome("kill", facts=_facts(amount) | {"redis_rate": REDIS_RATE, "redis_kills": amount.redis_kills})
-    strikes = kill_primaries(amount, step, "kill", {}, copies=2)
+    strikes = kill_primaries(amount, step, {}, copies=2)
     redis_s = kill_redis_primaries(amount, step)
     blocked_ms = [one.blocked_s * 1000 for one in strikes]
     redis_ms = [blocked * 1000 for blocked in redis_s]
@@ -104,8 +106,8 @@ def run_kill(amount: Amount, step: Step) -> Outcome:
     over = [ours / median(redis_ms) for ours in blocked_ms]
     outcome.figures += [
         total(FAILED_READS, [one.counts.failed_reads for one in strikes], "reads"),
-        Figure(BLOCKED, Goal("<=", BLOCKED_GOAL_MS), median(blocked_ms), "ms", tuple(blocked_ms)),
-        Figure(OVER_REDIS, Goal("<=", SHARE_OF_REDIS), median(over), "x", tuple(over)),
+        Figure(BLOCKED, KILL_GOALS[BLOCKED], median(blocked_ms), "ms", tuple(blocked_ms)),
+        Figure(OVER_REDIS, KILL_GOALS[OVER_REDIS], median(over), "x", tuple(over)),
         total(BEYOND_WINDOW, beyond, "writes"),
     ]
     outcome.series += series_of(strikes)
@@ -117,7 +119,7 @@ def run_kill(amount: Amount, step: Step) -> Outcome:
 def run_acks(amount: Amount, step: Step) -> Outcome:
     """copies=2, primary-replica, every write waits for one replica."""
     outcome = Outcome("acks", facts=_facts(amount))
-    strikes = kill_primaries(amount, step, "acks", {"write": {"acks": 1}}, copies=2)
+    strikes = kill_primaries(amount, step, {"write": {"acks": 1}}, copies=2)
     outcome.figures += [total(ACKS_LOST, [one.verdict.lost_writes for one in strikes], "writes"),
                         total(ACKS_READS, [one.counts.failed_reads for one in strikes], "reads")]
     outcome.series += series_of(strikes)
@@ -128,7 +130,7 @@ def run_acks(amount: Amount, step: Step) -> Outcome:
 def run_quorum(amount: Amount, step: Step) -> Outcome:
     """copies=3, quorum, R and W of two."""
     outcome = Outcome("quorum", facts=_facts(amount))
-    strikes = kill_primaries(amount, step, "quorum", {}, copies=3, replication="quorum", read_quorum=2, write_quorum=2)
+    strikes = kill_primaries(amount, step, {}, copies=3, replication="quorum", read_quorum=2, write_quorum=2)
     outcome.figures += quorum_figures(strikes, QUORUM_FAILED, QUORUM_LOST, QUORUM_OLD)
     outcome.series += series_of(strikes)
     outcome.facts["errors"] = errors_of(strikes)
@@ -159,9 +161,9 @@ def _steps(amount: Amount) -> int:
 PARTS = (
     Part("kill", "copies=2: kill -9 of a primary, beside Redis Cluster",
          lambda a: 35 + 9 * a.kills + 30 * a.redis_kills,
-         lambda a: _steps(a) + 1 + a.redis_kills, run_kill, (FAILED_READS, BLOCKED, OVER_REDIS, BEYOND_WINDOW)),
+         lambda a: _steps(a) + 1 + a.redis_kills, run_kill, KILL_GOALS),
     Part("acks", "copies=2, acks=1: kill -9 of a primary", lambda a: 20 + 9 * a.kills, _steps, run_acks,
-         (ACKS_LOST, ACKS_READS)),
+         {ACKS_LOST: NONE, ACKS_READS: NONE}),
     Part("quorum", "N=3 W=2 R=2: kill -9 of an owner", lambda a: 20 + 9 * a.kills, _steps, run_quorum,
-         (QUORUM_FAILED, QUORUM_LOST, QUORUM_OLD)),
+         {QUORUM_FAILED: NONE, QUORUM_LOST: NONE, QUORUM_OLD: NONE}),
 )

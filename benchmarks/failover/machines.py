@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.failover.kills import quorum_figures, total
-from benchmarks.failover.part import RATE, Amount, Part
+from benchmarks.failover.amount import RATE, Amount
+from benchmarks.failover.kills import NONE, quorum_figures, total
 from benchmarks.failover.strike import Strike, crew_for, errors_of, series_of, strike
+from benchmarks.harness.parts import Part
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
 from benchmarks.harness.rounds import Step, idle_check
 from benchmarks.harness.sites import ROUTER, Cluster, Machines, cluster_on, machines
@@ -81,11 +82,11 @@ def scene(mode: str, amount: Amount) -> Iterator[Scene]:
 
 def power_off(mode: str, amount: Amount, step: Step) -> list[Strike]:
     """Power machines off and on again, one after the other."""
-    step(f"power-off, {mode}: starting {HOSTS} hosts with Ray")
+    step(f"{mode}: starting {HOSTS} hosts with Ray")
     strikes = []
     with scene(mode, amount) as on:
         for number in range(amount.machines_lost):
-            step(f"power-off, {mode}: {number + 1} of {amount.machines_lost}")
+            step(f"{mode}: {number + 1} of {amount.machines_lost}")
             host, shard = on.victim()
             strikes.append(strike(on.cluster, on.crew, on.watcher, shard, host.power_off, away_s=OFF_S,
                                   bring_back=partial(_switch_on, on.site, host)))
@@ -94,11 +95,11 @@ def power_off(mode: str, amount: Amount, step: Step) -> list[Strike]:
 
 def cut_off(mode: str, amount: Amount, step: Step) -> tuple[list[Strike], list[Inside]]:
     """Cut machines off and let them back in, one after the other, with a client on each side."""
-    step(f"cut-off, {mode}: starting {HOSTS} hosts with Ray")
+    step(f"{mode}: starting {HOSTS} hosts with Ray")
     strikes, inside = [], []
     with scene(mode, amount) as on:
         for number in range(amount.machines_lost):
-            step(f"cut-off, {mode}: {number + 1} of {amount.machines_lost}")
+            step(f"{mode}: {number + 1} of {amount.machines_lost}")
             host, shard = on.victim()
             struck, seen = _cut_off_once(on, mode, host, shard, f"inside{number}")
             strikes.append(struck)
@@ -196,9 +197,14 @@ def _uncounted(mode: str) -> str:
     return f"{CUT}, {mode}: writes it acknowledged that were lost beyond its loss window"
 
 
-def _promised(event: str, modes: Sequence[str]) -> tuple[str, ...]:
-    names = [name for mode in modes for name in (_noticed(event, mode), *_names(event, mode)) if name]
-    return tuple(names + ([_uncounted(mode) for mode in modes] if event == CUT else []))
+def _goals(event: str, modes: Sequence[str]) -> dict[str, Goal]:
+    goals = {}
+    for mode in modes:
+        goals[_noticed(event, mode)] = NOTICED_GOAL
+        goals |= dict.fromkeys(filter(None, _names(event, mode)), NONE)
+        if event == CUT:
+            goals[_uncounted(mode)] = NONE
+    return goals
 
 
 def _facts(amount: Amount, away_s: float) -> dict[str, Any]:
@@ -213,7 +219,7 @@ def _steps(amount: Amount) -> int:
 PARTS = (
     Part("power-off", "a machine powered off and on again, in acks=1 and quorum",
          lambda a: 2 * (35 + 22 * a.machines_lost),
-         lambda a: 2 * _steps(a), run_power_off, _promised(OFF, ("acks=1", "quorum")), needs_hosts=True),
+         lambda a: 2 * _steps(a), run_power_off, _goals(OFF, ("acks=1", "quorum"))),
     Part("cut-off", "a machine cut off for 10 s, in every mode", lambda a: 3 * (35 + 25 * a.machines_lost),
-         lambda a: 3 * _steps(a), run_cut_off, _promised(CUT, ("plain", "acks=1", "quorum")), needs_hosts=True),
+         lambda a: 3 * _steps(a), run_cut_off, _goals(CUT, ("plain", "acks=1", "quorum"))),
 )

@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 import redis
 
-from benchmarks.failover.part import RATE
+from benchmarks.failover.amount import RATE
 from benchmarks.harness.report import Series
+from benchmarks.harness.servers import ServerFailedError
 from benchmarks.harness.sites import Cluster
 from benchmarks.harness.watch import Watcher, connect, has_given_up, is_whole, statistics
 from benchmarks.traffic import findings
@@ -96,9 +97,17 @@ def strike(cluster: Cluster, crew: Crew, watcher: Watcher, victim: ShardInfo, bl
 
 
 def settle(crew: Crew) -> tuple[Harvest, Verdict]:
-    """End the load; return what was recorded, and what reading every key showed."""
+    """End the load; return what was recorded, and what reading every key showed.
+
+    Raises:
+        ServerFailedError: most writes failed, so that nothing could have been lost.
+    """
     crew.calm()
-    return crew.harvest(), crew.verify()
+    harvest = crew.harvest()
+    counts = findings.count(harvest.records)
+    if counts.failed_writes > counts.writes / 2:
+        raise ServerFailedError(f"{counts.failed_writes} of {counts.writes} writes failed: {harvest.errors}")
+    return harvest, crew.verify()
 
 
 def shown_window(cluster: Cluster, shard: ShardInfo) -> int:

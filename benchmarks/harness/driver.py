@@ -112,10 +112,14 @@ class Orders:
         return dataclasses.asdict(raycache.status(name))
 
     def scale(self, name: str, shards: int) -> dict[str, Any]:
-        """Change the number of shards; return what `raycache.scale` returns."""
-        import raycache
-
-        return dataclasses.asdict(raycache.scale(name, shards, timeout_s=200.0))
+        """Change the number of shards as an operator does; return what `raycache scale --json` prints."""
+        program = Path(sys.executable).with_name("raycache")
+        done = subprocess.run([program, "scale", name, str(shards), "--json"], capture_output=True, text=True,
+                              check=False, timeout=ANSWER_TIMEOUT_S)
+        if done.returncode:
+            raise ServerFailedError(f"raycache scale {name} {shards}: {(done.stderr or done.stdout)[-1000:]}")
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
 
     def stop(self, name: str) -> None:
         """Stop a cluster."""

@@ -62,7 +62,7 @@ def run(port: int, options: Sequence[str], secret: str | None = None) -> dict[st
     _check_listening(port)
     try:
         done = subprocess.run(
-            [*command(port, options, secret), "--csv"],
+            command(port, ("--csv", *options), secret),  # first: the options may end with a command to send
             capture_output=True,
             text=True,
             check=True,

@@ -130,11 +130,12 @@ def driver_on(host: Host, ray: RayNodes) -> Driver:
 
 
 @contextmanager
-def cluster_on(site: Site, *, shards: int = 3, memory_bytes: int = 768 << 20, **settings: Any) -> Iterator[Cluster]:
+def cluster_on(site: Site, *, name: str = NAME, shards: int = 3, memory_bytes: int = 768 << 20,
+               **settings: Any) -> Iterator[Cluster]:
     """Run a cluster on `site`; stop it afterwards, if its driver still can."""
-    status = site.driver.tell("start", name=NAME, shards=shards, memory=memory_bytes, bind=site.bind, **settings)
+    status = site.driver.tell("start", name=name, shards=shards, memory=memory_bytes, bind=site.bind, **settings)
     try:
-        yield Cluster(site, NAME, tuple(shard["address"] for shard in status["shards"]), status["secret"])
+        yield Cluster(site, name, tuple(shard["address"] for shard in status["shards"]), status["secret"])
     finally:
         with suppress(ServerFailedError):
-            site.driver.tell("stop", name=NAME)
+            site.driver.tell("stop", name=name)

@@ -65,11 +65,11 @@ class Crew:
 
     def __init__(self, load: Load, size: int = 2, start: Start = start_here) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-traffic-")
-        self._loads = [replace(load, prefix=f"{load.prefix}{number}", keys=load.keys // size, rate=load.rate / size,
+        self.loads = [replace(load, prefix=f"{load.prefix}{number}", keys=load.keys // size, rate=load.rate / size,
                                seed=load.seed + number) for number in range(size)]
-        self._slots = [load.slots() for load in self._loads]
+        self._slots = [load.slots() for load in self.loads]
         self._processes = [start([sys.executable, "-m", "benchmarks.traffic.generator", part.as_json()])
-                           for part in self._loads]
+                           for part in self.loads]
         for process in self._processes:
             self._hear(process, "start")
 
@@ -92,7 +92,7 @@ class Crew:
 
     def harvest(self) -> Harvest:
         """Return what was recorded since the last time; only while calm."""
-        paths = [Path(self._folder.name) / f"{number}.npz" for number in range(len(self._loads))]
+        paths = [Path(self._folder.name) / f"{number}.npz" for number in range(len(self.loads))]
         said = self._tell_all("save", [{"path": str(path)} for path in paths])
         errors: Counter[str] = Counter()
         for part in said:

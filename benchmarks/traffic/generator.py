@@ -30,7 +30,7 @@ from benchmarks.traffic.targets import Target, open_target
 
 TICK_S: Final = 0.002
 # Open loop, but not without end: where nothing is answered, this many wait and the rest is counted as shed.
-MOST_OUTSTANDING: Final = 20_000
+MOST_OUTSTANDING: Final = 5_000
 BATCH: Final = 1_000
 CALM_TIMEOUT_S: Final = 60.0
 NOTHING: Final = -1

@@ -31,8 +31,6 @@ class Load:
     seed: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     """For every read ("read") and write ("write"), such as {"write": {"acks": 1}}."""
-    timeout_s: float | None = None
-    """For one operation; None: the client's own default."""
     only_slots: tuple[int, ...] = ()
     """Where the keys may lie; empty: anywhere."""
 

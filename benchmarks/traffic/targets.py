@@ -71,9 +71,7 @@ class RedisTarget:
 async def open_target(load: Load) -> Target:
     """Connect to what `load` names."""
     if load.target == "raycache":
-        limit = {} if load.timeout_s is None else {"timeout_s": load.timeout_s}
-        secret = load.secret or None
-        cache = await raycache.connect_async(load.cluster, address=load.addresses[0], secret=secret, **limit)
+        cache = await raycache.connect_async(load.cluster, address=load.addresses[0], secret=load.secret or None)
         return RaycacheTarget(cache, load.options)
     from redis.asyncio.cluster import ClusterNode, RedisCluster
 

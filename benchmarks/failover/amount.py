@@ -1,13 +1,9 @@
-"""What a part of `make bench-failover` is, and how much it does."""
+"""How much `make bench-failover` does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-
-from benchmarks.harness.report import Outcome
-from benchmarks.harness.rounds import Step
 
 KILLS: Final = 10
 REDIS_KILLS: Final = 3
@@ -43,17 +39,3 @@ class Amount:
     def seconds(self, full_s: float) -> float:
         """Return how long something stays away."""
         return min(full_s, 10.0) if self.quick else full_s
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One question. `run` raises `ServerFailedError` or `HostError` where it cannot be answered."""
-
-    name: str
-    about: str
-    estimate_s: Callable[[Amount], float]
-    steps: Callable[[Amount], int]
-    run: Callable[[Amount, Step], Outcome]
-    promised: tuple[str, ...]
-    """The figures that it gives, so that a part that failed shows which are missing."""
-    needs_hosts: bool = False
