@@ -155,7 +155,7 @@ class LocalCluster:
     def scale(self, shards: int, timeout_s: float = SETTLE_TIMEOUT_S) -> None:
         """Let the router have so many shards; return when it has and every entry is where it belongs."""
         self.wish(lambda core: core.scale(shards))
-        self.wait_until_settled(timeout_s)
+        self._wait_until(lambda core: core.is_settled and core.progress(time.monotonic())["change"] is None, timeout_s)
 
     def wish(self, wish: Callable[[RouterCore], None]) -> None:
         """Say something to the router: `scale`, `drain`, `cancel`. Raises as they do."""
@@ -168,9 +168,12 @@ class LocalCluster:
         Raises:
             TimeoutError: it still has.
         """
+        self._wait_until(lambda core: core.is_settled, timeout_s)
+
+    def _wait_until(self, what: Callable[[RouterCore], bool], timeout_s: float) -> None:
         router, office = self._router()
         end_s = time.monotonic() + timeout_s
-        while not office.call(lambda: router.core.is_settled):
+        while not office.call(lambda: what(router.core)):
             if time.monotonic() > end_s:
                 raise TimeoutError(f"not settled after {timeout_s:g} s: {router.core.warnings} {router.core.shards}")
             time.sleep(0.02)
