@@ -46,9 +46,10 @@ def decide(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_
     draft.drop_unowned()
     state.is_dirty = bool(waiting or promoted)
     is_orphaned = bool((draft.owners < 0).all(axis=1).any())
-    if is_orphaned or (not draft.flows and not promoted and _must_deal(state, shards)):
+    is_calm = not (draft.flows or promoted or waiting)  # who leads comes first
+    if is_orphaned or (is_calm and _must_deal(state, shards)):
         _deal(state, draft, shards)
-    if not draft.flows and not promoted and _must_even(state, shards, now_s):
+    if is_calm and not draft.flows and _must_even(state, shards, now_s):
         _even(state, draft, shards)
 
 
