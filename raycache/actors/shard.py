@@ -15,7 +15,7 @@ import os
 import random
 import socket
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ray.runtime_context import get_runtime_context
 
@@ -31,6 +31,11 @@ from raycache.shard.server import listening_socket
 from raycache.snapshot.keeper import SnapshotKeeper
 
 log = logging.getLogger(__name__)
+
+TOPOLOGY_QUESTIONS: Final = 3
+"""So often, up to 5 s each, a shard that has a snapshot asks what its cluster holds, before it goes on without: with
+one copy it may not load it then, so a router that is being started again should not be the reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -86,7 +91,8 @@ class ShardActor:
         if self._keeper is None:
             self._server.core.set_topology(Topology.empty(self._config.name))
         else:
-            await self._keeper.load(await self._last_topology())
+            has_one = await asyncio.to_thread(self._keeper.path.exists)
+            await self._keeper.load(await self._last_topology() if has_one else None)
             self._tasks.append(spawn(self._keeper.run(), "snapshots"))
         sock = await self._bind()
         self._port = sock.getsockname()[1]
@@ -96,12 +102,14 @@ class ShardActor:
 
     async def _last_topology(self) -> Topology | None:
         """Return what the router holds, None if it does not tell: it may be starting, too."""
-        try:
-            data = await self._router.ask(lambda router: calls.router_topology(router, 0))
-        except Exception as error:
-            log.info("the router does not tell shard %s the topology: %s", self._shard_id, error)
-            return None
-        return Topology.from_bytes(data) if data is not None else None
+        for _ in range(TOPOLOGY_QUESTIONS):
+            try:
+                data = await self._router.ask(lambda router: calls.router_topology(router, 0))
+            except Exception as error:
+                log.info("the router does not tell shard %s the topology: %s", self._shard_id, error or type(error))
+            else:
+                return Topology.from_bytes(data) if data is not None else None
+        return None
 
     async def _bind(self) -> socket.socket:
         wait_s = RETRY_S
