@@ -18,6 +18,7 @@ from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.channel import Channel
 from raycache.client.info import Address, ConnectionInfo
 from raycache.client.pending import outcome
+from raycache.client.reading import silent, take
 from raycache.client.requests import Request
 from raycache.client.results import Row
 from raycache.client.retry import LOOK_INTERVAL_S, RETRIED, Attempts, Lost, NoOwner, Silent
@@ -299,7 +300,7 @@ class AsyncDispatcher:
             elif isinstance(reply, RayCacheError):
                 raise copy(reply)
             else:
-                failure = batch.take(part, reply) or failure
+                failure = (take(batch, part, reply) if routes.copies > 1 else batch.take(part, reply)) or failure
         return failure
 
     # -- the topology
@@ -340,22 +341,35 @@ class AsyncDispatcher:
 
     async def _search(self, addresses: list[Address], deadline_s: float) -> Routes | None:
         search = discovery.search(self._routes, addresses, self._settings.place)
-        brisk = self._routes is not None and self._routes.copies > 1
-        ask_timeout_s = discovery.BRISK_ASK_TIMEOUT_S if brisk else discovery.ASK_TIMEOUT_S
         question = requests.topology(0 if self._routes is None else self._routes.epoch)
         answer: discovery.Answer = None
         try:
             address = next(search)
             while True:
-                limit_s = min(deadline_s, self.running().time() + ask_timeout_s)
                 try:
-                    answer = question.decode(outcome(await self.channel(address).submit(question, limit_s)))
+                    answer = await self._question(self.channel(address), question, deadline_s)
                 except (*RETRIED, RayCacheError) as error:
                     answer = error
                 address = search.send(answer)
         except StopIteration as stop:
             found: Routes | None = stop.value
             return found
+
+    async def _question(
+        self, channel: Channel, question: Request[bytes | None], deadline_s: float
+    ) -> bytes | None:
+        """Ask one shard for a newer topology."""
+        now_s = self.running().time()
+        if self._routes is None or self._routes.copies == 1:
+            limit_s = min(deadline_s, now_s + discovery.ASK_TIMEOUT_S)
+            return question.decode(outcome(await channel.submit(question, limit_s)))
+        # Only the question is given up early: the connection may have writes under way that are patient.
+        future = channel.submit(question, deadline_s)
+        await asyncio.wait((future,), timeout=min(discovery.BRISK_ASK_TIMEOUT_S, max(0.0, deadline_s - now_s)))
+        if not future.done():
+            future.cancel()
+            raise silent(*channel.address, discovery.BRISK_ASK_TIMEOUT_S)
+        return question.decode(outcome(future.result()))
 
     async def _ask_ray(
         self, refresh: Callable[[], ConnectionInfo], failure: Exception, deadline_s: float

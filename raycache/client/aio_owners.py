@@ -16,7 +16,7 @@ from raycache.client.pending import outcome
 from raycache.client.reading import ManyReads, OneRead, silent
 from raycache.client.requests import MISSING, Request
 from raycache.client.results import Row
-from raycache.client.retry import RETRIED, Lost, Moved, NoOwner, Refusals
+from raycache.client.retry import RETRIED, Alone, Failure, Lost, Moved, NoOwner, Refusals, TooFew, elsewhere
 from raycache.client.routes import NOBODY, Choice, Routes
 from raycache.client.settings import ClientSettings
 from raycache.client.wishes import PLAIN, ReadWishes
@@ -53,7 +53,7 @@ class AsyncOwners:
             return await self._dispatcher.persist(attempt, deadline_s, repeatable=request.repeatable)
         try:
             return await attempt()
-        except RETRIED as error:
+        except (*RETRIED, NotEnoughReplicasError) as error:
             failure: Exception = error
         read = OneRead(key, from_row, PLAIN, self._settings.hedge_s, self._settings.timeout_s)
         return await self._dispatcher.persist(self._after(slot, read, failure, deadline_s), deadline_s)
@@ -67,7 +67,7 @@ class AsyncOwners:
         assert request.from_row is not None
         slot, deadline_s = slot_of(key), self._now_s() + self._settings.timeout_s
         read = OneRead(key, request.from_row, wishes, self._settings.hedge_s, self._settings.timeout_s)
-        return await self._dispatcher.persist(lambda: self._ask_around(slot, read, deadline_s), deadline_s)
+        return await self._dispatcher.persist(lambda: self._read(slot, read, deadline_s), deadline_s)
 
     async def read_many(self, keys: list[bytes], wishes: ReadWishes, deadline_s: float | None = None) -> list[Row]:
         """Return a row of RC.READ for each of `keys`.
@@ -81,7 +81,7 @@ class AsyncOwners:
             await self._dispatcher.run_batch(reads)
             return reads.rows
         limit_s = self._now_s() + reads.time_limit_s(settings.timeout_s) if deadline_s is None else deadline_s
-        await self._dispatcher.persist(lambda: self._attempt_many(reads, limit_s), limit_s)
+        await self._dispatcher.persist(lambda: self._attempt_many_soon(reads, limit_s), limit_s)
         return reads.rows
 
     async def finish(self, batch: GetMany, wishes: ReadWishes, deadline_s: float | None = None) -> None:
@@ -130,9 +130,54 @@ class AsyncOwners:
         obstacle = channel.obstacle(request)
         if obstacle is not None:
             raise obstacle
-        if request.from_row is None and not request.is_question:
+        if request.from_row is not None:
+            return request.decode(outcome(await channel.submit(request, deadline_s)))
+        try:
+            return await self._write(routes, index, request, deadline_s)
+        except NotEnoughReplicasError as error:
+            if not isinstance(elsewhere(error, is_read=False), TooFew) or not routes.takes_writes_anywhere:
+                raise
+            refusal = error
+        return await self._soon(lambda: self._ask_each(slot, request, refusal, deadline_s), deadline_s, is_read=False)
+
+    async def _soon(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, *, is_read: bool = True) -> T:
+        """Do `attempt`, for a moment again and again if too few copies are alive for it."""
+        alone: Alone | None = None
+        while True:
+            try:
+                return await attempt()
+            except NotEnoughReplicasError as refusal:
+                if not self._routes().takes_writes_anywhere:
+                    raise
+                alone = alone or Alone(self._now_s(), deadline_s, is_read=is_read, rng=self._settings.rng)
+                await asyncio.sleep(alone.after(refusal, self._now_s()))
+
+    async def _read(self, slot: int, read: OneRead[T], deadline_s: float) -> T:
+        return await self._soon(lambda: self._ask_around(slot, read, deadline_s), deadline_s)
+
+    async def _attempt_many_soon(self, reads: ManyReads, deadline_s: float) -> None:
+        await self._soon(lambda: self._attempt_many(reads, deadline_s), deadline_s)
+
+    async def _ask_each(
+        self, slot: int, request: Request[T], refusal: NotEnoughReplicasError, deadline_s: float
+    ) -> T:
+        """Run a write that one owner could not do alone at one that can."""
+        routes = self._routes()
+        first, *others = routes.in_order(slot, "primary")
+        for index in (*others, first):
+            try:
+                return await self._write(routes, index, request, deadline_s)
+            except (Failure, NotEnoughReplicasError) as error:
+                if isinstance(error, Failure) and error.sent and not request.repeatable:
+                    raise
+                if not isinstance(elsewhere(error, is_read=False), Failure):
+                    raise
+        raise refusal
+
+    async def _write(self, routes: Routes, index: int, request: Request[T], deadline_s: float) -> T:
+        if not request.is_question:
             self._dispatcher.written.add(routes.shard_ids[index])
-        return request.decode(outcome(await channel.submit(request, deadline_s)))
+        return request.decode(outcome(await self._channel(routes, index).submit(request, deadline_s)))
 
     def _after(
         self, slot: int, read: OneRead[T], failure: Exception, deadline_s: float
@@ -146,7 +191,7 @@ class AsyncOwners:
             if is_wrong:
                 is_wrong = False
                 raise failure
-            return await self._ask_around(slot, read, deadline_s)
+            return await self._read(slot, read, deadline_s)
 
         return attempt
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Generator
 from typing import Final
 
 from raycache.client.info import Address, ConnectionInfo, Place
-from raycache.client.retry import Failure, Lost, Moved
+from raycache.client.retry import Failure, Lost, Moved, Silent
 from raycache.client.routes import Routes, newer
-from raycache.errors import AuthenticationError, CallerError, RayCacheError, RetryableError
+from raycache.errors import AuthenticationError, CallerError, DeadlineExceededError, RayCacheError, RetryableError
 
 # A shard that answers at all answers in well under a millisecond; and a hung one must not eat the whole deadline.
 ASK_TIMEOUT_S: Final = 1.0
@@ -67,7 +67,8 @@ def search(
         if found is not None:
             return found
     if not answered:
-        raise error
+        # That a question ran out of time does not mean that the operation has.
+        raise Silent(str(error), sent=False) if isinstance(error, DeadlineExceededError) else error
     return None
 
 

@@ -111,6 +111,15 @@ class Dispatcher:
                     self._adopt(found)
         return self.routes()
 
+    def pause(self, delay_s: float) -> None:
+        """Wait, but no longer than until the handle is closed.
+
+        Raises:
+            CallerError: it is.
+        """
+        self._closed.wait(delay_s)
+        self._check_open(None)
+
     def look_around(self, failure: Exception) -> None:
         """Look for a newer topology after a read that had to go elsewhere: otherwise every read would have to."""
         now_s = monotonic()

@@ -6,7 +6,7 @@ copies (`routes.py`), the state of a read (`reading.py`), pauses and newer topol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,15 +14,15 @@ from raycache.client import requests
 from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.connection import Connection
 from raycache.client.patience import PatientPool
-from raycache.client.reading import ManyReads, OneRead, silent
+from raycache.client.reading import ManyReads, OneRead, silent, take
 from raycache.client.requests import MISSING, Request
 from raycache.client.results import Row
-from raycache.client.retry import RETRIED, Lost, Moved, NoOwner, Refusals
+from raycache.client.retry import RETRIED, Alone, Failure, Lost, Moved, NoOwner, Refusals, TooFew
 from raycache.client.routes import NOBODY, Choice, Routes
 from raycache.client.settings import ClientSettings
 from raycache.client.wishes import PLAIN, ReadWishes
 from raycache.codec import decode_payloads
-from raycache.errors import AuthenticationError, NotEnoughReplicasError
+from raycache.errors import AuthenticationError, NotEnoughReplicasError, ShardUnavailableError
 from raycache.ring.slots import slot_of
 
 if TYPE_CHECKING:
@@ -47,16 +47,18 @@ class Owners:
         """
         from_row = request.from_row
         if from_row is None:
+            if isinstance(failure, TooFew):
+                return self._ask_the_others(slot, request, failure, deadline_s)
             return self._dispatcher.persist(lambda: self._attempt(slot, request, deadline_s), failure, deadline_s,
                                             repeatable=request.repeatable, refreshes=refreshes)
         read = OneRead(key, from_row, PLAIN, self._settings.hedge_s, self._settings.timeout_s)
         # A topology that is old names the wrong owners; else somebody else may know, at once.
         if not isinstance(failure, Moved | NoOwner | AuthenticationError):
             try:
-                return self._ask_around(slot, read, deadline_s)
+                return self._read(slot, read, deadline_s)
             except RETRIED as error:
                 failure = error
-        return self._dispatcher.persist(lambda: self._ask_around(slot, read, deadline_s), failure, deadline_s,
+        return self._dispatcher.persist(lambda: self._read(slot, read, deadline_s), failure, deadline_s,
                                         refreshes=refreshes)
 
     def read(self, key: bytes, request: Request[T], wishes: ReadWishes) -> T:
@@ -70,9 +72,9 @@ class Owners:
         read = OneRead(key, request.from_row, wishes, self._settings.hedge_s, self._settings.timeout_s)
         refreshes = self._dispatcher.refreshes
         try:
-            return self._ask_around(slot, read, deadline_s)
+            return self._read(slot, read, deadline_s)
         except RETRIED as failure:
-            return self._dispatcher.persist(lambda: self._ask_around(slot, read, deadline_s), failure, deadline_s,
+            return self._dispatcher.persist(lambda: self._read(slot, read, deadline_s), failure, deadline_s,
                                             refreshes=refreshes)
 
     def read_many(self, keys: list[bytes], wishes: ReadWishes, deadline_s: float | None = None) -> list[Row]:
@@ -89,9 +91,10 @@ class Owners:
             return reads.rows
         refreshes = self._dispatcher.refreshes
         try:
-            self._attempt_many(reads, limit_s)
+            self._attempt_many_soon(reads, limit_s)
         except RETRIED as failure:
-            self._dispatcher.persist(lambda: self._attempt_many(reads, limit_s), failure, limit_s, refreshes=refreshes)
+            self._dispatcher.persist(lambda: self._attempt_many_soon(reads, limit_s), failure, limit_s,
+                                     refreshes=refreshes)
         return reads.rows
 
     def finish(self, batch: GetMany, wishes: ReadWishes, deadline_s: float | None = None) -> None:
@@ -169,6 +172,39 @@ class Owners:
             failure = _taken(batch, part, reply) or failure
         return failure
 
+    def _soon(self, attempt: Callable[[], T], deadline_s: float, *, is_read: bool = True) -> T:
+        """Do `attempt`, for a moment again and again if too few copies are alive for it."""
+        alone: Alone | None = None
+        while True:
+            try:
+                return attempt()
+            except NotEnoughReplicasError as refusal:
+                if not self._routes().takes_writes_anywhere:
+                    raise
+                alone = alone or Alone(monotonic(), deadline_s, is_read=is_read, rng=self._settings.rng)
+                self._dispatcher.pause(alone.after(refusal, monotonic()))
+
+    def _read(self, slot: int, read: OneRead[T], deadline_s: float) -> T:
+        return self._soon(lambda: self._ask_around(slot, read, deadline_s), deadline_s)
+
+    def _attempt_many_soon(self, reads: ManyReads, deadline_s: float) -> None:
+        self._soon(lambda: self._attempt_many(reads, deadline_s), deadline_s)
+
+    def _ask_the_others(self, slot: int, request: Request[T], failure: TooFew, deadline_s: float) -> T:
+        """Run a write that one owner could not do alone at one that can."""
+        return self._soon(lambda: self._ask_each(slot, request, failure, deadline_s), deadline_s, is_read=False)
+
+    def _ask_each(self, slot: int, request: Request[T], failure: TooFew, deadline_s: float) -> T:
+        routes, pools = self._routes(), self._dispatcher.table.patient
+        first, *others = routes.in_order(slot, "primary")
+        for index in (*others, first) if routes.takes_writes_anywhere else ():
+            try:
+                return pools[index].run(request, deadline_s)
+            except Failure as error:
+                if error.sent and not request.repeatable:
+                    raise ShardUnavailableError(f"{error}; the operation may or may not have happened") from error
+        raise NotEnoughReplicasError(str(failure))
+
     def _attempt(self, slot: int, request: Request[T], deadline_s: float) -> T:
         """Run a write: at the primary, or, where any owner takes writes, at one that is not silent."""
         table, routes = self._dispatcher.table, self._routes()
@@ -178,7 +214,10 @@ class Owners:
             index = next((owner for owner in owners if not table.patient[owner].is_suspect), index)
         if index == NOBODY:
             raise NoOwner(f"nobody serves slot {slot}")
-        return table.patient[index].run(request, deadline_s)
+        try:
+            return table.patient[index].run(request, deadline_s)
+        except TooFew as error:
+            return self._ask_the_others(slot, request, error, deadline_s)
 
     def _ask_around(self, slot: int, read: OneRead[T], deadline_s: float) -> T:
         """Ask one owner after the other, until one answers."""
@@ -230,5 +269,5 @@ def _failed(batch: Batch, part: Part, error: Exception) -> Exception:
 def _taken(batch: Batch, part: Part, reply: Any) -> Exception | None:
     """Take a reply; a copy's refusal to read is a failure where others may be asked."""
     if not isinstance(batch, ManyReads):
-        return batch.take(part, reply)
+        return take(batch, part, reply)
     return batch.take_or_refuse(part, reply)

@@ -21,7 +21,7 @@ from raycache.client.info import Address
 from raycache.client.pool import Pool
 from raycache.client.reading import silent
 from raycache.client.requests import Request
-from raycache.client.retry import Lost, no_reply, reply_failure
+from raycache.client.retry import Lost, elsewhere, no_reply, reply_failure
 from raycache.errors import DeadlineExceededError, ProtocolError
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class PatientPool:
         connection = self.send(request.frame, deadline_s, patience_s, fresh=not request.repeatable, is_read=is_read)
         reply = self.receive(connection, request.replies, deadline_s, patience_s, is_read=is_read, can_wait=can_wait)
         if type(reply) is hiredis.ReplyError:
-            raise reply_failure(str(reply))
+            raise elsewhere(reply_failure(str(reply)), is_read=request.from_row is not None or is_read)
         try:
             return request.decode(reply)
         except ProtocolError:

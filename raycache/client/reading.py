@@ -12,10 +12,10 @@ from typing import Any, Final, Generic, TypeVar
 import hiredis
 
 from raycache.client import frames, requests
-from raycache.client.batches import Batch, Part
+from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.requests import Request
 from raycache.client.results import Row, rows_of
-from raycache.client.retry import RETRIED, Refusals, Silent, reply_failure
+from raycache.client.retry import RETRIED, Refusals, Silent, TooFew, reply_failure
 from raycache.client.routes import Routes
 from raycache.client.token import Token
 from raycache.client.wishes import ReadFrom, ReadWishes
@@ -147,3 +147,14 @@ class ManyReads(Batch, _Asking):
 def silent(host: str, port: int, patience_s: float) -> Silent:
     """Return the failure of a shard that has not answered in time."""
     return Silent(f"{host}:{port} has not answered within {patience_s * 1000:.0f} ms")
+
+
+def take(batch: Batch, part: Part, reply: Any) -> Exception | None:
+    """Do as `Batch.take` for a plain batch; a read that one copy cannot do alone may be asked elsewhere."""
+    try:
+        return batch.take(part, reply)
+    except NotEnoughReplicasError as error:
+        if not isinstance(batch, GetMany):
+            raise
+        batch.failed(part.positions)
+        return TooFew(str(error))

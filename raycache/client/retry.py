@@ -25,6 +25,8 @@ from raycache.errors import (
 BRISK_DELAYS_S: Final = (0.01, 0.05)
 # How often reads that have to go elsewhere look for a newer topology.
 LOOK_INTERVAL_S: Final = 0.1
+# How long too few copies must be alive before the caller is told: owners take a pause of each other's for a loss.
+ALONE_S: Final = 0.5
 # First steps as long as a few round trips; the last as long as a shard's restart leaves room for in one deadline.
 FIRST_DELAY_S: Final = 0.02
 LONGEST_DELAY_S: Final = 0.5
@@ -67,6 +69,10 @@ class Silent(Failure):
         self.sent = sent
 
 
+class TooFew(Failure):
+    """A copy that could not reach enough of the others, and has done nothing; another one may be luckier."""
+
+
 class Interrupted(Failure):
     """The slot moved away while the command ran."""
 
@@ -85,6 +91,38 @@ def reply_failure(text: str) -> Exception:
     if text.startswith(("MOVED ", "CROSSSLOT ")):
         return Moved(text)
     return Interrupted(text) if text.startswith("TRYAGAIN Slots moved") else from_reply(text)
+
+
+def elsewhere(error: Exception, *, is_read: bool) -> Exception:
+    """Return TooFew in the place of a NotEnoughReplicasError that says that nothing was done; else `error`."""
+    if isinstance(error, NotEnoughReplicasError) and (is_read or str(error).endswith("are alive")):
+        return TooFew(str(error))
+    return error
+
+
+class Alone:
+    """How often what too few copies refuse may be tried again; one object per operation.
+
+    Args:
+        end_s: when it is given up in any case, on the caller's monotonic clock.
+        is_read: whether no refusal has done anything.
+    """
+
+    def __init__(self, now_s: float, end_s: float, *, is_read: bool, rng: random.Random) -> None:
+        self._end_s = min(end_s, now_s + ALONE_S)
+        self._is_read = is_read
+        self._rng = rng
+
+    def after(self, refusal: NotEnoughReplicasError, now_s: float) -> float:
+        """Return for how many seconds to wait.
+
+        Raises:
+            NotEnoughReplicasError: `refusal`: something has been done, or it has been long enough.
+        """
+        delay_s = self._rng.uniform(*BRISK_DELAYS_S)
+        if now_s + delay_s >= self._end_s or not isinstance(elsewhere(refusal, is_read=self._is_read), TooFew):
+            raise refusal
+        return delay_s
 
 
 def accepts_anybody(text: str) -> bool:
@@ -171,6 +209,8 @@ class Refusals:
 
     def add(self, error: Exception) -> None:
         """Take in why one has not."""
+        if isinstance(error, TooFew):
+            error = NotEnoughReplicasError(str(error))
         if self._worst is None or _weight(error) >= _weight(self._worst):
             self._worst = error
 
