@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from raycache.replication.messages import Message
+from raycache.replication.version import version_shard
 from raycache.ring.slots import SLOT_COUNT, bitmap_of
 
 START_WAIT_S: Final = 1.0
@@ -58,6 +59,7 @@ class Arrival:
         """Keys that the giver has in `rest`, where what it does not have is to go."""
         self.prune_cursor = 0
         self.prune_version = 0
+        self.prune_floor = 0
         self._is_authority = is_authority
         self._was_whole = was_whole
         """This shard had a whole copy of the slots before: what differs is looked for first, and only that streamed."""
@@ -160,6 +162,10 @@ class Arrival:
     def notes_keys(self) -> bool:
         """Whether the keys of chunks are to be noted in `seen`: not in the first pass, which may be of a million."""
         return self._is_authority and self._attempt > 1
+
+    def may_be_coming(self, version: int) -> bool:
+        """Return whether the giver may have written this only after it was asked, so that it is in the stream."""
+        return version > self.prune_version and self.giver == f"s{version_shard(version)}"
 
     def finish(self, now_s: float) -> None:
         """End it."""

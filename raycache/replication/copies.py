@@ -19,7 +19,7 @@ from raycache.replication.digests import SlotDigests
 from raycache.replication.mutation import CLEAR, EVICTED, OVERHEAD_BYTES, Mutation
 from raycache.replication.neighbours import Boxes
 from raycache.replication.tombstones import Tombstones
-from raycache.replication.version import HybridClock, first_version
+from raycache.replication.version import HybridClock, first_version, version_shard
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slots_of_bitmap
 from raycache.store import Entry, RemovalCause, Store, StoreFullError
 
@@ -53,6 +53,7 @@ class Copies:
         """
         self._host = host
         self.is_versioned = is_versioned
+        self._shard_index = shard_index
         self.clock = HybridClock(shard_index)
         self.digests = SlotDigests()
         self.digest_of = self.digests.of
@@ -75,6 +76,8 @@ class Copies:
         """1 = this shard is an owner of the slot."""
         self.arriving = bytearray(SLOT_COUNT)
         """1 = older entries of the slot are still on their way here."""
+        self.led_since: dict[int, int] = {}
+        """Slot -> where the clock stood when this shard began to lead it; only of slots that it leads now."""
         self.is_stranger = False
         """Whether the topology still means an earlier process of this shard, whose entries are gone: it owns slots, and
         has nothing of them. Once the router knows this one, transfers say what is on its way."""
@@ -149,6 +152,27 @@ class Copies:
             self.touched.add(boxes)
 
     # Others' writes
+
+    def merge_behind(self, mutation: Mutation) -> bool:
+        """Take over what somebody wrote who leads no more, and whose clock may have been ahead: what was written here
+        since is later, whatever the versions say, and is written again."""
+        key, version = mutation[0], mutation[1]
+        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+        since = self.led_since.get(slot)
+        if since is None or mutation[2] < 0:
+            return self.merge(mutation)
+        host = self._host
+        entry = host.store.peek(key, host.now_ms)
+        local = entry.version if entry is not None else self.tombstones.get(key, -1)
+        if not since < local < version or version_shard(local) != self._shard_index:
+            return self.merge(mutation)
+        self.clock.observe(version)
+        self.ignored += 1
+        if entry is None:
+            self._deleted(key, slot)
+        else:
+            host.store.rewrite(entry, entry.value, entry.kind, host.now_ms)
+        return False
 
     def merge(self, mutation: Mutation, *, is_vouched: bool = False) -> bool:
         """Take over what another shard wrote if it is newer than what is here; return whether it was.

@@ -23,6 +23,7 @@ from raycache.replication.arrival import Arrival
 from raycache.replication.copies import Copies, Host
 from raycache.replication.lease import ROUTER, lease_until
 from raycache.replication.messages import Message
+from raycache.replication.mutation import Mutation, size_of
 from raycache.replication.neighbours import Neighbours, inherited, neighbours_of
 from raycache.replication.outbox import Outbox
 from raycache.replication.quorum import Question
@@ -138,6 +139,10 @@ class Replicator:
         self.copies.is_stranger = self.is_versioned and self._incarnations.get(
             self.me, self.incarnation) != self.incarnation
         self.neighbours = neighbours_of(self.me, topology, self.mode, self._outbox)
+        if self.has_leases:
+            since, clock = copies.led_since, copies.clock.latest
+            leads = np.flatnonzero(np.frombuffer(self.neighbours.leads, np.uint8)).tolist()
+            copies.led_since = {slot: since.get(slot, clock) for slot in leads}
         self.copies.holds[:] = self.neighbours.holds
         self.copies.boxes[:] = self.neighbours.boxes
         for peer in (self.contacts.keys() | self.outboxes.keys()) - set(ids) - {ROUTER}:
@@ -196,6 +201,12 @@ class Replicator:
         contact.sent_s = self.now_s
         contact.in_flight += 1
         self.post(peer, ["batch", self.topology.epoch, self.incarnation, clock, first, batch, self.now_s])
+
+    def send_again(self, peer: str, mutation: Mutation) -> None:
+        """Put into the stream to `peer` what others wrote, and it seems to lack."""
+        box = self.outboxes.get(peer)
+        if box is not None:
+            box.add(mutation, size_of(mutation))
 
     def post(self, peer: str, message: Message) -> None:
         """Send `message` with the next of what goes out."""
@@ -276,7 +287,8 @@ class Replicator:
             self.repairs.soon(sender, self.now_s + 1.0)
         elif incarnation < stream.incarnation:
             return None  # an older process, still talking
-        merge = self.copies.merge
+        is_behind = self.has_leases and epoch <= self.epoch
+        merge: Callable[[Mutation], bool] = self.copies.merge_behind if is_behind else self.copies.merge
         for mutation in batch:
             merge(mutation)
         self.copies.clock.observe(clock)

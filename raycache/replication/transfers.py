@@ -13,6 +13,8 @@ import numpy as np
 from raycache.replication.arrival import Arrival, is_repair, repair_of
 from raycache.replication.giving import checksum, give
 from raycache.replication.messages import Message
+from raycache.replication.mutation import Mutation
+from raycache.replication.version import version_ms
 from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
 from raycache.ring.topology import Topology
 
@@ -150,19 +152,23 @@ class Transfers:
             check[:] = 0, 0
         count, total = checksum(found)
         check[:] = check[0] + count, check[1] ^ total
-        return ["some", name, cursor, after, found, list(check), self._owner.copies.clock.latest]
+        copies = self._owner.copies
+        floor = max((copies.floors[slot] for slot in slots), default=0)
+        return ["some", name, cursor, after, found, list(check), copies.clock.latest, floor]
 
     def on_some(self, sender: str, message: Message) -> None:
         """A chunk has come."""
-        _, name, cursor, after, found, check, clock = message
+        _, name, cursor, after, found, check, clock, floor = message
         arrival, copies = self.arrivals.get(name), self._owner.copies
         if arrival is None or not arrival.expects(cursor):
             return
         mutations = [tuple(one) for one in found]
         if arrival.notes_keys:
             if cursor == 0:
-                arrival.prune_version = clock  # what the giver writes from here on is newer
+                # What the giver writes from here on is newer, and what it has evicted so far is not.
+                arrival.prune_version, arrival.prune_floor = clock, floor
             arrival.seen.update([one[0] for one in mutations])
+            self._give_back(arrival, mutations)
         merged = sum([copies.merge(mutation) for mutation in mutations])
         if arrival.is_repair:
             self.repaired += merged
@@ -190,14 +196,31 @@ class Transfers:
         self._mark()
         owner.on_change()
 
+    def _give_back(self, arrival: Arrival, mutations: list[Mutation]) -> None:
+        """Send the primary what is newer here: one that led before wrote it, and its last words reached only us."""
+        copies = self._owner.copies
+        for key, version, *_ in mutations:
+            mine = copies.mutation_of(key)
+            if mine is not None and version < mine[1] and not arrival.may_be_coming(mine[1]):
+                self._owner.send_again(arrival.giver, mine)
+
     def _prune(self, arrival: Arrival) -> None:
-        """Remove some of what the primary does not have: it was evicted there, or deleted long ago."""
+        """Remove some of what the primary does not have, if it was evicted there, or deleted long ago; what it cannot
+        have had it is sent."""
         host, copies, wanted = self._owner.host, self._owner.copies, set(arrival.rest)
+        # A delete so young would still be remembered; half the time, because clocks differ by minutes.
+        now_ms = max(version_ms(copies.clock.latest), host.now_ms)
+        young_ms = now_ms - int(self._owner.config.tombstone_ttl_s * 500)
         arrival.prune_cursor, keys = host.store.scan(arrival.prune_cursor, PRUNED_PER_STEP, host.now_ms)
         for key in keys:
             if slot_of(key) in wanted and key not in arrival.seen:
                 entry = host.store.peek(key, host.now_ms)
-                if entry is not None and entry.version <= arrival.prune_version:
+                if entry is None or arrival.may_be_coming(entry.version):
+                    continue
+                mine = copies.mutation_of(key)
+                if mine is not None and entry.version > arrival.prune_floor and version_ms(mine[1]) > young_ms:
+                    self._owner.send_again(arrival.giver, mine)
+                else:
                     copies.drop(key)
         if arrival.prune_cursor == 0:
             self._arrived(arrival)

@@ -217,7 +217,7 @@ def test_flushall_clears_the_copies_too_and_nothing_older_comes_back() -> None:
 
 
 def test_a_replica_drops_what_its_primary_evicts_and_what_it_never_heard_was_deleted() -> None:
-    cluster = PureCluster(2, copies=2)
+    cluster = PureCluster(2, copies=2, tombstone_ttl_s=2.0)
     cluster.publish([0, 1])
     cluster.step(0.3)
     for key in ("evicted", "deleted", "kept"):
@@ -231,9 +231,9 @@ def test_a_replica_drops_what_its_primary_evicts_and_what_it_never_heard_was_del
     assert get(cluster, "s1", "evicted") is None
     cluster.cut = {frozenset(("s0", "s1"))}
     cluster.run("s0", "DEL", "deleted")
-    copies = cluster.cores["s0"].replicator.copies
     cluster.cores["s0"].replicator.outboxes["s1"].drop()
-    copies.tombstones.clear()
+    cluster.step(3)
+    assert len(cluster.cores["s0"].replicator.copies.tombstones) == 0
     cluster.cut = set()
     cluster.cores["s1"].replicator.repairs.at_once()
     cluster.step(2)
@@ -338,3 +338,52 @@ def test_a_promoted_replica_does_not_pretend_to_have_writes_that_a_token_speaks_
     assert b"old" in cluster.run("s1", "RC.READ", wishes(), "k")
     assert cluster.run("s1", "RC.READ", wishes(token={0: version}, timeout_ms=50), "k").startswith(b"-TRYAGAIN")
     assert b"old" in cluster.run("s1", "RC.READ", wishes(token={2: version + 99, 1: 5}, timeout_ms=50), "k")
+
+
+def failed_over(old: str = "ahead") -> PureCluster:
+    """s0, whose clock is an hour ahead, writes `old` within its lease while it is cut off; then s1 leads."""
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "before")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2"))}
+    cluster.cores["s0"].replicator.copies.clock.observe(cluster.cores["s0"].replicator.copies.clock.latest + (1 << 43))
+    assert cluster.run("s0", "SET", "k", old) == b"+OK\r\n"
+    cluster.publish([1, 0])
+    cluster.step(1)
+    return cluster
+
+
+def test_the_last_write_of_a_primary_that_was_cut_off_is_not_lost() -> None:
+    cluster = failed_over()
+    cluster.cut = set()
+    cluster.step(1)
+    assert [get(cluster, name, "k") for name in ("s0", "s1")] == [b"ahead", b"ahead"]
+
+
+@pytest.mark.parametrize(("words", "left"), [(("SET", "k", "later"), b"later"), (("DEL", "k"), None)])
+def test_it_does_not_replace_what_was_written_after_the_failover(words: tuple[str, ...], left: bytes | None) -> None:
+    cluster = failed_over()
+    cluster.run("s1", *words)
+    cluster.cut = set()
+    cluster.step(2)
+    assert [get(cluster, name, "k") for name in ("s0", "s1")] == [left, left]
+
+
+def test_what_only_a_replica_has_goes_back_to_the_primary() -> None:
+    """The one that led before told this replica alone, and the other one was promoted."""
+    cluster = PureCluster(3, copies=3)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "changed", "before")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", "s1"))}
+    for key in ("changed", "made"):
+        cluster.run("s0", "SET", key, "last words")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", name)) for name in ("s1", "s2")}
+    cluster.publish([1, 2, 0])
+    cluster.cores["s2"].replicator.repairs.at_once()
+    cluster.step(2)
+    assert [get(cluster, "s1", key) for key in ("changed", "made")] == [b"last words", b"last words"]
