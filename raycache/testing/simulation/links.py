@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raycache.replication.messages import Message, pack, unpack
 from raycache.ring.topology import ShardInfo
-from raycache.shard.peer_link import FIRST_RETRY_S, LAST_RETRY_S, SILENCE_S, Listeners
+from raycache.shard.peer_link import CONNECT_TIMEOUT_S, FIRST_RETRY_S, LAST_RETRY_S, SILENCE_S, Listeners
 from raycache.shard.peers import Peers
 from raycache.testing.simulation.network import End
 from raycache.testing.simulation.wire import Answer, Request, decode
@@ -97,6 +97,12 @@ class SimulatedLink:
         end.on_message, end.on_lost = self._took, self._lost
         self._owed = 0
         self._write([b"AUTH", self._node.world.secret.encode()])
+        self._node.after(CONNECT_TIMEOUT_S, self._give_up_greeting, end)
+
+    def _give_up_greeting(self, end: End) -> None:
+        if self._end is end and not self._is_greeted:
+            end.close()
+            self._lost()
 
     def _failed(self, is_refused: bool) -> None:
         if is_refused and self._is_wanted:

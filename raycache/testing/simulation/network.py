@@ -164,7 +164,7 @@ class Network:
             process, accept = found
             near, far = self._connection(dialer, process)
             process.run(process.life, accept, far)
-            after(back_s, dialer.run, life, opened, near)
+            after(back_s, dialer.run, life, _tell, near, opened, failed)
 
     def _connection(self, dialer: Process, process: Process) -> tuple[End, End]:
         near, far = End(self, dialer), End(self, process)
@@ -224,6 +224,14 @@ class Network:
                 # The other way's end may be closed and forgotten, with its last messages still under way.
                 if not end.peer.is_open and end.peer._out.path in healed and end.peer._out.queue:
                     end.peer._out.resume(RESEND_S * self._rng.random())
+
+
+def _tell(end: End, opened: Callable[[End], None], failed: Callable[[bool], None]) -> None:
+    """Tell the dialer how it went: a connection may break before its dialer has heard of it."""
+    if end.is_open:
+        opened(end)
+    else:
+        failed(False)
 
 
 def _ignore(payload: Payload) -> None:

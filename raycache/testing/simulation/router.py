@@ -76,7 +76,7 @@ class RouterNode(Process):
         """Step soon: there is news."""
         if not self._is_woken:
             self._is_woken = True
-            self.after(0.0001, self._woken)
+            self.after(0.003, self._woken)  # several answers, one step
 
     def _woken(self) -> None:
         self._is_woken = False
