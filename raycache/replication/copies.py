@@ -74,6 +74,8 @@ class Copies:
         """By slot: where its writes go."""
         self.holds = bytearray(SLOT_COUNT)
         """1 = this shard is an owner of the slot."""
+        self.is_emptying = False
+        """Whether slots that left may still have entries here: none can begin to arrive before they are gone."""
         self.arriving = bytearray(SLOT_COUNT)
         """1 = older entries of the slot are still on their way here."""
         self.led_since: dict[int, int] = {}

@@ -98,6 +98,10 @@ class Transfers:
     def step(self, now_s: float) -> None:
         """Ask givers for more."""
         for arrival in list(self.arrivals.values()):
+            if self._owner.copies.is_emptying and arrival.is_holding:
+                # What an earlier ownership left would be taken for what has arrived, and emptied with it.
+                arrival.began_s = now_s
+                continue
             question = arrival.step(now_s, self._owner.epoch)
             if question is not None:
                 if question[0] == "start":

@@ -89,6 +89,8 @@ class OwnedSlots:
         self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | (self._held & (1 - held))
         self._held = held
         self.has_stale, self._cursor = bool(self._stale.any()), 0
+        if self.replicator is not None:
+            self.replicator.copies.is_emptying = self.has_stale
         self.count = int(self._served.sum())
         return True
 
@@ -126,6 +128,8 @@ class OwnedSlots:
         if self._cursor == 0:
             self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8)
             self.has_stale = False
+            if self.replicator is not None:
+                self.replicator.copies.is_emptying = False
             self.settle()
         return self.has_stale
 

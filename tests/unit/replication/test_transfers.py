@@ -166,3 +166,25 @@ def test_a_handover_to_a_whole_copy_streams_nothing_but_what_differs() -> None:
     cluster.step(0.5)
     arrival = next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values()))
     assert (arrival.state, arrival.entries) == ("done", 0)
+
+
+def test_slots_that_return_before_they_were_emptied_lose_nothing() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, -1])
+    cluster.step(0.3)
+    keys = fill(cluster, "s0", 300)
+    for core in cluster.cores.values():
+        core.slots.sweep = lambda *_: True  # type: ignore[method-assign]
+    cluster.publish([0, 1], [("s0", "s1", ALL)])
+    cluster.step(1)
+    cluster.publish([0, 1])
+    cluster.publish([0, -1])
+    cluster.publish([0, 1], [("s0", "s1", ALL)])
+    cluster.step(0.5)
+    assert next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values())).state == "starting"
+    for core in cluster.cores.values():
+        del core.slots.sweep
+    cluster.step(2)
+    assert len(cluster.cores["s1"].store) == len(keys)
+    one, two = (core.replicator.copies.digests.of for core in cluster.cores.values())
+    assert one == two
