@@ -45,10 +45,11 @@ def refill(draft: Draft) -> None:
     for shard in np.flatnonzero(draft.is_behind & draft.is_alive).tolist():
         owned = (draft.owners == shard).any(axis=1)
         givers = np.where(owned, _first_complete(draft), NOBODY)
-        givers = np.where(owned & (givers < 0), _first_silent(draft), givers)
+        given = _given_by_the_living(draft, shard)
+        givers = np.where(owned & (givers < 0) & ~given, _first_silent(draft), givers)
         # Where nobody has all of it, whoever leads has the most.
         leaders = draft.owners[:, 0].astype(np.int64)
-        is_led = owned & (givers < 0) & (leaders != shard) & np.append(draft.is_alive, False)[leaders]
+        is_led = owned & (givers < 0) & ~given & (leaders != shard) & np.append(draft.is_alive, False)[leaders]
         givers = np.where(is_led, leaders, givers)
         for flow in [flow for flow in draft.flows if flow.receiver == shard]:
             _shrink(draft, flow, flow.slots & (givers < 0))
@@ -111,6 +112,15 @@ def _first_complete(draft: Draft) -> Indexes:
     complete = draft.complete()
     first = draft.owners[np.arange(len(complete)), complete.argmax(axis=1)]
     return np.where(complete.any(axis=1), first, NOBODY).astype(np.int64)
+
+
+def _given_by_the_living(draft: Draft, receiver: int) -> Mask:
+    """Return the slots that `receiver` is getting from somebody who is up."""
+    result = np.zeros(len(draft.owners), dtype=np.bool_)
+    for flow in draft.flows:
+        if flow.receiver == receiver and flow.giver >= 0 and draft.is_alive[flow.giver]:
+            result |= flow.slots
+    return result
 
 
 def _first_silent(draft: Draft) -> Indexes:
