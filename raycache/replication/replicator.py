@@ -37,6 +37,8 @@ HEARTBEAT_S: Final = 0.1
 """How often every peer is sent something; an eighth of the lease."""
 IN_FLIGHT: Final = 8
 """Batches sent ahead of their acknowledgement: a peer that stalls fills its outbox and not a socket."""
+COMPARE_S: Final = 0.2
+"""After a change of who leads a slot, copies are compared with the new leader's: not before it has taken over."""
 REACHABLE_S: Final = 0.5
 """A peer that was silent for longer is not counted on."""
 
@@ -138,7 +140,11 @@ class Replicator:
         self._incarnations = {shard.id: shard.incarnation for shard in topology.shards}
         self.copies.is_stranger = self.is_versioned and self._incarnations.get(
             self.me, self.incarnation) != self.incarnation
+        before = self.neighbours.compared
         self.neighbours = neighbours_of(self.me, topology, self.mode, self._outbox)
+        for peer, slots in self.neighbours.compared.items():
+            if slots != before.get(peer):  # who led these before may have told that peer more than us
+                self.repairs.soon(peer, now_s + COMPARE_S)
         if self.has_leases:
             since, clock = copies.led_since, copies.clock.latest
             leads = np.flatnonzero(np.frombuffer(self.neighbours.leads, np.uint8)).tolist()

@@ -387,3 +387,16 @@ def test_what_only_a_replica_has_goes_back_to_the_primary() -> None:
     cluster.cores["s2"].replicator.repairs.at_once()
     cluster.step(2)
     assert [get(cluster, "s1", key) for key in ("changed", "made")] == [b"last words", b"last words"]
+
+
+def test_a_replica_that_was_told_less_follows_the_one_that_is_promoted() -> None:
+    cluster = PureCluster(3, copies=3)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.run("s0", "SET", "k", "last words")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", name)) for name in ("s1", "s2")}
+    cluster.publish([2, 1, 0])
+    cluster.step(2)
+    assert get(cluster, "s1", "k") == b"last words"
