@@ -37,6 +37,8 @@ class Operation:
     covered: tuple[Operation, ...] = ()
     """Acknowledged writes to this key that happened before the token was taken."""
     expires: bool = False
+    is_at_primary: bool = False
+    """Of a read: whether only the slot's first owner was asked."""
     returned_s: float = float("inf")
     outcome: Outcome = "open"
     result: bytes | None = None

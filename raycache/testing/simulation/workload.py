@@ -170,6 +170,7 @@ class Workload:
         rng, mix = self.world.rng, self.mix
         plan = Plan([b"GET", operation.key], spread=-1.0, is_read=True)
         if self.world.copies == 1 or rng.random() >= mix.replica_reads:
+            operation.is_at_primary = True
             return plan
         plan.spread = rng.random()
         if self.world.mode == "primary-replica":
