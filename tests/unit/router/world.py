@@ -25,7 +25,7 @@ from raycache.router.messages import (
 )
 from raycache.router.records import Patience
 
-PATIENCE = Patience()
+PATIENCE = Patience(slots_moved_at_once=4096)
 
 
 def node(number: int, *, zone: str = "", cpus: float = 8.0, alive: bool = True, draining: bool = False) -> NodeReport:
@@ -60,7 +60,7 @@ class World:
         self.unfinished: set[str] = set()
         """Receivers whose transfers go on for ever."""
         self.silences: dict[str, dict[str, float]] = {}
-        self.core = RouterCore(self.config, self.now)
+        self.core = RouterCore(self.config, self.now, patience=PATIENCE)
         self.core.nodes_reported(self.nodes.values())
 
     # What happens
@@ -179,7 +179,7 @@ class World:
     def restart_router(self) -> None:
         """The router comes back knowing nothing; whoever can be reached reports."""
         self.lives += 1
-        self.core = RouterCore(self.config, self.now, term=1 + self.lives)
+        self.core = RouterCore(self.config, self.now, patience=PATIENCE, term=1 + self.lives)
         self.core.nodes_reported(self.nodes.values())
         self.core.recover(list(self.actors), sorted(self.gateways), self.now, epoch_floor=1000 * self.lives)
         for shard_id in self.actors:
