@@ -69,7 +69,7 @@ def test_an_acknowledged_write_that_is_gone() -> None:
     story.write(b"b", 2)
     story.end(s0=(1, b"a"), s1=None)
     assert story.found(checks.acknowledged_writes_last) == 1
-    story.history.losses.append(Loss(9.0, "s0", KEY, left=1, held=2, was_only=True))
+    story.history.losses.append(Loss(9.0, "s0", KEY, left=1, held=2))
     assert not story.found(checks.acknowledged_writes_last)
 
 

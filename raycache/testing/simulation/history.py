@@ -88,8 +88,6 @@ class Loss:
     """The newest version that somebody alive still had."""
     held: int
     """The version that died."""
-    was_only: bool
-    """Whether no other copy of it had died before: only this shard can have known that it was alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class Death:
     window: int | None
     """How many writes it said that it alone had; None: it cannot say (one copy)."""
     lost: tuple[Operation, ...]
-    """Acknowledged writes that were only there."""
+    """Acknowledged writes that had never been anywhere else."""
 
 
 @dataclass(slots=True)

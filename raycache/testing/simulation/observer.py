@@ -6,9 +6,11 @@ nothing, so it never calls what counts, ranks or expires.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from raycache.replication.version import version_shard
+from raycache.ring.slots import slot_of
+from raycache.ring.topology import Topology
 from raycache.testing.simulation.checks import Copy
 from raycache.testing.simulation.history import Death, Loss, Operation
 
@@ -16,14 +18,17 @@ if TYPE_CHECKING:
     from raycache.testing.simulation.shard import ShardNode
     from raycache.testing.simulation.world import World
 
+LOOK_S: Final = 0.1
+
 
 class Observer:
     """Looks at one world's shards."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._died_before: dict[bytes, int] = {}
-        """Key -> the newest version of which a copy has died."""
+        self._spread: dict[bytes, int] = {}
+        """Key -> the newest version that two shards had at once."""
+        self._looked_at_s = 0.0
         self._epochs: dict[str, tuple[int, int]] = {}
         self._running_number = 0
 
@@ -63,32 +68,48 @@ class Observer:
 
     # Deaths
 
+    def look_around(self) -> None:
+        """Note which versions more than one shard has: a death after that takes no write that was only there."""
+        seen: dict[bytes, list[int]] = {}
+        for node in self._world.shards.values():
+            if node.is_up:
+                for key, (version, _) in self.copy_of(node).items():
+                    seen.setdefault(key, []).append(version)
+        for key, versions in seen.items():
+            if len(versions) > 1:
+                self._spread[key] = max(sorted(versions)[-2], self._spread.get(key, 0))
+
     def dies(self, node: ShardNode) -> None:
         """Note what goes with a shard that is about to lose its memory."""
         world = self._world
         history, now_s = world.history, world.scheduler.now_s
         if world.copies == 1:
             return
-        others = [self.copy_of(other) for other in world.shards.values() if other.is_up and other is not node]
-        mine = self.copy_of(node)
+        self.look_around()
+        alive = [other for other in world.shards.values() if other.is_up and other is not node]
+        others = {other.name: self.copy_of(other) for other in alive}
+        mine, table = self.copy_of(node), self._newest_table()
         losses = []
         for key, (version, _) in mine.items():
-            left = max((other[key][0] for other in others if key in other), default=0)
+            # What somebody still has who does not own the slot any more is luck, and no copy.
+            owners = [others.get(shard.id, {}) for shard in table.owners_of(slot_of(key))] if table is not None else []
+            left = max((owner[key][0] for owner in owners if key in owner), default=0)
             if left < version:
-                losses.append(Loss(now_s, node.name, key, left, version, self._died_before.get(key, 0) < version))
-        alone = {loss.key: max(loss.left, self._died_before.get(loss.key, 0)) for loss in losses}
+                losses.append(Loss(now_s, node.name, key, left, version))
         # What expires or is evicted goes from one copy before the other: nobody has lost that.
         mortal = mine.keys() if world.scenario.evicts else history.expiring
-        lost = tuple(
-            write for write in history.operations
-            if write.is_acknowledged and write.key in alone and write.key not in mortal
-            and alone[write.key] < write.version <= mine[write.key][0])
+        alone = {loss.key: max(loss.left, self._spread.get(loss.key, 0)) for loss in losses if loss.key not in mortal}
+        lost = tuple(write for write in history.operations
+                     if write.is_acknowledged and alone.get(write.key, write.version) < write.version
+                     and write.version <= mine[write.key][0])
         window = node.replicator.loss_window()["mutations"]
         history.losses.extend(losses)
         history.deaths.append(Death(now_s, node.name, window, lost))
-        for key, (version, _) in mine.items():
-            self._died_before[key] = max(version, self._died_before.get(key, 0))
         world.note(node.name, f"dies; window {window}, lost {len(lost)}")
+
+    def _newest_table(self) -> Topology | None:
+        held = [node.topology for node in self._world.shards.values() if node.is_up]
+        return max((one for one in held if one is not None), default=None, key=lambda one: one.epoch)
 
     # Bounds
 
@@ -101,6 +122,9 @@ class Observer:
             self._world.history.epochs.append((node.name, node.life, epoch, topology.term))
         if self._world.copies > 1:
             self._check_bounds(node)
+            if self._world.scheduler.now_s - self._looked_at_s > LOOK_S:
+                self._looked_at_s = self._world.scheduler.now_s
+                self.look_around()
 
     def _check_bounds(self, node: ShardNode) -> None:
         config, broken = self._world.config, self._world.history.bounds
