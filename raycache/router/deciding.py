@@ -46,7 +46,9 @@ def decide(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_
     draft.drop_unowned()
     state.is_dirty = bool(waiting or promoted)
     is_orphaned = bool((draft.owners < 0).all(axis=1).any())
-    is_calm = not (draft.flows or promoted or waiting)  # who leads comes first
+    # Who leads comes first, and nothing moves to or from a shard that may be lost.
+    is_unsure = any(record.suspected_at_s is not None for record in state.members() if record.is_up)
+    is_calm = not (draft.flows or promoted or waiting or is_unsure)
     if is_orphaned or (is_calm and _must_deal(state, shards)):
         _deal(state, draft, shards)
     if is_calm and not draft.flows and _must_even(state, shards, now_s):

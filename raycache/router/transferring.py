@@ -29,8 +29,8 @@ def replace_givers(draft: Draft) -> int:
         if not is_gone and draft.is_alive[flow.giver]:
             continue
         givers = np.where(flow.slots, _first_complete(draft), NOBODY)
-        if is_gone:
-            givers = np.where(flow.slots & (givers < 0), _first_silent(draft), givers)
+        for others in (_living_givers(draft), _first_silent(draft))[: 1 + is_gone]:
+            givers = np.where(flow.slots & (givers < 0) & (others != flow.receiver), others, givers)
         rest = flow.slots & (givers < 0)
         if is_gone:
             lost_slots += int(rest.sum())
@@ -43,13 +43,14 @@ def replace_givers(draft: Draft) -> int:
 def refill(draft: Draft) -> None:
     """Let shards that came back get what they own from those who have it."""
     for shard in np.flatnonzero(draft.is_behind & draft.is_alive).tolist():
-        owned = (draft.owners == shard).any(axis=1)
+        # Who has been giving a slot, and leaves it, goes on: the owners that seem to have all of it may be dead, too.
+        owned = (draft.owners == shard).any(axis=1) & (_living_givers(draft, shard) < 0)
         givers = np.where(owned, _first_complete(draft), NOBODY)
-        given = _given_by_the_living(draft, shard)
-        givers = np.where(owned & (givers < 0) & ~given, _first_silent(draft), givers)
+        for others in (_living_givers(draft), _first_silent(draft)):
+            givers = np.where(owned & (givers < 0) & (others != shard), others, givers)
         # Where nobody has all of it, whoever leads has the most.
         leaders = draft.owners[:, 0].astype(np.int64)
-        is_led = owned & (givers < 0) & ~given & (leaders != shard) & np.append(draft.is_alive, False)[leaders]
+        is_led = owned & (givers < 0) & (leaders != shard) & np.append(draft.is_alive, False)[leaders]
         givers = np.where(is_led, leaders, givers)
         for flow in [flow for flow in draft.flows if flow.receiver == shard]:
             _shrink(draft, flow, flow.slots & (givers < 0))
@@ -114,12 +115,16 @@ def _first_complete(draft: Draft) -> Indexes:
     return np.where(complete.any(axis=1), first, NOBODY).astype(np.int64)
 
 
-def _given_by_the_living(draft: Draft, receiver: int) -> Mask:
-    """Return the slots that `receiver` is getting from somebody who is up."""
-    result = np.zeros(len(draft.owners), dtype=np.bool_)
+def _living_givers(draft: Draft, receiver: int | None = None) -> Indexes:
+    """Return for each slot somebody who is giving all of it, to `receiver` or to anybody, or -1.
+
+    It may be no owner any more, and then it is not among the complete ones.
+    """
+    result = np.full(len(draft.owners), NOBODY, dtype=np.int64)
     for flow in draft.flows:
-        if flow.receiver == receiver and flow.giver >= 0 and draft.is_alive[flow.giver]:
-            result |= flow.slots
+        is_whole = flow.giver >= 0 and draft.is_alive[flow.giver] and not draft.is_behind[flow.giver]
+        if is_whole and receiver in (None, flow.receiver):
+            result[flow.slots] = flow.giver
     return result
 
 
