@@ -73,7 +73,10 @@ def shift(draft: Draft, wanted: Owners, limit: int) -> int:
     hands_over = (wanted[:, 0] != old[:, 0]) & (old[:, 0] >= 0)
     is_silent = draft.of_owners(~draft.is_alive & ~draft.is_gone).any(axis=1) & ~has_source
     is_up = np.append(draft.is_alive, False)[wanted]
-    waits = draft.in_flow() | (arrives & ~is_up).any(axis=1) | is_silent | (hands_over & ~is_up[:, 0])
+    # Where an owner is lost, nobody else who has all of it leaves, unless as the giver: the rest may be dead, too.
+    drops = complete & ~(old[:, :, None] == wanted[:, None, :]).any(axis=2)
+    is_thin = draft.of_owners(~draft.is_alive).any(axis=1) & drops.any(axis=1) & (complete.sum(axis=1) > 1)
+    waits = is_thin | draft.in_flow() | (arrives & ~is_up).any(axis=1) | is_silent | (hands_over & ~is_up[:, 0])
     may_move = differs & (~waits | (old < 0).all(axis=1))
     moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over)
     later = np.flatnonzero(moves_data)[limit:]
