@@ -85,7 +85,7 @@ class Copies:
         has nothing of them. Once the router knows this one, transfers say what is on its way."""
         self.must_sweep = False
         """Whether slots were cleared of which entries may be left."""
-        self.touched: set[Boxes] = set()
+        self.touched: dict[Boxes, None] = {}
         """Where writes went since somebody last looked: the shell of a session empties it."""
         self.now_s = 0.0
         self.merged = self.ignored = 0
@@ -114,7 +114,7 @@ class Copies:
             size = OVERHEAD_BYTES + len(key) + len(value)
             for box in boxes:
                 box.add(mutation, size)
-            self.touched.add(boxes)
+            self.touched[boxes] = None
 
     def removed(self, entry: Entry, cause: RemovalCause) -> None:
         key, version = entry.key, entry.version
@@ -151,7 +151,7 @@ class Copies:
         for box in boxes:
             box.add(mutation)
         if boxes:
-            self.touched.add(boxes)
+            self.touched[boxes] = None
 
     # Others' writes
 
@@ -263,11 +263,11 @@ class Copies:
         """
         version = self.clock.next(self._host.now_ms)
         self.cleared.update(dict.fromkeys(slots, version))
-        for boxes in {self.boxes[slot] for slot in slots}:
+        for boxes in dict.fromkeys(self.boxes[slot] for slot in slots):
             for box in boxes:
                 box.add((b"", version, CLEAR, 0, bitmap))
             if boxes:
-                self.touched.add(boxes)
+                self.touched[boxes] = None
         return version
 
     def _merge_clear(self, version: int, bitmap: bytes) -> bool:

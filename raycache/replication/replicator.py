@@ -75,8 +75,9 @@ class Replicator:
         """Called when it may have changed which slots are served, and how."""
         self.on_topology: Callable[[bytes], None] = lambda data: None
         """Called with a newer topology that somebody sent."""
-        self.listeners: set[Callable[[], None]] = set()
-        """Called whenever a stream has come further, here or at a peer."""
+        self.listeners: dict[Callable[[], None], None] = {}
+        """Called whenever a stream has come further, here or at a peer; a set in the order of arrival, so that a
+        simulation can be repeated."""
         self._mail: dict[str, list[Message]] = {}
         self._questions: dict[int, Question] = {}
         self._question_id = 0

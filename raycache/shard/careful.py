@@ -51,11 +51,11 @@ def until(core: ShardCore, condition: Callable[[], bool], deadline_s: float) -> 
     assert replicator is not None
     while not condition():
         wait = Wait(deadline_s)
-        replicator.listeners.add(wait.finish)
+        replicator.listeners[wait.finish] = None
         try:
             yield wait
         finally:
-            replicator.listeners.discard(wait.finish)
+            replicator.listeners.pop(wait.finish, None)
         if not wait.is_done:
             return condition()
     return True

@@ -98,7 +98,7 @@ class ShardCore:
         self.owns_all = True
         self.replicator: Replicator | None = None
         """This shard's part in replication and transfers; None: it stands alone."""
-        self.touched: set[Boxes] = set()
+        self.touched: dict[Boxes, None] = {}
         """Where writes have gone to since `take_writes`; the replicator's own set, always empty without one."""
         self.at_turn: Callable[[float], None] | None = None
         """To be called with monotonic seconds at the start of each turn, where there is something to look at."""
