@@ -90,11 +90,14 @@ class Outbox:
         self._sent.extend(batch)
         return first, batch
 
-    def rewind(self) -> None:
-        """Take what was sent and not acknowledged as not sent."""
+    def rewind(self) -> bool:
+        """Take what was sent and not acknowledged as not sent; return whether there was any."""
+        if not self._sent:
+            return False
         self._sent.extend(self._fresh)
         self._fresh, self._sent = self._sent, self._fresh
         self._sent.clear()
+        return True
 
     def acknowledge(self, offset: int) -> None:
         """Take note that the peer has applied everything up to `offset`; not more than was sent since `rewind`."""

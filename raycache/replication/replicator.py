@@ -23,7 +23,7 @@ from raycache.replication.arrival import Arrival
 from raycache.replication.copies import Copies, Host
 from raycache.replication.lease import ROUTER, lease_until
 from raycache.replication.messages import Message
-from raycache.replication.mutation import Mutation, size_of
+from raycache.replication.mutation import CLEAR, Mutation, size_of
 from raycache.replication.neighbours import Neighbours, inherited, neighbours_of
 from raycache.replication.outbox import Outbox
 from raycache.replication.quorum import Question
@@ -79,6 +79,8 @@ class Replicator:
         """Called whenever a stream has come further, here or at a peer; a set in the order of arrival, so that a
         simulation can be repeated."""
         self._mail: dict[str, list[Message]] = {}
+        self._asides: list[Message] = []
+        """What goes back with the answers to the messages that are taken in: there may be no other way there."""
         self._questions: dict[int, Question] = {}
         self._question_id = 0
         self._last_offsets: dict[str, int] = {}
@@ -224,7 +226,8 @@ class Replicator:
         if self.is_versioned and self.topology is not None:
             for peer, box in self.outboxes.items():
                 contact = self.contacts.get(peer)
-                while contact is not None and box.has_fresh and contact.in_flight < IN_FLIGHT and contact.is_connected:
+                while (contact is not None and box.has_fresh and contact.in_flight < IN_FLIGHT
+                       and contact.is_connected and self.now_s - contact.refused_s >= HEARTBEAT_S):
                     self._send_batch(peer, contact)
         if not self._mail:
             return []
@@ -278,12 +281,13 @@ class Replicator:
         if contact is not None:
             contact.heard_s = now_s
             contact.is_connected = True
+        self._asides.clear()
         replies = []
         for message in messages:
             reply = self._handlers[message[0]](sender, message)
             if reply is not None:
                 replies.append(reply)
-        return replies
+        return replies + self._asides
 
     def _on_batch(self, sender: str, message: Message) -> Message | None:
         _, epoch, incarnation, clock, first, batch, sent_s = message
@@ -294,6 +298,11 @@ class Replicator:
             self.repairs.soon(sender, self.now_s + 1.0)
         elif incarnation < stream.incarnation:
             return None  # an older process, still talking
+        if epoch > self.epoch:
+            self._asides.append(["topology?", self.epoch])
+            if first > stream.applied + 1 or not all(map(self._is_held, batch)):
+                # Acknowledged, they would be nowhere: this shard does not know yet that it owns these slots.
+                return self._ack(stream, sent_s)
         is_behind = self.has_leases and epoch <= self.epoch
         merge: Callable[[Mutation], bool] = self.copies.merge_behind if is_behind else self.copies.merge
         for mutation in batch:
@@ -303,11 +312,14 @@ class Replicator:
         self.tell_listeners()
         if stream.has_gap:
             self.repairs.soon(sender, self.now_s)
-        if self.topology is not None and epoch > self.topology.epoch:
-            self.post(sender, ["topology?", self.topology.epoch])
-        mine = self.topology.epoch if self.topology is not None else 0
-        return ["ack", mine, self.incarnation, self.copies.clock.latest, stream.applied, sent_s, incarnation,
-                stream.has_gap]
+        return self._ack(stream, sent_s)
+
+    def _is_held(self, mutation: Mutation) -> bool:
+        return mutation[2] == CLEAR or bool(self.copies.holds[slot_of(mutation[0])])
+
+    def _ack(self, stream: Stream, sent_s: float) -> Message:
+        return ["ack", self.epoch, self.incarnation, self.copies.clock.latest, stream.applied, sent_s,
+                stream.incarnation, stream.has_gap]
 
     def _on_ack(self, sender: str, message: Message) -> None:
         _, epoch, _, clock, applied, sent_s, incarnation, has_gap = message
@@ -321,9 +333,11 @@ class Replicator:
             box.acknowledge(applied)
             if not has_gap:
                 box.is_whole()
+            if contact.in_flight == 0 and box.rewind():  # refused: it has to learn something first
+                contact.refused_s = self.now_s
         self.tell_listeners()
-        if self.topology is not None and epoch > self.topology.epoch:
-            self.post(sender, ["topology?", self.topology.epoch])
+        if epoch > self.epoch:
+            self._asides.append(["topology?", self.epoch])
         self._renew_lease()
 
     def tell_listeners(self) -> None:

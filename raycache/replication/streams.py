@@ -41,4 +41,6 @@ class Contact:
     """When it was last sent a batch, empty or not."""
     in_flight: int = 0
     """Batches sent and not acknowledged."""
+    refused_s: float = float("-inf")
+    """When it did not take what it was sent: it is offered that again with heartbeats only."""
     is_connected: bool = True

@@ -400,3 +400,25 @@ def test_a_replica_that_was_told_less_follows_the_one_that_is_promoted() -> None
     cluster.publish([2, 1, 0])
     cluster.step(2)
     assert get(cluster, "s1", "k") == b"last words"
+
+
+def test_a_shard_acknowledges_nothing_before_it_knows_that_it_owns_the_slot() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    late = cluster.cores.pop("s2")
+    cluster.publish([0, 2])
+    cluster.cores["s2"] = late
+    core = cluster.cores["s0"]
+    core.now_ms = cluster.now_ms
+    out: list[bytes] = []
+    core.execute_many(cluster.sessions["s0"], iter([[b"SET", b"k", b"v"]]), out)
+    for peer, messages in core.replicator.take_outgoing():
+        if peer == "s2":
+            answers = late.replicator.receive("s0", messages, cluster.now_s)
+            assert late.store.peek(b"k", cluster.now_ms) is None
+            assert [answer[0] for answer in answers] == ["ack", "topology?"]
+            assert answers[0][4] == 0
+    cluster.step(0.5)
+    assert get(cluster, "s2", "k") == b"v"
+    assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "w") == b"*2\r\n+OK\r\n:1\r\n"
