@@ -78,6 +78,7 @@ class OwnedSlots:
         self.topology = topology
         index = next((at for at, shard in enumerate(topology.shards) if shard.id == self.shard_id), -2)
         owners = topology.owners == index
+        was_served = self._served
         self._served = (owners[:, 0] if topology.replication == "primary-replica" else owners.any(axis=1)).astype(
             np.uint8)
         self._led = owners[:, 0].tobytes()
@@ -86,7 +87,11 @@ class OwnedSlots:
             if transfer.giver == self.shard_id:
                 held[slots_of_bitmap(transfer.slots)] = 1
         # Of a slot that was held (or is not empty yet) and is not now, entries may be left.
-        self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | (self._held & (1 - held))
+        left = self._held & (1 - held)
+        if topology.copies == 1:
+            # What was kept only for a receiver is older than what that one wrote, should the slot come back.
+            left |= self._held & (1 - was_served) & self._served
+        self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | left
         self._held = held
         self.has_stale, self._cursor = bool(self._stale.any()), 0
         if self.replicator is not None:

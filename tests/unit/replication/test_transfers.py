@@ -188,3 +188,14 @@ def test_slots_that_return_before_they_were_emptied_lose_nothing() -> None:
     assert len(cluster.cores["s1"].store) == len(keys)
     one, two = (core.replicator.copies.digests.of for core in cluster.cores.values())
     assert one == two
+
+
+def test_what_a_giver_kept_does_not_count_when_the_slot_comes_back_half_way() -> None:
+    cluster, keys = moving(40)
+    cluster.step(0.05)
+    cluster.run("s1", "SET", keys[0], "newer")
+    cluster.run("s1", "DEL", keys[1])
+    cluster.publish([0], [("s1", "s0", ALL)])
+    cluster.step(2)
+    assert cluster.run("s0", "GET", keys[0]) == b"$5\r\nnewer\r\n"
+    assert cluster.run("s0", "GET", keys[1]) == b"$-1\r\n"
