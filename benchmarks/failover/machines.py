@@ -1,7 +1,7 @@
 """A whole machine powered off, and one cut off from the network: hosts of their own, copies on other machines.
 
-What lives here: the parts `power-off` and `cut-off`. The machine struck is never the one with Ray's head (that is
-`control_plane`); it comes back, and joins again as a machine that was switched on does.
+What lives here: the parts `power-off...` and `cut-off...`, one a mode. The machine struck is never the one with Ray's
+head (that is `control_plane`). It comes back, and joins Ray again as any machine does whose services are supervised.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,6 +20,7 @@ from benchmarks.failover.strike import Strike, crew_for, errors_of, series_of, s
 from benchmarks.harness.parts import Part
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
 from benchmarks.harness.rounds import Step, idle_check
+from benchmarks.harness.servers import wait_until
 from benchmarks.harness.sites import ROUTER, Cluster, Machines, cluster_on, machines
 from benchmarks.harness.watch import Watcher
 from benchmarks.traffic.crew import Crew
@@ -30,6 +31,7 @@ from raycache.testing.hosts import Host
 HOSTS: Final = 4
 OFF_S: Final = 5.0
 CUT_S: Final = 10.0
+LEAVE_TIMEOUT_S: Final = 60.0
 NOTICED_GOAL: Final = Goal("<", 1.5)
 INSIDE_RATE: Final = 500.0
 _SETTINGS: Final[dict[str, dict[str, Any]]] = {
@@ -38,6 +40,8 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "quorum": {"copies": 3, "replication": "quorum", "read_quorum": 2, "write_quorum": 2},
 }
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {"plain": {}, "acks=1": {"write": {"acks": 1}}, "quorum": {}}
+_ABOUT: Final = {"plain": "copies=2", "acks=1": "copies=2, acks=1", "quorum": "N=3 W=2 R=2"}
+MODES: Final = tuple(_SETTINGS)
 
 # The two ways of losing a machine, as figures name them.
 OFF, CUT = "machine powered off", "machine cut off"
@@ -82,11 +86,11 @@ def scene(mode: str, amount: Amount) -> Iterator[Scene]:
 
 def power_off(mode: str, amount: Amount, step: Step) -> list[Strike]:
     """Power machines off and on again, one after the other."""
-    step(f"{mode}: starting {HOSTS} hosts with Ray")
+    step(f"starting {HOSTS} hosts with Ray")
     strikes = []
     with scene(mode, amount) as on:
         for number in range(amount.machines_lost):
-            step(f"{mode}: {number + 1} of {amount.machines_lost}")
+            step(f"machine {number + 1} of {amount.machines_lost}")
             host, shard = on.victim()
             strikes.append(strike(on.cluster, on.crew, on.watcher, shard, host.power_off, away_s=OFF_S,
                                   bring_back=partial(_switch_on, on.site, host)))
@@ -95,11 +99,11 @@ def power_off(mode: str, amount: Amount, step: Step) -> list[Strike]:
 
 def cut_off(mode: str, amount: Amount, step: Step) -> tuple[list[Strike], list[Inside]]:
     """Cut machines off and let them back in, one after the other, with a client on each side."""
-    step(f"{mode}: starting {HOSTS} hosts with Ray")
+    step(f"starting {HOSTS} hosts with Ray")
     strikes, inside = [], []
     with scene(mode, amount) as on:
         for number in range(amount.machines_lost):
-            step(f"{mode}: {number + 1} of {amount.machines_lost}")
+            step(f"machine {number + 1} of {amount.machines_lost}")
             host, shard = on.victim()
             struck, seen = _cut_off_once(on, mode, host, shard, f"inside{number}")
             strikes.append(struck)
@@ -111,20 +115,22 @@ def _cut_off_once(on: Scene, mode: str, host: Host, shard: ShardInfo, prefix: st
     slots = tuple(on.watcher.topology().slots_of(shard.id).tolist())
     shown: list[int] = []
 
-    def heal() -> None:
-        shown.append(_window_inside(host, shard, on.cluster.secret))
-        host.heal()
-
     def start_inside(argv: Sequence[str]) -> subprocess.Popen[str]:
         return host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    load = {"prefix": prefix, "keys": 2_000, "rate": INSIDE_RATE, "write_share": 1.0, "only_slots": slots,
+    load = {"prefix": prefix, "keys": 5_000, "rate": INSIDE_RATE, "write_share": 1.0, "only_slots": slots,
             "addresses": (f"{shard.host}:{shard.port}",), "options": _OPTIONS[mode]}
     with crew_for(on.cluster, 1, size=1, start=start_inside, **load) as insiders:
+
+        def heal() -> None:
+            insiders.calm()  # or later writes of theirs would hide what was lost
+            shown.append(_window_inside(host, shard, on.cluster.secret))
+            host.heal()
+            _join_again(on.site, host)
+
         insiders.fill()
         insiders.go()
         struck = strike(on.cluster, on.crew, on.watcher, shard, host.cut_off, away_s=CUT_S, bring_back=heal)
-        insiders.calm()
         return struck, Inside(insiders.verify().lost_writes, shown[0])
 
 
@@ -141,25 +147,29 @@ def _switch_on(site: Machines, host: Host) -> None:
     site.ray.join(host)
 
 
-def run_power_off(amount: Amount, step: Step) -> Outcome:
-    """Both ways of being safe: one acknowledged replica, and a quorum."""
-    outcome = Outcome("power-off", facts=_facts(amount, OFF_S))
-    for mode in ("acks=1", "quorum"):
-        _judge(outcome, OFF, mode, power_off(mode, amount, step))
+def _join_again(site: Machines, host: Host) -> None:
+    """Start Ray again where it ended itself: it does so on learning that the others have given the machine up."""
+    wait_until("Ray to end itself on the machine that was cut off", lambda: not host.pids("raylet"), LEAVE_TIMEOUT_S)
+    site.ray.join(host)
+
+
+def run_power_off(mode: str, amount: Amount, step: Step) -> Outcome:
+    """Power machines off in one mode."""
+    outcome = Outcome(_part_name("power-off", mode), facts=_facts(amount, OFF_S))
+    _judge(outcome, OFF, mode, power_off(mode, amount, step))
     return outcome
 
 
-def run_cut_off(amount: Amount, step: Step) -> Outcome:
-    """The same, and without acks: there the cut-off shard may go on acknowledging until its lease ends."""
-    outcome = Outcome("cut-off", facts=_facts(amount, CUT_S))
-    for mode in ("plain", "acks=1", "quorum"):
-        strikes, inside = cut_off(mode, amount, step)
-        _judge(outcome, CUT, mode, strikes)
-        beyond = [max(0, one.acknowledged_then_lost - one.window_shown) for one in inside]
-        outcome.figures.append(total(_uncounted(mode), beyond, "writes"))
-        for name in ("acknowledged_then_lost", "window_shown"):
-            numbers = [float(getattr(one, name)) for one in inside]
-            outcome.series.append(Series(f"{name.replace('_', ' ')}, inside, {mode}", "writes", numbers))
+def run_cut_off(mode: str, amount: Amount, step: Step) -> Outcome:
+    """Cut machines off in one mode, with a client on the wrong side: its shard may acknowledge until its lease ends."""
+    outcome = Outcome(_part_name("cut-off", mode), facts=_facts(amount, CUT_S))
+    strikes, inside = cut_off(mode, amount, step)
+    _judge(outcome, CUT, mode, strikes)
+    beyond = [max(0, one.acknowledged_then_lost - one.window_shown) for one in inside]
+    outcome.figures.append(total(_uncounted(mode), beyond, "writes"))
+    for name in ("acknowledged_then_lost", "window_shown"):
+        numbers = [float(getattr(one, name)) for one in inside]
+        outcome.series.append(Series(f"{name.replace('_', ' ')}, inside, {mode}", "writes", numbers))
     return outcome
 
 
@@ -197,14 +207,13 @@ def _uncounted(mode: str) -> str:
     return f"{CUT}, {mode}: writes it acknowledged that were lost beyond its loss window"
 
 
-def _goals(event: str, modes: Sequence[str]) -> dict[str, Goal]:
-    goals = {}
-    for mode in modes:
-        goals[_noticed(event, mode)] = NOTICED_GOAL
-        goals |= dict.fromkeys(filter(None, _names(event, mode)), NONE)
-        if event == CUT:
-            goals[_uncounted(mode)] = NONE
-    return goals
+def _goals(event: str, mode: str) -> dict[str, Goal]:
+    goals = {_noticed(event, mode): NOTICED_GOAL} | dict.fromkeys(filter(None, _names(event, mode)), NONE)
+    return goals | ({_uncounted(mode): NONE} if event == CUT else {})
+
+
+def _part_name(name: str, mode: str) -> str:
+    return name + {"plain": "", "acks=1": "-acks", "quorum": "-quorum"}[mode]
 
 
 def _facts(amount: Amount, away_s: float) -> dict[str, Any]:
@@ -216,10 +225,13 @@ def _steps(amount: Amount) -> int:
     return 1 + amount.machines_lost
 
 
+def _parts(name: str, about: str, event: str, run: Callable[[str, Amount, Step], Outcome],
+           each_s: float) -> list[Part[Amount]]:
+    return [Part(_part_name(name, mode), f"{about}, {_ABOUT[mode]}", lambda a: 35 + each_s * a.machines_lost, _steps,
+                 partial(run, mode), _goals(event, mode)) for mode in MODES]
+
+
 PARTS = (
-    Part("power-off", "a machine powered off and on again, in acks=1 and quorum",
-         lambda a: 2 * (35 + 22 * a.machines_lost),
-         lambda a: 2 * _steps(a), run_power_off, _goals(OFF, ("acks=1", "quorum"))),
-    Part("cut-off", "a machine cut off for 10 s, in every mode", lambda a: 3 * (35 + 25 * a.machines_lost),
-         lambda a: 3 * _steps(a), run_cut_off, _goals(CUT, ("plain", "acks=1", "quorum"))),
+    *_parts("power-off", "a machine powered off and on again", OFF, run_power_off, 22),
+    *_parts("cut-off", "a machine cut off for 10 s", CUT, run_cut_off, 25),
 )

@@ -25,6 +25,7 @@ from benchmarks.traffic import findings
 from benchmarks.traffic.crew import Crew, Harvest, Start, Verdict, start_here
 from benchmarks.traffic.findings import Counts
 from benchmarks.traffic.plan import Load
+from benchmarks.traffic.records import Records
 from raycache.ring.topology import ShardInfo
 
 SETTLE_S: Final = 2.0
@@ -35,6 +36,7 @@ WINDOW_POLL_S: Final = 0.01
 LEAD_S: Final = 0.2
 """From where before the blow gaps count: a write in flight at the blow belongs to it."""
 AFTERWARDS_S: Final = 1.0
+MOST_FAILED_BEFORE: Final = 0.01
 NOTICE_TIMEOUT_S: Final = 30.0
 WHOLE_TIMEOUT_S: Final = 120.0
 
@@ -72,7 +74,8 @@ def strike(cluster: Cluster, crew: Crew, watcher: Watcher, victim: ShardInfo, bl
         victim: the shard that the blow hits.
         away_s: how long after the blow `bring_back` is called.
     Raises:
-        ServerFailedError: the loss was not noticed, or the cluster is not whole after two minutes.
+        ServerFailedError: operations failed before the blow already, the loss was not noticed, or the cluster is not
+            whole after two minutes.
     """
     shards = len(watcher.topology().shards)
     crew.go()
@@ -91,23 +94,27 @@ def strike(cluster: Cluster, crew: Crew, watcher: Watcher, victim: ShardInfo, bl
     time.sleep(AFTERWARDS_S)
     ended_s = time.monotonic()
     harvest, verdict = settle(crew)
+    check_load(harvest.records, struck_s)
     blocked_s = findings.longest_gap_s(harvest.records, slots, struck_s - LEAD_S, ended_s)
     return Strike(blocked_s, noticed.seen_s - struck_s, whole.seen_s - struck_s, findings.count(harvest.records),
                   verdict, window, harvest.errors, harvest.shed)
 
 
 def settle(crew: Crew) -> tuple[Harvest, Verdict]:
-    """End the load; return what was recorded, and what reading every key showed.
+    """End the load; return what was recorded, and what reading every key showed."""
+    crew.calm()
+    return crew.harvest(), crew.verify()
+
+
+def check_load(records: Records, struck_s: float) -> None:
+    """Make sure that the load worked before the blow: where nothing is written, nothing can be lost.
 
     Raises:
-        ServerFailedError: most writes failed, so that nothing could have been lost.
+        ServerFailedError: it did not.
     """
-    crew.calm()
-    harvest = crew.harvest()
-    counts = findings.count(harvest.records)
-    if counts.failed_writes > counts.writes / 2:
-        raise ServerFailedError(f"{counts.failed_writes} of {counts.writes} writes failed: {harvest.errors}")
-    return harvest, crew.verify()
+    before = findings.count(records.where(records.ended_s < struck_s))
+    if before.failed > before.writes * MOST_FAILED_BEFORE or not before.writes:
+        raise ServerFailedError(f"{before.failed} of {before.reads + before.writes} operations failed before the blow")
 
 
 def shown_window(cluster: Cluster, shard: ShardInfo) -> int:

@@ -39,8 +39,8 @@ class Part(Generic[A]):
 def announce(console: Console, parts: Sequence[Part[A]], amount: A) -> None:
     """Say what will run, and about how long it will take."""
     for part in parts:
-        console.print(f"{part.name:<10} about {_minutes(part.estimate_s(amount))}  {part.about}", highlight=False)
-    console.print(f"together   about {_minutes(sum(part.estimate_s(amount) for part in parts))}", highlight=False)
+        console.print(f"{part.name:<16} about {_minutes(part.estimate_s(amount))}  {part.about}", highlight=False)
+    console.print(f"together         about {_minutes(sum(part.estimate_s(amount) for part in parts))}", highlight=False)
 
 
 def run_parts(console: Console, parts: Sequence[Part[A]], amount: A) -> list[Outcome]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -60,21 +60,20 @@ class Watcher:
 
     def wait_for(self, what: str, is_so: Callable[[Topology], bool], timeout_s: float, *,
                  since_s: float | None = None) -> Sighting:
-        """Wait for a topology that answers `is_so`, the newest one or a later one; return when it was seen.
+        """Wait for a topology that answers `is_so`; return it, and since when it was so.
 
         Args:
-            since_s: topologies from this time on count, too, the first of them first; None: from now on.
+            since_s: the topology that held then counts, and all later ones, the first of them first; None: now.
         Raises:
             ServerFailedError: none came within `timeout_s`.
         """
+        from_s = time.monotonic() if since_s is None else since_s
         end_s = time.monotonic() + timeout_s
         with self._changed:
-            done = len(self._sightings) - 1 if since_s is None else 0
             while True:
-                for sighting in self._sightings[max(done, 0) :]:
-                    if (since_s is None or sighting.seen_s >= since_s) and is_so(sighting.topology):
+                for sighting in held_since(self._sightings, from_s):
+                    if is_so(sighting.topology):
                         return sighting
-                done = len(self._sightings)
                 if not self._changed.wait(end_s - time.monotonic()):
                     raise ServerFailedError(f"waited {timeout_s:g} s for {what}")
 
@@ -118,6 +117,13 @@ class Watcher:
         for shard in topology.shards:
             if shard.port:
                 self._watch(shard.host, shard.port)
+
+
+def held_since(sightings: Sequence[Sighting], from_s: float) -> list[Sighting]:
+    """Return the topologies that held at `from_s` or later, each with since when, `from_s` at the earliest."""
+    earlier = [sighting for sighting in sightings if sighting.seen_s <= from_s]
+    later = list(sightings[len(earlier) :])
+    return [Sighting(from_s, one.topology) for one in earlier[-1:]] + later
 
 
 def connect(host: str, port: int, secret: str) -> Any:

@@ -28,6 +28,8 @@ class Load:
     rate: float = 2_500.0
     """Operations a second, begun at their time whether or not earlier ones have ended."""
     write_share: float = 0.5
+    handles: int = 4
+    """Of raycache, in turns: each has one connection to each shard. (redis-py opens one an operation under way.)"""
     seed: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     """For every read ("read") and write ("write"), such as {"write": {"acks": 1}}."""

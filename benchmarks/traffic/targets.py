@@ -5,7 +5,8 @@ What lives here: their calls under common names. Both run with their own default
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import raycache
@@ -32,24 +33,28 @@ class Target(Protocol):
 
 
 class RaycacheTarget:
-    """A raycache cluster."""
+    """A raycache cluster, reached through several handles in turns: as from as many programs."""
 
-    def __init__(self, cache: Any, options: Mapping[str, Mapping[str, Any]]) -> None:
-        self._cache = cache
+    def __init__(self, caches: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> None:
+        self._caches = caches
+        self._turns = itertools.cycle(caches)
         self._read, self._write = dict(options.get("read", {})), dict(options.get("write", {}))
-        self.write_many = cache.set_many
-        self.close = cache.close
+        self.write_many = caches[0].set_many
 
     async def read(self, key: str) -> bytes | None:
-        found: bytes | None = await self._cache.get(key, **self._read)
+        found: bytes | None = await next(self._turns).get(key, **self._read)
         return found
 
     async def write(self, key: str, value: bytes) -> object:
-        return await self._cache.set(key, value, **self._write)
+        return await next(self._turns).set(key, value, **self._write)
 
     async def read_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = await self._cache.get_many(list(keys))
+        found: dict[str, bytes] = await self._caches[0].get_many(list(keys))
         return found
+
+    async def close(self) -> None:
+        for cache in self._caches:
+            await cache.close()
 
 
 class RedisTarget:
@@ -71,8 +76,10 @@ class RedisTarget:
 async def open_target(load: Load) -> Target:
     """Connect to what `load` names."""
     if load.target == "raycache":
-        cache = await raycache.connect_async(load.cluster, address=load.addresses[0], secret=load.secret or None)
-        return RaycacheTarget(cache, load.options)
+        secret = load.secret or None
+        caches = [await raycache.connect_async(load.cluster, address=load.addresses[0], secret=secret)
+                  for _ in range(load.handles)]
+        return RaycacheTarget(caches, load.options)
     from redis.asyncio.cluster import ClusterNode, RedisCluster
 
     nodes = [ClusterNode(*address.split(":")) for address in load.addresses]

@@ -19,7 +19,7 @@ from benchmarks.harness import run as harness_run
 from benchmarks.harness.parts import Part
 from benchmarks.harness.report import Figure, Goal, Outcome
 from benchmarks.harness.servers import ServerFailedError
-from benchmarks.harness.watch import has_given_up, is_whole
+from benchmarks.harness.watch import Sighting, has_given_up, held_since, is_whole
 from benchmarks.rescale import __main__ as rescale
 from benchmarks.traffic.crew import Verdict
 from benchmarks.traffic.findings import Counts
@@ -59,8 +59,8 @@ def invoke(*arguments: str) -> str:
 
 def test_the_time_it_takes_is_said_first() -> None:
     output = invoke()
-    assert "kill       about  1.5 min  about it" in output
-    assert output.index("together   about  3.0 min") < output.index("kill: kill 1 of 1")
+    assert "kill             about  1.5 min  about it" in output
+    assert output.index("together         about  3.0 min") < output.index("kill: kill 1 of 1")
 
 
 def test_a_part_that_fails_leaves_its_figures_unmet_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -140,3 +140,11 @@ def test_a_shard_has_been_given_up_when_it_leads_nothing_or_is_not_what_it_was()
     assert has_given_up(topology((ShardInfo("s0", "h", 1, "n", "m0", "", "down", 1, 1), SHARDS[1])), lost)
     assert has_given_up(topology((ShardInfo("s0", "h", 9, "n", "m0", "", "up", 1, 2), SHARDS[1])), lost)
     assert has_given_up(Topology("c", 1, (SHARDS[1],), np.zeros((SLOT_COUNT, 1))), lost)
+
+
+def test_what_held_at_a_moment_counts_and_what_came_before_it_does_not() -> None:
+    old, new, newest = Sighting(1.0, topology()), Sighting(2.0, topology(split=0)), Sighting(5.0, topology())
+    assert held_since([old, new, newest], 3.0) == [Sighting(3.0, new.topology), newest]
+    assert held_since([old, new], 2.0) == [new]
+    assert held_since([new], 1.0) == [new]
+    assert held_since([], 1.0) == []
