@@ -41,7 +41,7 @@ def _told_by_a_process_of_its_own(hash_seed: str) -> str:
 
 
 def test_the_command_line_replays_a_seed_and_its_exit_code_says_how_it_went() -> None:
-    command = [sys.executable, "-m", "raycache.testing.simulation", "--seed", "3", "--trace"]
+    command = [sys.executable, "-m", "raycache.testing.simulation", "--seed", "3", "--trace", "--slots", "16384"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert f"trace {run_seed(3, is_traced=True).fingerprint()}" in done.stdout
     assert (done.returncode == 0) == ("every promise was kept" in done.stdout)
