@@ -56,7 +56,7 @@ from raycache.router import observing, wishes
 from raycache.router.gateways import settle_gateways
 from raycache.router.lifecycle import create, give_up_waiting, line_up, notice_dead_nodes, remove
 from raycache.router.messages import Action, Event, GatewayReport, NodeReport, Pong, ShardReport, ShardView, index_of
-from raycache.router.publishing import publish, push
+from raycache.router.publishing import note_leavers, publish, push
 from raycache.router.records import NEVER, Delivery, GatewayRecord, Patience, Phase, ShardRecord
 from raycache.router.recovery import take_over
 from raycache.router.state import RouterState
@@ -233,6 +233,7 @@ class RouterCore:
         line_up(state)
         confirm_losses(state, now_s)
         give_up_waiting(state, now_s)
+        note_leavers(state, now_s)
         actions = [*remove(state, now_s), *create(state, now_s), *settle_gateways(state, now_s)]
         publish(state, now_s)
         follow_topology(state)

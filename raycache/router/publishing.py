@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from raycache.ring.columns import sharing
-from raycache.ring.topology import ShardInfo, Topology
+from raycache.ring.topology import GatewayInfo, ShardInfo, Topology
 from raycache.router.changes import Change
 from raycache.router.deciding import decide, is_due
 from raycache.router.draft import Draft
@@ -29,8 +29,12 @@ def publish(state: RouterState, now_s: float) -> None:
     gateways = tuple(record.info for _, record in sorted(state.gateways.items()) if record.info is not None)
     old = state.topology
     is_news = (shards, gateways, state.draining) != (old.shards, old.gateways, old.draining) or state.must_publish
-    if not shards or not (is_news or is_due(state, shards, now_s)):
-        return
+    if shards and (is_news or is_due(state, shards, now_s)):
+        _make_next(state, shards, gateways, now_s, is_news=is_news)
+
+def _make_next(state: RouterState, shards: tuple[ShardInfo, ...], gateways: tuple[GatewayInfo, ...], now_s: float, *,
+               is_news: bool) -> None:
+    old = state.topology
     draft = Draft(old, shards, state.by_id(), state.config.copies, max(old.epoch, state.epoch_floor) + 1)
     decide(state, draft, shards, now_s)
     if not is_news and not draft.is_news:
@@ -40,7 +44,7 @@ def publish(state: RouterState, now_s: float) -> None:
     state.must_publish = False
     state.shared_slots = sharing(draft.owners, [shard.machine for shard in shards])
     _note_transfers(state, old)
-    _note_leavers(state, now_s)
+    note_leavers(state, now_s)
 
 
 def _note_transfers(state: RouterState, old: Topology) -> None:
@@ -59,8 +63,8 @@ def _note_transfers(state: RouterState, old: Topology) -> None:
         state.note("transfer", f"{count} slots from {transfer.giver} to {transfer.receiver}: {how}")
 
 
-def _note_leavers(state: RouterState, now_s: float) -> None:
-    """Note since when those who are to go have nothing any more."""
+def note_leavers(state: RouterState, now_s: float) -> None:
+    """Note since when those who are to go have nothing any more; a drained shard had nothing before it was to go."""
     topology = state.topology
     for record in state.members():
         is_needed = not record.gives_away or not _has_heir(state) or any(

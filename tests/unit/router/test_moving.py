@@ -407,3 +407,15 @@ def test_half_a_change_is_completed_by_the_next_router() -> None:
     world.settle(1.0)
     assert sorted(world.topology.shares().values()) == pytest.approx([SLOT_COUNT / 6] * 6, rel=0.04)
     assert world.core.is_settled
+
+
+def test_a_shard_that_was_drained_before_it_is_scaled_away_goes() -> None:
+    world = World(copies=2).settle()
+    world.core.drain("s2")
+    world.settle()
+    world.settle(PATIENCE.even_wait_s)
+    assert len(world.topology.slots_owned("s2")) == 0
+    world.core.scale(2)
+    world.settle()
+    assert world.ids() == ["s0", "s1"]
+    assert world.core.is_settled
