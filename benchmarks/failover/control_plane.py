@@ -24,6 +24,7 @@ from benchmarks.harness.sites import ROUTER, Cluster, Site, cluster_on, machines
 from benchmarks.harness.watch import Watcher, is_whole
 from benchmarks.traffic import findings
 from benchmarks.traffic.crew import Crew, Harvest, Verdict
+from raycache.ring.topology import Topology
 
 ROUTER_AWAY_S: Final = 10.0
 ROUTER_POLL_S: Final = 0.05
@@ -113,7 +114,8 @@ def run_head(amount: Amount, step: Step) -> Outcome:
         returned_s = time.monotonic()
         site.ray.start_head()
         again = watcher.wait_for("a whole cluster after the head machine came back",
-                                 partial(is_whole, shards=len(before.shards)), REPAIR_TIMEOUT_S, since_s=returned_s)
+                                 partial(is_repaired, before=before, machine=head.address), REPAIR_TIMEOUT_S,
+                                 since_s=returned_s)
         time.sleep(AFTERWARDS_S)
         harvest, verdict = settle(crew)
         on_others = harvest.records.where(np.isin(harvest.records.slot, np.concatenate(others)))
@@ -123,6 +125,16 @@ def run_head(amount: Amount, step: Step) -> Outcome:
                             Figure(HEAD_REPAIRED, REPAIR_GOAL, repaired_s, "s")]
         _add_series(outcome, harvest, verdict)
     return outcome
+
+
+def is_repaired(now: Topology, before: Topology, machine: str) -> bool:
+    """Whether the shards that were on `machine` run anew, wherever, and the cluster is whole.
+
+    With the router on that machine, too, the topology went on naming them as if nothing had happened.
+    """
+    lost = {shard.id: shard.incarnation for shard in before.shards if shard.machine == machine}
+    anew = all(lost.get(shard.id) != shard.incarnation for shard in now.shards)
+    return anew and is_whole(now, len(before.shards))
 
 
 def _judge(outcome: Outcome, crew: Crew, failed: str, lost: str) -> None:
