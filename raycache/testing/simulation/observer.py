@@ -101,11 +101,16 @@ class Observer:
         alone = {loss.key: max(loss.left, self._spread.get(loss.key, 0)) for loss in losses if loss.key not in mortal}
         lost = tuple(write for write in history.operations
                      if write.is_acknowledged and alone.get(write.key, write.version) < write.version
-                     and write.version <= mine[write.key][0])
+                     and write.version <= mine[write.key][0] and self._is_own(node, write))
         window = node.replicator.loss_window()["mutations"]
         history.losses.extend(losses)
         history.deaths.append(Death(now_s, node.name, window, lost))
         world.note(node.name, f"dies; window {window}, lost {len(lost)}")
+
+    def _is_own(self, node: ShardNode, write: Operation) -> bool:
+        """Say whether this very process has done `write`: others' it cannot know to be nowhere else."""
+        ran = self._world.history.last_execution_of(write)
+        return ran is not None and (ran.shard, ran.life) == (node.name, node.life)
 
     def _newest_table(self) -> Topology | None:
         held = [node.topology for node in self._world.shards.values() if node.is_up]
