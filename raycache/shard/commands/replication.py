@@ -76,8 +76,8 @@ def read(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """RC.READ options key [key ...] -> [payload or null, version, shard, age in ms or -1] for each key."""
     options, keys = _options(argv[1]), argv[2:]
     is_replica_wanted = options.get("from", "primary") != "primary"
-    refusal = core.slots.check_readable(keys) if is_replica_wanted else core.slots.check(keys)
-    if refusal is not None:
+    may_read = core.slots.check_readable if is_replica_wanted else core.slots.check
+    if (refusal := may_read(keys)) is not None:
         return refusal
     if core.replicator is None:
         return _rows(core, session, keys)
@@ -94,6 +94,9 @@ def _read(core: ShardCore, session: Session, argv: list[bytes], keys: list[bytes
         token = {index: version for index, version in token.items() if f"s{index}" in replicator.inherited}
     if token and not (yield from until(core, lambda: not replicator.is_behind(token), deadline_s)):
         return encode.error("TRYAGAIN this copy is behind the token")
+    may_read = core.slots.check_readable if is_replica_wanted else core.slots.check
+    if (refusal := may_read(keys)) is not None:  # slots may have moved meanwhile, and the token with them
+        return refusal
     if is_replica_wanted and core.slots.check(keys) is not None:
         return _rows(core, session, keys)
     return (yield from run_carefully(core, session, READ, argv, keys, partial(_rows, core, session, keys),

@@ -422,3 +422,22 @@ def test_a_shard_acknowledges_nothing_before_it_knows_that_it_owns_the_slot() ->
     cluster.step(0.5)
     assert get(cluster, "s2", "k") == b"v"
     assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "w") == b"*2\r\n+OK\r\n:1\r\n"
+
+
+def test_a_read_with_a_token_does_not_outlast_the_ownership_of_its_slot() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.run("s0", "SET", "k", "new")
+    index, version = cluster.cores["s0"].replicator.token()
+    core = cluster.cores["s1"]
+    options = wishes(**{"from": "replica", "token": {index: version}, "timeout_ms": 5000})
+    waiting = core.execute(cluster.sessions["s1"], [b"RC.READ", options, b"k"])
+    next(waiting)
+    cluster.publish([0, 2])
+    with pytest.raises(StopIteration) as stopped:
+        next(waiting)
+    assert stopped.value.value.startswith(b"-MOVED")
