@@ -52,6 +52,10 @@ class Outbox:
         """Whether something waits to be sent."""
         return bool(self._fresh)
 
+    def waiting(self) -> list[Mutation]:
+        """Return what the peer has not acknowledged, oldest first."""
+        return [*self._sent, *self._fresh]
+
     def add(self, mutation: Mutation, size: int = 0) -> None:
         """Put `mutation` behind the others; `size` is what `size_of` says, where the caller knows."""
         self._fresh.append(mutation)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from raycache.config import ClusterConfig
 from raycache.replication import figures
@@ -152,8 +153,10 @@ class Replicator:
             since, clock = copies.led_since, copies.clock.latest
             leads = np.flatnonzero(np.frombuffer(self.neighbours.leads, np.uint8)).tolist()
             copies.led_since = {slot: since.get(slot, clock) for slot in leads}
-        self.copies.holds[:] = self.neighbours.holds
-        self.copies.boxes[:] = self.neighbours.boxes
+        copies.holds[:] = self.neighbours.holds
+        copies.boxes[:] = self.neighbours.boxes
+        if self.is_versioned:
+            self._pass_on(topology, np.flatnonzero(held & ~np.frombuffer(self.neighbours.holds, np.uint8) & 1))
         for peer in (self.contacts.keys() | self.outboxes.keys()) - set(ids) - {ROUTER}:
             self.contacts.pop(peer, None)
             if (box := self.outboxes.pop(peer, None)) is not None:
@@ -166,6 +169,18 @@ class Replicator:
         self.transfers.set_topology(topology, now_s, whole)
         self._renew_lease()
         self.on_change()
+
+    def _pass_on(self, topology: Topology, lost: npt.NDArray[np.int64]) -> None:
+        """Send the owners of slots that this shard has lost what it wrote there last, and somebody does not have:
+        it may have been cut off when they became owners."""
+        slots = set(lost.tolist())
+        waiting = [(box.peer, one) for box in self.outboxes.values() for one in box.waiting()] if slots else []
+        for told, mutation in waiting:
+            if mutation[2] == CLEAR or (slot := slot_of(mutation[0])) not in slots:
+                continue
+            for owner in topology.owners_of(slot):
+                if owner.id not in (told, self.me):
+                    self._outbox(owner.id).add(mutation)
 
     def _outbox(self, peer: str) -> Outbox:
         box = self.outboxes.get(peer)
@@ -309,6 +324,7 @@ class Replicator:
             merge(mutation)
         self.copies.clock.observe(clock)
         stream.take(first, len(batch), clock)
+        stream.epoch = max(stream.epoch, epoch)
         self.tell_listeners()
         if stream.has_gap:
             self.repairs.soon(sender, self.now_s)
@@ -396,11 +412,16 @@ class Replicator:
 
     def is_behind(self, token: dict[int, int]) -> bool:
         """Return whether something that `token` speaks of may not have reached this shard."""
+        # Where any owner takes writes, one that is an owner no more may not know it, and writes for others to take.
+        takes_any = self.mode == "multi-primary"
+        peers = self.contacts if takes_any else self.neighbours.shared
         for index, version in token.items():
             peer = f"s{index}"
-            if peer in self.neighbours.shared:
+            if peer in peers:
                 stream = self.streams.get(peer)
                 if stream is None or stream.clock < version or stream.has_gap:
+                    return True
+                if takes_any and stream.epoch < self.epoch:
                     return True
         return False
 

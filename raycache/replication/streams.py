@@ -18,6 +18,8 @@ class Stream:
     """Number of the last mutation applied."""
     clock: int = 0
     """Everything that the peer wrote up to this version has been applied here, unless there was a gap."""
+    epoch: int = 0
+    """The newest topology by which the peer has sent."""
     has_gap: bool = False
     """Mutations are missing: this copy must be compared with the peer's."""
 

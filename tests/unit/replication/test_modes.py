@@ -441,3 +441,18 @@ def test_a_read_with_a_token_does_not_outlast_the_ownership_of_its_slot() -> Non
     with pytest.raises(StopIteration) as stopped:
         next(waiting)
     assert stopped.value.value.startswith(b"-MOVED")
+
+
+def test_the_last_writes_of_an_owner_that_did_not_know_it_was_none_reach_those_who_are() -> None:
+    cluster = PureCluster(3, copies=1 + 1, replication="multi-primary")
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2"))}
+    unaware = cluster.cores.pop("s0")
+    cluster.publish([2, 1], [("s1", "s2", range(SLOT_COUNT))])
+    cluster.step(0.5)
+    cluster.cores["s0"] = unaware
+    assert cluster.run("s0", "SET", "k", "late") == b"+OK\r\n"
+    cluster.cut = set()
+    cluster.step(1)
+    assert [get(cluster, name, "k") for name in ("s1", "s2")] == [b"late", b"late"]
