@@ -99,7 +99,7 @@ class Repairs:
         """Somebody compares."""
         _, bitmap, tag, epoch = message
         slots, copies = slots_of_bitmap(bitmap).tolist(), self._owner.copies
-        if (tag == _COMPARE or is_repair(tag)) and not self.vouches(slots, epoch):
+        if copies.is_stranger or ((tag == _COMPARE or is_repair(tag)) and not self.vouches(slots, epoch)):
             return None
         return ["digested", tag, bitmap, copies.digests.pack(slots),
                 max((copies.floors[slot] for slot in slots), default=0),

@@ -125,6 +125,8 @@ class Transfers:
             owner.on_topology(data)
         if owner.topology is None or owner.topology.epoch < epoch:
             return None  # refused: made by a router that is no more
+        if owner.copies.is_stranger:
+            return None  # the giver that is meant is gone, with all it had; the router will find another
         self._given[name] = [0, 0]
         contact = owner.contacts.get(sender)
         if contact is not None:
@@ -146,7 +148,7 @@ class Transfers:
         host = self._owner.host
         member = bytearray(SLOT_COUNT)
         slots = slots_of_bitmap(bitmap).tolist()
-        if is_repair(name) and not self._owner.repairs.vouches(slots, epoch):
+        if self._owner.copies.is_stranger or (is_repair(name) and not self._owner.repairs.vouches(slots, epoch)):
             return None
         for slot in slots:
             member[slot] = 1

@@ -199,3 +199,19 @@ def test_what_a_giver_kept_does_not_count_when_the_slot_comes_back_half_way() ->
     cluster.step(2)
     assert cluster.run("s0", "GET", keys[0]) == b"$5\r\nnewer\r\n"
     assert cluster.run("s0", "GET", keys[1]) == b"$-1\r\n"
+
+
+def test_a_giver_that_has_lost_everything_gives_nothing() -> None:
+    """Its receiver would believe that there was nothing; the router will find another giver."""
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    keys = fill(cluster, "s0", 5)
+    cluster.publish([0, 2], [("s1", "s2", ALL)])
+    cluster.start("s1")
+    cluster.step(1)
+    arrival = next(iter(cluster.cores["s2"].replicator.transfers.arrivals.values()))
+    assert arrival.state == "starting"
+    cluster.publish([0, 2], [("s0", "s2", ALL)])
+    cluster.step(1)
+    assert all(cluster.cores["s2"].store.peek(key.encode(), cluster.now_ms) for key in keys)
