@@ -44,6 +44,8 @@ class Repairs:
     def __init__(self, owner: Replicator) -> None:
         self._owner = owner
         self._due_s: dict[str, float] = {}
+        self._asked: dict[str, tuple[bytes, float]] = {}
+        """The slots of the last question, and when to ask again if there is no answer."""
         self._comparison = Comparison(set())
 
     def soon(self, peer: str, at_s: float) -> None:
@@ -63,7 +65,9 @@ class Repairs:
             if now_s >= due_s and owner.is_reachable(peer) and not owner.transfers.is_mending(peer):
                 self._due_s[peer] = now_s + RETRY_S
                 if settled := self._settled(peer):
-                    owner.post(peer, ["digests", bitmap_of(settled), _COMPARE, owner.epoch])
+                    bitmap = bitmap_of(settled)
+                    self._asked[peer] = (bitmap, self._due_s[peer])
+                    owner.post(peer, ["digests", bitmap, _COMPARE, owner.epoch])
 
     def compare(self) -> Comparison:
         """Ask every peer for its digests of the slots held in common; the answers come into the result."""
@@ -123,7 +127,8 @@ class Repairs:
             self._comparison.evicted += len(differing) - len(unexplained)
             owner.tell_listeners()
         elif tag == _COMPARE:
-            self._due_s[sender] = owner.now_s + INTERVAL_S
+            if self._asked.get(sender) == (bitmap, self._due_s.get(sender)):  # else something has called for it since
+                self._due_s[sender] = owner.now_s + INTERVAL_S
             stream = owner.streams.get(sender)
             wanted = differing if stream is not None and stream.has_gap else unexplained
             if wanted:

@@ -87,7 +87,8 @@ class Observer:
             return
         self.look_around()
         alive = [other for other in world.shards.values() if other.is_up and other is not node]
-        others = {other.name: self.copy_of(other) for other in alive}
+        # A process that came back, and that the router does not know yet, is no copy either.
+        others = {other.name: self.copy_of(other) for other in alive if not other.replicator.copies.is_stranger}
         mine, table = self.copy_of(node), self._newest_table()
         losses = []
         for key, (version, _) in mine.items():
