@@ -90,7 +90,7 @@ BUGS = [
     Bug("older versions win", _let_older_versions_win, "multi-primary", ("reset", "slow"),
         {"copies_converge", "largest_version_wins", "acknowledged_writes_last"}),
     Bug("an evicted key counts as absent", _take_evicted_for_absent, "quorum", ("cut", "crash", "pause"),
-        {"reads_see_acknowledged_writes"}, evicts=True),
+        {"reads_see_acknowledged_writes"}, evicts=True, seeds=300),
     Bug("writes are acknowledged before anybody has them", _acknowledge_before_anybody_has_it, "primary-replica",
         ("crash", "power", "slow"), {"acknowledged_copies_exist"}),
     Bug("tokens are forgotten", _forget_tokens, "multi-primary", ("slow", "pause"), {"tokens_give_own_writes"},
@@ -98,6 +98,7 @@ BUGS = [
 ]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
 def test_a_planted_bug_is_caught(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     bug.plant(monkeypatch)
