@@ -75,7 +75,7 @@ class OwnedSlots:
         """
         if self.topology is not None and topology.epoch <= self.topology.epoch:
             return False
-        self.topology = topology
+        has_served, self.topology = self.topology is not None and self.topology.epoch > 0, topology
         index = next((at for at, shard in enumerate(topology.shards) if shard.id == self.shard_id), -2)
         owners = topology.owners == index
         was_served = self._served
@@ -88,8 +88,9 @@ class OwnedSlots:
                 held[slots_of_bitmap(transfer.slots)] = 1
         # Of a slot that was held (or is not empty yet) and is not now, entries may be left.
         left = self._held & (1 - held)
-        if topology.copies == 1:
+        if topology.copies == 1 and has_served:
             # What was kept only for a receiver is older than what that one wrote, should the slot come back.
+            # (Before the first real topology there was no receiver: what is held then came from a snapshot.)
             left |= self._held & (1 - was_served) & self._served
         self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | left
         self._held = held

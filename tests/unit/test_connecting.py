@@ -95,5 +95,6 @@ async def test_both_handles_know_where_they_are(asked: list[str], monkeypatch: p
         assert cache._settings.place is None, "without Ray nobody can tell"
 
 
-def test_what_is_not_in_ray_has_no_place() -> None:
+def test_what_is_not_in_ray_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place.ray, "is_initialized", lambda: False)  # other tests' Ray may run in this process
     assert place.own_place() is None

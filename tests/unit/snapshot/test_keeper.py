@@ -118,10 +118,11 @@ async def test_a_restarted_shard_has_its_entries_again_with_versions_and_expirie
         assert b"k1" in new.core.replicator.copies.tombstones
 
 
+@pytest.mark.parametrize("copies", [1, 2])
 async def test_until_the_router_says_more_it_serves_nothing_and_then_what_is_its_own(
-    tmp_path: Path, clock: FakeClock
+    tmp_path: Path, clock: FakeClock, copies: int
 ) -> None:
-    old = await filled(tmp_path, clock)
+    old = await filled(tmp_path, clock, copies)
     new = restarted(old, tmp_path)
     await new.keeper.load(old.core.topology)
     assert new.run("GET k0").startswith(b"-CLUSTERDOWN")
