@@ -65,6 +65,14 @@ class Draft:
         """Return for each owner of each slot whether it is up and has all of it."""
         return self.of_owners(self.is_alive & ~self.is_behind) & ~self.arriving()
 
+    def standing(self) -> npt.NDArray[np.int64]:
+        """Return for each owner of each slot how much of it that one has, up or not: 3 = all of it, 2 = all but what it
+        missed while it was lost, 1 = what has come so far, 0 = nothing."""
+        result = np.where(self.of_owners(self.is_behind), 2, 3)
+        result[self.arriving()] = 1
+        result[self.of_owners(self.is_gone) | (self.owners < 0)] = 0
+        return result
+
     def of_owners(self, of_shards: Mask) -> Mask:
         """Return for each owner of each slot what `of_shards` says of that shard; False where there is none."""
         return np.append(of_shards, False)[self.owners]

@@ -17,34 +17,35 @@ from raycache.router.draft import Draft
 from raycache.router.state import RouterState
 
 Offsets = npt.NDArray[np.int64]
-_COMPLETE = 1 << 60
+_STANDING = 1 << 60
 
 
 def promote(draft: Draft, applied: Callable[[int], Offsets], waiting: Collection[int]) -> Counter[tuple[int, int]]:
     """Let replicas lead where the primary is lost; return how many slots went from whom to whom.
 
-    Complete copies come first, then those that have applied most of what the lost one sent. A primary whose process is
-    new, and empty, is lost in this sense, too, if somebody has its slots; one that nobody can stand in for stays.
+    Those come first that have most of the slot (`Draft.standing`), then those that have applied most of what the lost
+    one sent. A primary that is up but lacks something is lost in this sense, too, if somebody up has more of its slots:
+    one that was only cut off stands in for a new and empty process. One that nobody can stand in for stays.
 
     Args:
         applied: for the index of a lost shard, how far each shard has applied its stream; -1 = not known.
         waiting: lost shards whose replicas have not all said yet how far they are: nobody leads for these now.
     """
     is_lost = ~draft.is_alive | draft.is_behind
-    complete, alive = draft.complete(), draft.of_owners(draft.is_alive)
+    standing, alive = draft.standing(), draft.of_owners(draft.is_alive)
     promoted: Counter[tuple[int, int]] = Counter()
     for lost in np.flatnonzero(is_lost).tolist():
         if lost in waiting:
             continue
-        may_lead = alive if not draft.is_alive[lost] else complete
+        may_lead = alive & (standing > standing[:, :1]) if draft.is_alive[lost] else alive
         rows = np.flatnonzero((draft.owners[:, 0] == lost) & may_lead[:, 1:].any(axis=1))
         if not len(rows):
             continue
         width = draft.owners.shape[1]
-        # By rank: versions fill 63 bits, and there must be room for the columns and for completeness above them.
+        # By rank: versions fill 63 bits, and there must be room for the columns and for standing above them.
         ranks = np.unique(applied(lost), return_inverse=True)[1].reshape(-1)
         score = np.append(ranks, -1)[draft.owners[rows]] * (width + 1)
-        score += np.arange(width, 0, -1) + np.where(complete[rows], _COMPLETE, 0)
+        score += np.arange(width, 0, -1) + standing[rows] * _STANDING
         score[~may_lead[rows]] = np.iinfo(np.int64).min
         score[:, 0] = np.iinfo(np.int64).min
         best = score.argmax(axis=1)
@@ -53,7 +54,7 @@ def promote(draft: Draft, applied: Callable[[int], Offsets], waiting: Collection
         for leader, count in zip(*np.unique(leaders, return_counts=True), strict=True):
             promoted[lost, int(leader)] += int(count)
         # The rows have another order now.
-        complete, alive = draft.complete(), draft.of_owners(draft.is_alive)
+        standing, alive = draft.standing(), draft.of_owners(draft.is_alive)
     return promoted
 
 

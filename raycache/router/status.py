@@ -103,8 +103,9 @@ def warnings(state: RouterState) -> tuple[str, ...]:
     if state.shared_slots:
         found.append(f"copies of {state.shared_slots} slots share a machine: its loss loses them all")
     members = [record for record in records if record.is_member]
-    if state.topology.epoch and len(members) < state.config.copies:
-        found.append(f"{len(members)} shards cannot hold {state.config.copies} copies of a slot")
+    keepers = [record for record in members if not record.gives_away] or members
+    if state.topology.epoch and len(keepers) < state.config.copies:
+        found.append(f"{len(keepers)} shards cannot hold {state.config.copies} copies of a slot")
     found += _about_votes(state)
     if members and all(record.gives_away for record in members):
         found.append("every shard is to be emptied, so none is: another shard must be there first")

@@ -5,7 +5,8 @@ from givers (`raycache.replication.arrival`), and where slots belong (`raycache.
 
 A transfer's receiver is an owner from the start. Its giver is, in this order: the primary it takes over from; an owner
 that leaves the slot, which keeps its entries until the end; any other owner that has all of it. So while a transfer
-lasts, at least one complete copy is outside of it, if there was one.
+lasts, at least one complete copy is outside of it, if there was one. And whoever leaves with all of a slot is a giver:
+it drops nothing before somebody who stays has compared it with its own.
 """
 
 from __future__ import annotations
@@ -74,34 +75,62 @@ def shift(draft: Draft, wanted: Owners, limit: int) -> int:
     is_silent = draft.of_owners(~draft.is_alive & ~draft.is_gone).any(axis=1) & ~has_source
     is_up = np.append(draft.is_alive, False)[wanted]
     # Where an owner is lost, nobody else who has all of it leaves, unless as the giver: the rest may be dead, too.
-    drops = complete & ~(old[:, :, None] == wanted[:, None, :]).any(axis=2)
+    stays = (old[:, :, None] == wanted[:, None, :]).any(axis=2)
+    drops = complete & ~stays
     is_thin = draft.of_owners(~draft.is_alive).any(axis=1) & drops.any(axis=1) & (complete.sum(axis=1) > 1)
     waits = is_thin | draft.in_flow() | (arrives & ~is_up).any(axis=1) | is_silent | (hands_over & ~is_up[:, 0])
     may_move = differs & (~waits | (old < 0).all(axis=1))
-    moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over)
+    moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over | drops.any(axis=1))
     later = np.flatnonzero(moves_data)[limit:]
     moves_data[later] = may_move[later] = False
     for column in range(wanted.shape[1]):
-        _give(draft, wanted, column, arrives[:, column] & moves_data, complete)
-    _give(draft, wanted, 0, hands_over & ~arrives[:, 0] & moves_data & complete[:, 0], complete)
+        _give(draft, wanted, column, arrives[:, column] & moves_data, complete, stays)
+    _give(draft, wanted, 0, hands_over & ~arrives[:, 0] & moves_data & complete[:, 0], complete, stays)
+    _take_leave(draft, wanted, moves_data, drops, stays, complete)
     draft.owners = np.where(may_move[:, None], wanted, old)
     return int((differs & ~may_move).sum())
 
 
-def _give(draft: Draft, wanted: Owners, column: int, slots: Mask, complete: Mask) -> None:
+def _give(draft: Draft, wanted: Owners, column: int, slots: Mask, complete: Mask, stays: Mask) -> None:
     """Find a giver for the newcomers in one column of `wanted`."""
-    old = draft.owners
-    leaves = ~(old[:, :, None] == wanted[:, None, :]).any(axis=2)
-    score = 2 * leaves.astype(np.int64)
+    rows = np.flatnonzero(slots)
+    if not len(rows):
+        return
+    old, receivers = draft.owners[rows], wanted[rows, column]
+    score = np.where(stays[rows], 0, 2)
     score[:, 0] += 1 + 4 * (column == 0)
-    score[~complete] = -1
-    score[old == wanted[:, column, None]] = -1
+    score[~complete[rows] | (old == receivers[:, None])] = -1
     best = score.argmax(axis=1)
-    everyone = np.arange(len(old))
-    has_giver = slots & (score[everyone, best] >= 0)
-    givers = np.where(has_giver, old[everyone, best], NOBODY).astype(np.int64)
-    for receiver in np.unique(wanted[has_giver, column]).tolist():
-        draft.add_from(np.where(wanted[:, column] == receiver, givers, NOBODY), receiver)
+    each = np.arange(len(rows))
+    givers = np.where(score[each, best] >= 0, old[each, best], NOBODY)
+    _add(draft, rows, givers, receivers)
+
+
+def _take_leave(draft: Draft, wanted: Owners, slots: Mask, drops: Mask, stays: Mask, complete: Mask) -> None:
+    """Let everybody who leaves with all of a slot give it to somebody, though that one may have it already: until that
+    one has said so, the others may all be dead without anybody knowing."""
+    for column in range(wanted.shape[1]):
+        rows = np.flatnonzero(slots & drops[:, column])
+        if not len(rows):
+            continue
+        leavers = draft.owners[rows, column]
+        # The last of those who stay: a primary goes on undisturbed if it can.
+        remain = (complete & stays)[rows]
+        last = remain.shape[1] - 1 - remain[:, ::-1].argmax(axis=1)
+        newest = np.take_along_axis(wanted[rows], (wanted[rows] >= 0).sum(axis=1)[:, None] - 1, axis=1)[:, 0]
+        receivers = np.where(remain.any(axis=1), draft.owners[rows, last], newest)
+        for flow in draft.flows:
+            leavers = np.where(flow.slots[rows] & (leavers == flow.giver), NOBODY, leavers)
+        _add(draft, rows, leavers, receivers)
+
+
+def _add(draft: Draft, rows: Indexes, givers: Indexes, receivers: Indexes) -> None:
+    """Let each of `receivers` get its row from its giver; a giver of -1 = not at all."""
+    has_giver = givers >= 0
+    for receiver, giver in np.unique(np.stack((receivers, givers), axis=1)[has_giver], axis=0).tolist():
+        slots = np.zeros(len(draft.owners), dtype=np.bool_)
+        slots[rows[has_giver & (receivers == receiver) & (givers == giver)]] = True
+        draft.add(giver, receiver, slots)
 
 
 def _led_by_the_living(draft: Draft, wanted: Owners) -> Owners:

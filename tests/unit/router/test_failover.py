@@ -251,3 +251,36 @@ def test_a_silent_copy_is_waited_for_where_nobody_else_has_all_of_a_slot() -> No
     world.step(0.3)
     # s1 has not got everything, s2 has come back empty: only s0 may still have all.
     assert {(one.giver, one.receiver) for one in world.topology.transfers} == {("s0", "s1"), ("s0", "s2")}
+
+
+def test_a_copy_that_was_only_cut_off_leads_before_a_new_process_that_has_nothing() -> None:
+    world = World(copies=2).settle()
+    shared = [slot for slot, row in enumerate(world.topology.owners.tolist()) if row == [0, 1]]
+    world.silence("s1")
+    world.step(1.0)
+    world.lose("s0")
+    world.settle()
+    assert (world.topology.owners[shared, 0] == 0).all()  # nobody else has these
+    world.start("s0")
+    world.wake("s1")
+    world.step()
+    assert (world.topology.owners[shared] == [1, 0]).all()
+    gives = {(one.giver, one.receiver) for one in world.topology.transfers if shared[0] in one.slot_array()}
+    assert gives == {("s1", "s0")}
+
+
+def test_nobody_leaves_with_all_of_a_slot_before_somebody_who_stays_has_said_that_it_has_it() -> None:
+    """The others may have lost all a moment ago, and the router not know it yet."""
+    world = World(copies=3).settle()
+    world.unfinished = {"s0", "s1"}
+    world.core.drain("s2")
+    world.settle()
+    given = np.concatenate([one.slot_array() for one in world.topology.transfers])
+    assert {one.giver for one in world.topology.transfers} == {"s2"}
+    left = np.flatnonzero((world.topology.owners[:, :2] >= 0).all(axis=1) & (world.topology.owners[:, 2] < 0))
+    assert len(left)
+    assert np.array_equal(np.sort(given), left)
+    world.unfinished.clear()
+    world.settle(1.0)
+    assert not world.topology.transfers
+    assert not len(world.topology.slots_owned("s2"))
