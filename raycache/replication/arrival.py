@@ -61,7 +61,7 @@ class Arrival:
         self.prune_version = 0
         self.prune_floor = 0
         self._is_authority = is_authority
-        self._was_whole = was_whole
+        self.was_whole = was_whole
         """This shard had a whole copy of the slots before: what differs is looked for first, and only that streamed."""
         self.member = bytearray(SLOT_COUNT)
         for slot in slots:
@@ -112,7 +112,7 @@ class Arrival:
         """Take in that the giver has stopped serving, its clock at `clock`."""
         if self.state == "starting":
             self.state, self._is_asked, self.needs_clock = "streaming", False, clock
-            if self._was_whole:
+            if self.was_whole:
                 self.state = "checking"
             self._release()
 

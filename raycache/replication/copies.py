@@ -218,9 +218,12 @@ class Copies:
 
     def _merge_evicted(self, key: bytes, version: int) -> bool:
         entry = self._host.store.peek(key, self._host.now_ms)
+        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+        if self.arriving[slot] and (entry is None or entry.version <= version) and (
+                self.tombstones.get(key, -1) < version):
+            self.tombstones.add(key, version, self.now_s)  # what is on its way may be older than what was evicted
         if entry is None or entry.version > version:
             return False
-        slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
         self.floors[slot] = max(version, self.floors[slot])
         self.drop(key)
         return True

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 def loss_window(replicator: Replicator) -> dict[str, Any]:
     """Return what this shard has acknowledged and some other owner does not have yet: what its death could lose.
 
-    With more than two copies a mutation counts once for each owner that lacks it, so this is an upper bound.
+    With more than two copies a mutation counts once for each owner that lacks it, so this is an upper bound. Of "slots"
+    this shard is the only owner: there everything could be lost, as with one copy.
     """
     boxes = list(replicator.outboxes.values())
     return {"mutations": sum(len(box) + box.adrift for box in boxes),
             "bytes": sum(box.bytes + box.adrift_bytes for box in boxes),
-            "age_s": max((box.age_s(replicator.now_s) for box in boxes), default=0.0)}
+            "age_s": max((box.age_s(replicator.now_s) for box in boxes), default=0.0),
+            "slots": replicator.neighbours.alone}
 
 
 def report(replicator: Replicator) -> dict[str, Any]:

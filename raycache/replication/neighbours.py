@@ -31,6 +31,8 @@ class Neighbours:
     """The slots that another shard holds, too; ascending."""
     compared: dict[str, list[int]] = field(default_factory=dict)
     """Those that are compared with that shard's: where it is the primary, or, where all owners take writes, all."""
+    alone: int = 0
+    """How many slots this shard is the only owner of, in a cluster that has copies: others were drained or removed."""
 
 
 def neighbours_of(me: str, topology: Topology, mode: str, outbox: Callable[[str], Outbox]) -> Neighbours:
@@ -43,6 +45,7 @@ def neighbours_of(me: str, topology: Topology, mode: str, outbox: Callable[[str]
     found = Neighbours(holds=is_owner.astype(np.uint8).tobytes(), leads=leads.astype(np.uint8).tobytes())
     if owners.shape[1] == 1:
         return found
+    found.alone = int((is_owner & ((owners >= 0).sum(axis=1) == 1)).sum())
     is_writer = leads if mode == "primary-replica" else is_owner
     # Slots with the same owners share a number: sorting those is six times as fast as sorting rows.
     numbers = np.zeros(SLOT_COUNT, dtype=np.int64)

@@ -31,7 +31,7 @@ from raycache.replication.quorum import Question
 from raycache.replication.repairs import Repairs
 from raycache.replication.streams import Contact, Stream
 from raycache.replication.transfers import Transfers
-from raycache.ring.slots import slot_of
+from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import Topology
 
 HEARTBEAT_S: Final = 0.1
@@ -139,7 +139,7 @@ class Replicator:
         self.topology = topology
         copies = self.copies
         held, arriving = (np.frombuffer(bytes(marks), np.uint8) for marks in (copies.holds, copies.arriving))
-        whole = (held & ~arriving).tobytes()
+        whole = bytes(SLOT_COUNT) if copies.is_stranger else (held & ~arriving).tobytes()
         ids = [shard.id for shard in topology.shards]
         self._incarnations = {shard.id: shard.incarnation for shard in topology.shards}
         self.copies.is_stranger = self.is_versioned and self._incarnations.get(

@@ -64,7 +64,8 @@ class Transfers:
         owner = self._owner
         arriving = np.zeros(SLOT_COUNT, dtype=np.uint8)
         for arrival in self.arrivals.values():
-            if not arrival.is_done and not arrival.is_repair:
+            # In a quorum a copy that had everything goes on being one: what it has missed, the others know.
+            if not (arrival.is_done or arrival.is_repair or (arrival.was_whole and owner.mode == "quorum")):
                 arriving[arrival.slots] = 1
         owner.copies.arriving[:] = arriving.tobytes()
         if not owner.is_versioned:

@@ -54,6 +54,7 @@ class OwnedSlots:
         self.owns_all = True
         self.count = SLOT_COUNT
         self._served: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
+        self._owned: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
         self._held: Marks = np.ones(SLOT_COUNT, dtype=np.uint8)
         self._stale: Marks = np.zeros(SLOT_COUNT, dtype=np.uint8)
         self._led = b""
@@ -75,23 +76,22 @@ class OwnedSlots:
         """
         if self.topology is not None and topology.epoch <= self.topology.epoch:
             return False
-        has_served, self.topology = self.topology is not None and self.topology.epoch > 0, topology
+        self.topology = topology
         index = next((at for at, shard in enumerate(topology.shards) if shard.id == self.shard_id), -2)
         owners = topology.owners == index
-        was_served = self._served
+        was_owned = self._owned
         self._served = (owners[:, 0] if topology.replication == "primary-replica" else owners.any(axis=1)).astype(
             np.uint8)
         self._led = owners[:, 0].tobytes()
-        held = owners.any(axis=1).astype(np.uint8)
+        self._owned = owners.any(axis=1).astype(np.uint8)
+        held = self._owned.copy()
         for transfer in topology.transfers:
             if transfer.giver == self.shard_id:
                 held[slots_of_bitmap(transfer.slots)] = 1
         # Of a slot that was held (or is not empty yet) and is not now, entries may be left.
         left = self._held & (1 - held)
-        if topology.copies == 1 and has_served:
-            # What was kept only for a receiver is older than what that one wrote, should the slot come back.
-            # (Before the first real topology there was no receiver: what is held then came from a snapshot.)
-            left |= self._held & (1 - was_served) & self._served
+        # What was kept only for a receiver is older than what that one wrote, should the slot come back.
+        left |= self._held & (1 - was_owned) & self._owned
         self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | left
         self._held = held
         self.has_stale, self._cursor = bool(self._stale.any()), 0

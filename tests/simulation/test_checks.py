@@ -82,6 +82,13 @@ def test_more_is_lost_than_was_announced() -> None:
     assert story.found(checks.losses_were_announced) == 1
 
 
+def test_what_was_lost_where_a_shard_said_it_was_alone_was_announced() -> None:
+    story = Story()
+    lost = (story.write(b"a", 1),)
+    story.history.deaths.append(Death(5.0, "s0", window=0, lost=lost, alone=frozenset({SLOT})))
+    assert not story.found(checks.losses_were_announced)
+
+
 def test_an_acknowledgement_without_a_copy() -> None:
     story = Story()
     story.history.deaths.append(Death(5.0, "s0", window=2, lost=(story.write(b"a", 1), story.write(b"b", 2, acks=1))))
@@ -117,6 +124,14 @@ def test_a_token_that_does_not_help() -> None:
     story.read(b"a", covered=(later,))
     story.read(None, covered=(later,))
     assert story.found(checks.tokens_give_own_writes) == 2
+
+
+def test_a_value_that_was_written_again_under_a_larger_version_is_as_new_as_that() -> None:
+    story = Story()
+    ahead = story.write(b"a", 900)
+    story.write(b"b", 100, shard="s1")
+    story.read(b"b", covered=(ahead,), version=901)
+    assert not story.found(checks.tokens_give_own_writes)
 
 
 @pytest.mark.parametrize(("result", "breaches"), [(b"a", 1), (b"b", 0), (None, 1)])

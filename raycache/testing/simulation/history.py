@@ -100,6 +100,8 @@ class Death:
     """How many writes it said that it alone had; None: it cannot say (one copy)."""
     lost: tuple[Operation, ...]
     """Acknowledged writes that had never been anywhere else."""
+    alone: frozenset[int] = frozenset()
+    """The slots that it said it was the only owner of."""
 
 
 @dataclass(slots=True)

@@ -34,13 +34,13 @@ class Observer:
 
     # What shards hold
 
-    def copy_of(self, node: ShardNode) -> Copy:
-        """Return what a shard has."""
+    def copy_of(self, node: ShardNode, ahead_ms: int = 0) -> Copy:
+        """Return what a shard has, but for what has expired by its clock, or by one that shows `ahead_ms`."""
         copy: Copy = {}
         if self._world.copies > 1:
             copies = node.replicator.copies
             copy.update((key, (version, None)) for key, version in copies.tombstones.items())
-        now_ms = node.clock.unix_ms()
+        now_ms = max(node.clock.unix_ms(), ahead_ms)
         for segment in node.core.store.hot[0]:
             for key, entry in segment.items():
                 if entry.timer is None or entry.timer.expires_ms > now_ms:
@@ -103,9 +103,11 @@ class Observer:
         lost = tuple(write for write in history.operations
                      if write.is_acknowledged and alone.get(write.key, write.version) < write.version
                      and write.version <= mine[write.key][0] and self._is_own(node, write))
-        window = node.replicator.loss_window()["mutations"]
+        said = node.replicator.loss_window()
+        window, held = said["mutations"], node.topology
+        only_here = frozenset(write.slot for write in lost if held is not None and len(held.owners_of(write.slot)) == 1)
         history.losses.extend(losses)
-        history.deaths.append(Death(now_s, node.name, window, lost))
+        history.deaths.append(Death(now_s, node.name, window, lost, only_here if said["slots"] else frozenset()))
         world.note(node.name, f"dies; window {window}, lost {len(lost)}")
 
     def _is_own(self, node: ShardNode, write: Operation) -> bool:

@@ -215,8 +215,10 @@ class World:
         everybody: dict[str, Topology | None] = {node.name: node.topology for node in self._alive()}
         for name, held in {**everybody, "router": table}.items():
             evidence.tables[name] = (held.epoch, held.owners.tobytes()) if held is not None else (0, b"")
+        # What has expired by one copy's clock is still there at another's for as long as the clocks differ.
+        ahead_ms = max((node.clock.unix_ms() for node in self._alive()), default=0)
         for node in self._alive():
-            evidence.final[node.name] = self.observer.copy_of(node)
+            evidence.final[node.name] = self.observer.copy_of(node, ahead_ms)
             try:
                 node.core.store.check_invariants()
             except AssertionError as error:

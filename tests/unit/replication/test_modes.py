@@ -456,3 +456,11 @@ def test_the_last_writes_of_an_owner_that_did_not_know_it_was_none_reach_those_w
     cluster.cut = set()
     cluster.step(1)
     assert [get(cluster, name, "k") for name in ("s1", "s2")] == [b"late", b"late"]
+
+
+def test_a_shard_says_of_how_many_slots_it_is_the_only_owner() -> None:
+    cluster = PureCluster(2, copies=2, replication="primary-replica")
+    cluster.publish([0, 1])
+    assert cluster.cores["s0"].replicator.loss_window()["slots"] == 0
+    cluster.publish([0, -1])
+    assert [cluster.cores[name].replicator.loss_window()["slots"] for name in ("s0", "s1")] == [SLOT_COUNT, 0]

@@ -215,3 +215,38 @@ def test_a_giver_that_has_lost_everything_gives_nothing() -> None:
     cluster.publish([0, 2], [("s0", "s2", ALL)])
     cluster.step(1)
     assert all(cluster.cores["s2"].store.peek(key.encode(), cluster.now_ms) for key in keys)
+
+
+def test_what_a_giver_kept_does_not_count_when_it_owns_the_slot_again() -> None:
+    cluster = PureCluster(2, copies=2, replication="primary-replica")
+    cluster.publish([0, -1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.publish([1, -1], [("s0", "s1", ALL)])
+    cluster.step(0.5)
+    cluster.run("s1", "SET", "k", "new")
+    cluster.publish([0, 1], [("s1", "s0", ALL)])
+    cluster.cores["s0"].replicator._handlers["some"] = lambda sender, message: None  # only what commands pull comes
+    cluster.step(0.1)
+    assert cluster.run("s0", "GET", "k") == b"$3\r\nnew\r\n"
+
+
+def test_what_the_primary_evicted_while_the_slot_arrives_does_not_arrive_older() -> None:
+    cluster = PureCluster(3, copies=2, replication="primary-replica")
+    cluster.publish([0, -1])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.publish([1, 2], [("s0", "s1", ALL), ("s0", "s2", ALL)])
+    cluster.step(0.01)
+    cluster.run("s1", "SET", "k", "new")
+    primary, copy = (cluster.cores[name] for name in ("s1", "s2"))
+    old = cluster.cores["s0"].replicator.copies.mutation_of(b"k")
+    cluster.deliver()
+    entry = primary.store.peek(b"k", cluster.now_ms)
+    assert entry is not None
+    primary.replicator.copies.forget(entry)  # as the policy would
+    cluster.deliver()
+    assert copy.replicator.copies.arriving[slot_of(b"k")]
+    assert old is not None
+    assert not copy.replicator.copies.merge(old)
+    assert copy.store.peek(b"k", cluster.now_ms) is None
