@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from raycache.config import ClusterConfig, Limits
     from raycache.connecting import connect, connect_async
     from raycache.ring.topology import Topology
+    from raycache.warming.api import HotKeys, hot_keys, warm, warm_from
+    from raycache.warming.pace import WarmSettings
+    from raycache.warming.report import WarmReport
 
 __version__ = "0.1.0"
 
@@ -59,6 +62,9 @@ _LAZY = {
     "Result": "raycache.client.results",
     "Token": "raycache.client.token",
     "Topology": "raycache.ring.topology",
+    **dict.fromkeys(("HotKeys", "hot_keys", "warm", "warm_from"), "raycache.warming.api"),
+    "WarmReport": "raycache.warming.report",
+    "WarmSettings": "raycache.warming.pace",
 }
 
 __all__ = [
@@ -77,6 +83,7 @@ __all__ = [
     "CorruptValueError",
     "CrossSlotError",
     "DeadlineExceededError",
+    "HotKeys",
     "InternalError",
     "KeyTooLargeError",
     "Limits",
@@ -95,16 +102,21 @@ __all__ = [
     "UnsupportedTypeError",
     "ValueTooLargeError",
     "Versioned",
+    "WarmReport",
+    "WarmSettings",
     "WrongTypeError",
     "__version__",
     "clusters",
     "connect",
     "connect_async",
+    "hot_keys",
     "scale",
     "start",
     "status",
     "stop",
     "topology",
+    "warm",
+    "warm_from",
 ]
 
 

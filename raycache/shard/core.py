@@ -31,6 +31,7 @@ from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.replication import READ
 from raycache.shard.owned import PLAIN, OwnedSlots
+from raycache.shard.recording import Recording
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
 from raycache.shard.turn import run_turn
@@ -102,6 +103,8 @@ class ShardCore:
         """Where writes have gone to since `take_writes`; the replicator's own set, always empty without one."""
         self.at_turn: Callable[[float], None] | None = None
         """To be called with monotonic seconds at the start of each turn, where there is something to look at."""
+        self.recording: Recording | None = None
+        """The recording under way, which has taken the place of `execute_many` in this object."""
         self.replies_by_topology: dict[Any, bytes] = {}
         """Long replies worked out from the topology (CLUSTER SLOTS and the like), kept until the next one."""
 

@@ -19,12 +19,13 @@ REPOSITORY = Path(__file__).parents[2]
 
 PUBLIC = [
     "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ChangeUnderWayError", "ClusterConfig",
-    "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError", "ConnectionInfo",
-    "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "InternalError", "KeyTooLargeError", "Limits",
-    "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError", "RayCacheError", "Result",
-    "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "Token", "Topology", "UnsupportedTypeError",
-    "ValueTooLargeError", "Versioned", "WrongTypeError", "__version__", "clusters", "connect", "connect_async", "scale",
-    "start", "status", "stop", "topology",
+    "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError",
+    "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "HotKeys", "InternalError",
+    "KeyTooLargeError", "Limits", "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError",
+    "RayCacheError", "Result", "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "Token",
+    "Topology", "UnsupportedTypeError", "ValueTooLargeError", "Versioned", "WarmReport", "WarmSettings",
+    "WrongTypeError", "__version__", "clusters", "connect", "connect_async", "hot_keys", "scale", "start", "status",
+    "stop", "topology", "warm", "warm_from",
 ]
 
 OPERATIONS = {

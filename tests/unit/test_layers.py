@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
     "snapshot": {"clock", "replication", "ring", "store"},
     "client": {"codec", "config", "errors", "ring"},
+    "warming": {"client", "codec", "errors"},
     # Ray, and what starts from it.
     "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring", "router",
                "shard", "snapshot", "store"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "clock": set(),
     "cluster_status": set(),
-    "__init__": {"actors", "client", "cluster_status", "config", "connecting", "errors", "ring"},
+    "__init__": {"actors", "client", "cluster_status", "config", "connecting", "errors", "ring", "warming"},
 }
 
 # The world outside: whoever has none of these cannot wait, cannot look at a clock, and cannot be raced.
@@ -51,8 +52,9 @@ SHELLS = {
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/news.py", "gateway/pool.py",
     "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
+    "warming/api.py", "warming/files.py", "warming/probing.py", "warming/running.py",
 }
-PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot")
+PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot", "warming")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "info", "reading", "requests", "results", "retry", "routes",
     "scanning", "stats", "token", "wished", "wishes")}

@@ -30,13 +30,15 @@ from raycache.shard.commands import (
     replication,
     strings,
     transactions,
+    warming,
 )
 from raycache.shard.commands.command import Command
 
 __all__ = ["DISPATCH", "TABLE", "Command", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
-                  introspection, transactions, cluster, handle, replication)
+                  introspection, transactions, cluster, handle, replication,
+                  warming)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}

@@ -30,6 +30,8 @@ class EvictionPolicy(ABC, Generic[E]):
     entry_bytes: int
     """Resident bytes of one entry object and of what the policy keeps beside it. See `weight.py`."""
     can_evict: ClassVar[bool] = True
+    knows_use: ClassVar[bool] = False
+    """Whether the order says which entries are used most or last, so that `hottest` means something."""
 
     @abstractmethod
     def on_insert(self, entry: E) -> None:
@@ -66,6 +68,18 @@ class EvictionPolicy(ABC, Generic[E]):
     @abstractmethod
     def entries(self) -> Iterator[E]:
         """Yield every entry, the next victim first where there is an order. Cost: O(n) or more; for tests."""
+
+    def hottest(self, after: E | None, count: int) -> list[E]:
+        """Return up to `count` entries, the last to be evicted first; none: that was all. For whoever copies a store.
+
+        Args:
+            after: the last one that was returned; None: begin. If it was used meanwhile it is among the first
+                again, and so are those that follow.
+        Raises:
+            LookupError: `after` has left.
+        Cost: O(count). By default there is nothing to tell.
+        """
+        return []
 
     @abstractmethod
     def fresh(self) -> EvictionPolicy[E]:

@@ -33,6 +33,18 @@ def unlink(entry: ChainEntry) -> None:
     del entry.prev, entry.next
 
 
+def neighbour(entry: ChainEntry) -> ChainEntry:
+    """Return the next older entry of the chain, or its root.
+
+    Raises:
+        LookupError: `entry` is in no chain any more.
+    """
+    try:
+        return entry.prev
+    except AttributeError:
+        raise LookupError("the entry has left") from None
+
+
 class Chain(Generic[C]):
     """Entries from oldest to youngest. `root` is no entry: `root.next` is the oldest, `root.prev` the youngest."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from raycache.store.policies.base import EvictionPolicy
-from raycache.store.policies.chain import Chain, ChainEntry, unlink
+from raycache.store.policies.chain import Chain, ChainEntry, neighbour, unlink
 from raycache.store.weight import RANKED_ENTRY_BYTES
 
 # Redis' counters are 8 bits wide as well, and CPython keeps ints up to 256 ready-made. On the traces
@@ -37,6 +37,7 @@ class LfuPolicy(EvictionPolicy[LfuEntry]):
     """A circle of chains: chain `p & 255` holds the entries of priority `p`, longest there first."""
 
     name = "lfu"
+    knows_use = True
     entry_type = LfuEntry
     entry_bytes = RANKED_ENTRY_BYTES
 
@@ -83,6 +84,22 @@ class LfuPolicy(EvictionPolicy[LfuEntry]):
     def entries(self) -> Iterator[LfuEntry]:
         for priority in range(self._age, self._age + MAX_COUNT + 1):
             yield from self._chains[priority & _MASK]
+
+    def hottest(self, after: LfuEntry | None, count: int) -> list[LfuEntry]:
+        age, roots = self._age, self._roots
+        above = {id(root): (number - age & _MASK) for number, root in enumerate(roots)}  # priorities over the age
+        entry: ChainEntry = roots[age + MAX_COUNT & _MASK].prev if after is None else neighbour(after)
+        found: list[LfuEntry] = []
+        while len(found) < count:
+            place = above.get(id(entry))
+            if place is None:
+                found.append(entry)  # type: ignore[arg-type]  # the links are typed by their base
+                entry = entry.prev
+            elif place == 0:
+                break
+            else:
+                entry = roots[age + place - 1 & _MASK].prev
+        return found
 
     def fresh(self) -> LfuPolicy:
         return LfuPolicy()

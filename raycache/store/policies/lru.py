@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from raycache.store.policies.chain import ChainEntry
+from raycache.store.policies.chain import ChainEntry, neighbour
 from raycache.store.policies.fifo import FifoPolicy
 
 
@@ -12,6 +12,7 @@ class LruPolicy(FifoPolicy):
     """The chain of FIFO, and a used entry moves to its young end."""
 
     name = "lru"
+    knows_use = True
 
     def on_hit(self, entry: ChainEntry) -> None:
         root = self._root
@@ -43,3 +44,12 @@ class LruPolicy(FifoPolicy):
             youngest.next = entry
             youngest = entry
         root.prev = youngest
+
+    def hottest(self, after: ChainEntry | None, count: int) -> list[ChainEntry]:
+        root = self._root
+        entry = neighbour(root if after is None else after)
+        found: list[ChainEntry] = []
+        while entry is not root and len(found) < count:
+            found.append(entry)
+            entry = entry.prev
+        return found

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from raycache.store.policies.base import EvictionPolicy
-from raycache.store.policies.chain import Chain, ChainEntry, unlink
+from raycache.store.policies.chain import Chain, ChainEntry, neighbour, unlink
 from raycache.store.weight import RANKED_ENTRY_BYTES
 
 
@@ -57,6 +57,7 @@ class PlainLfuPolicy(EvictionPolicy[PlainLfuEntry]):
     """Groups in a circle by rising count, from a group of count 0 that stays empty."""
 
     name = "plain-lfu"
+    knows_use = True
     entry_type = PlainLfuEntry
     entry_bytes = RANKED_ENTRY_BYTES
 
@@ -98,6 +99,22 @@ class PlainLfuPolicy(EvictionPolicy[PlainLfuEntry]):
         while group is not self._base:
             yield from group
             group = group.higher
+
+    def hottest(self, after: PlainLfuEntry | None, count: int) -> list[PlainLfuEntry]:
+        if after is None:
+            group = self._base.lower
+            entry: ChainEntry = group.root.prev
+        else:
+            entry, group = neighbour(after), after.group
+        found: list[PlainLfuEntry] = []
+        while len(found) < count and group is not self._base:
+            if entry is group.root:
+                group = group.lower
+                entry = group.root.prev
+            else:
+                found.append(entry)  # type: ignore[arg-type]  # the links are typed by their base
+                entry = entry.prev
+        return found
 
     def fresh(self) -> PlainLfuPolicy:
         return PlainLfuPolicy()
