@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raycache.demo.database import Question
+from raycache.warming.read_log import request_of
 
 MAX_RADIUS_KM = 300
 """The radius of the first question about an airport; each further one about the same airport asks 1 km less."""
@@ -81,7 +82,7 @@ def read_trace(path: Path) -> TraceWorkload:
     keys: list[int] = []
     with opener(path, "rt") as lines:
         try:
-            keys.extend(int(line.split(None, 1)[0]) for line in lines)
+            keys.extend(request_of(line)[0] for line in lines)
         except (ValueError, IndexError, gzip.BadGzipFile):
             raise ValueError(
                 f"{path.name}, line {len(keys) + 1}: each line must start with the number of the key asked for"

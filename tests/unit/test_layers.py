@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "connecting": {"actors", "client"},
     "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
                 "store"},
-    "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client"},
+    "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
     "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring"},
     "errors": set(),
     "config": set(),
@@ -52,7 +52,8 @@ SHELLS = {
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/news.py", "gateway/pool.py",
     "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
-    "warming/api.py", "warming/files.py", "warming/probing.py", "warming/running.py",
+    "warming/api.py", "warming/files.py", "warming/probing.py",
+    "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
 PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot", "warming")
 PURE_CLIENT = {f"client/{name}.py" for name in (
