@@ -16,6 +16,7 @@ from raycache.cluster_status import ClusterStatus, Event, with_copies
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 
 if TYPE_CHECKING:
+    from raycache.client.bulk import Bulk
     from raycache.client.sync import Cache
     from raycache.ring.topology import Topology
 
@@ -66,6 +67,12 @@ class Backend(Protocol):
     def topology(self, name: str) -> Topology: ...
 
     def connect(self, name: str) -> Cache: ...
+
+    def bulk(self, name: str) -> Bulk:
+        """Return what fills, copies and records a cluster; a context, which closes its connections."""
+
+    def bulk_at(self, address: str, secret: str | None) -> Bulk:
+        """Return the same for the cluster that has a shard at `address`, whichever Ray it is in."""
 
 
 def quiet_logs() -> None:
@@ -193,3 +200,14 @@ class RayBackend:
         from raycache.connecting import connect
 
         return connect(name)
+
+    def bulk(self, name: str) -> Bulk:
+        from raycache.client.bulk import Bulk
+
+        return Bulk(self.connect(name))
+
+    def bulk_at(self, address: str, secret: str | None) -> Bulk:
+        from raycache.client.bulk import Bulk
+        from raycache.connecting import connect
+
+        return Bulk(connect(address, address=address, secret=secret))

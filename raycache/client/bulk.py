@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
-from typing import Any, Final, NamedTuple
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
 
 import msgpack
 
@@ -97,11 +98,22 @@ class _Add(_Rows):
 
 
 class Bulk:
-    """What warming, copying and recording ask of a cluster. Any thread; errors are those of the handle."""
+    """What warming, copying and recording ask of a cluster. Any thread; errors are those of the handle.
+
+    As a context it closes the handle at the end.
+    """
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._dispatcher = cache._dispatcher
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cache.close()
 
     @property
     def cluster(self) -> str:

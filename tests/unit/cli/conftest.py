@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from raycache.cli.main import main
+from raycache.client.bulk import RawEntry, Recorded
 from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError
@@ -43,6 +44,61 @@ class FakeCache:
         return sum(self.entries.pop(key, None) is not None for key in keys)
 
 
+class FakeBulk:
+    """What fills, copies and records a cluster, on a dict."""
+
+    cluster = "features"
+
+    def __init__(self, *, ranked: bool = True) -> None:
+        self.held: dict[bytes, RawEntry] = {}
+        self.is_ranked = ranked
+        self.events: list[tuple[int, str, int, int, bytes]] = []
+        self.is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_closed = True
+
+    def present(self, keys: list[bytes]) -> list[bool]:
+        return [key in self.held for key in keys]
+
+    def add(self, entries: list[RawEntry]) -> list[bool]:
+        return [self.held.setdefault(entry.key, entry) is entry for entry in entries]
+
+    def peek(self, keys: list[bytes]) -> list[RawEntry | None]:
+        return [self.held.get(key) for key in keys]
+
+    def hottest(self, count: int) -> list[bytes] | None:
+        return list(self.held)[::-1][:count] if self.is_ranked else None
+
+    def every_key(self) -> list[bytes]:
+        return list(self.held)
+
+    def entries(self) -> int:
+        return len(self.held)
+
+    def shard_ids(self) -> list[str]:
+        return ["s0"]
+
+    def record(self, shard_id: str, recorder: bytes, sample: float, lease_ms: int) -> Recorded:
+        events, self.events = self.events, []
+        return Recorded(0, events)
+
+    def stop_recording(self, shard_id: str, recorder: bytes) -> None:
+        pass
+
+    def get_sizes(self, keys: list[bytes]) -> list[int | None]:
+        return [len(self.held[key].data) if key in self.held else None for key in keys]
+
+    def put(self, key: bytes, data: bytes, left_ms: int) -> None:
+        self.held[key] = RawEntry(key, 0, data, left_ms)
+
+    def delete(self, key: bytes) -> None:
+        self.held.pop(key, None)
+
+
 @dataclass
 class FakeBackend:
     """Ray with clusters in it, all in memory."""
@@ -50,6 +106,8 @@ class FakeBackend:
     ray_runs: bool = True
     running: dict[str, ClusterStatus] = field(default_factory=dict)
     caches: dict[str, FakeCache] = field(default_factory=dict)
+    bulks: dict[str, FakeBulk] = field(default_factory=dict)
+    """By name, or by address with its secret."""
     started_with: dict[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
     wishes: list[tuple[object, ...]] = field(default_factory=list)
@@ -132,6 +190,13 @@ class FakeBackend:
     def connect(self, name: str) -> FakeCache:
         self.status(name)
         return self.caches.setdefault(name, FakeCache({}))
+
+    def bulk(self, name: str) -> FakeBulk:
+        self.status(name)
+        return self.bulks.setdefault(name, FakeBulk())
+
+    def bulk_at(self, address: str, secret: str | None) -> FakeBulk:
+        return self.bulks.setdefault(f"{address} {secret}", FakeBulk())
 
 
 def change(text: str, *, is_done: bool = False, slots: int = 4096, seconds: float = 8.25) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from raycache.cli.main import cli, main
 from raycache.errors import RayCacheError
 
-COMMANDS = ("up", "down", "scale", "drain", "cancel", "verify", "status", "get", "set", "del", "ring", "demo")
+COMMANDS = ("up", "down", "scale", "drain", "cancel", "verify", "status", "get", "set", "del", "ring", "warm", "record",
+            "replay", "demo")
 
 
 def test_all_commands_are_there() -> None:
