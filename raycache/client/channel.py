@@ -32,7 +32,12 @@ from raycache.errors import ProtocolError
 _TIMER_SLACK_S: Final = 0.002
 # About as long as it takes until a lost shard has been replaced; then it is asked once more.
 SUSPECT_S: Final = 1.0
+# Answers came so lately, as a part of an operation's time limit, that the shard is there and only slow: then what is
+# overdue ends alone. To break the connection would end all that is in flight, and to send that once more is what a
+# shard with too much to do can bear least.
+LATELY: Final = 0.2
 _LOOKS_PER_HEDGE: Final = 2
+NO_DEADLINE_S: Final = float("inf")
 
 
 class Wire(asyncio.Protocol):
@@ -45,6 +50,7 @@ class Wire(asyncio.Protocol):
         self.in_flight: deque[Item] = deque()
         self.paused = False
         self.lost = False
+        self.heard_s = float("-inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -58,6 +64,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._channel.heard += 1
+        self.heard_s = self._channel.now_s()
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
@@ -83,7 +90,13 @@ class Wire(asyncio.Protocol):
         self.abort()
 
     def expire(self, now_s: float) -> None:
-        """Give up on the connection for its silence: what is overdue has no reply, the rest lost its connection."""
+        """End what is overdue. If the shard has been silent, too, give up on the connection: the rest has lost it."""
+        if now_s - self.heard_s < LATELY * self._channel.timeout_s:
+            for item in self.in_flight:
+                if item.deadline_s <= now_s:
+                    item.reject(no_reply(self._channel.address))
+                    item.deadline_s = NO_DEADLINE_S  # its place is kept for its reply, which answers nobody
+            return
         lost, silent = Lost(f"{self._channel.name} stopped answering", sent=True), no_reply(self._channel.address)
         items, self.in_flight = self.in_flight, deque()
         for item in items:
@@ -138,6 +151,15 @@ class Channel:
         self._heard_before = 0
         self._quiet = 0
         self._suspect_until_s = 0.0
+
+    def now_s(self) -> float:
+        """Return the loop's time."""
+        return self._loop.time()
+
+    @property
+    def timeout_s(self) -> float:
+        """The limit of one operation."""
+        return self._settings.timeout_s
 
     def listen(self, on_silence: Callable[[Channel], None]) -> None:
         """Have `on_silence` called whenever the shard has not answered for a while. Other copies may be asked."""
@@ -274,8 +296,9 @@ class Channel:
             for item in overdue:
                 item.reject(Lost(self._last_error, sent=False))
         waiting = [*self._outbox, *(wire.in_flight if wire is not None else ())]
-        if waiting:
-            self._watch(min(item.deadline_s for item in waiting))
+        next_s = min((item.deadline_s for item in waiting), default=NO_DEADLINE_S)
+        if next_s < NO_DEADLINE_S:
+            self._watch(next_s)
 
     def _watch(self, deadline_s: float) -> None:
         if self._timer is not None:

@@ -103,13 +103,16 @@ class Transfers:
                 # What an earlier ownership left would be taken for what has arrived, and emptied with it.
                 arrival.began_s = now_s
                 continue
-            question = arrival.step(now_s, self._owner.epoch)
-            if question is not None:
-                if question[0] == "start":
-                    question = self._start_of(arrival)
-                self._owner.post(arrival.giver, question)
+            self._ask(arrival, now_s)
             if arrival.state == "pruning":
                 self._prune(arrival)
+
+    def _ask(self, arrival: Arrival, now_s: float) -> None:
+        question = arrival.step(now_s, self._owner.epoch)
+        if question is not None:
+            if question[0] == "start":
+                question = self._start_of(arrival)
+            self._owner.post(arrival.giver, question)
 
     def _start_of(self, arrival: Arrival) -> Message:
         topology = self._owner.topology
@@ -183,6 +186,8 @@ class Transfers:
         arrival.took(after, len(mutations), size, check, checksum(mutations))
         if arrival.state == "checking" and not self._owner.is_versioned:
             self._arrived(arrival)
+        elif arrival.state == "streaming":
+            self._ask(arrival, self._owner.now_s)  # at its pace: the next step may come later
 
     def checked(self, arrival: Arrival, differing: list[int], unexplained: list[int]) -> None:
         """Take in which of an arrival's slots differ from the giver's, and which of them by more than evictions."""
