@@ -10,12 +10,15 @@
     │   ├── CrossSlotError         (ValueError)  the keys of one atomic command live on different shards
     │   ├── AuthenticationError    (PermissionError)
     │   ├── ClusterNotFoundError   (LookupError)
+    │   ├── ReentrantLoadError     a load of a key asks for the same key
     │   └── CommandError           any other refusal by the server
     ├── RetryableError             nobody's fault; the same call may succeed later
     │   ├── ShardUnavailableError  (ConnectionError)
     │   ├── DeadlineExceededError  (TimeoutError)
     │   ├── ClusterLoadingError    no shard owns the slot yet
     │   ├── NotEnoughReplicasError too few copies are alive, or have acknowledged in time
+    │   ├── LoadFailedError        somebody else's loader failed
+    │   ├── LoadTimeoutError       (TimeoutError)    somebody else's loader was waited for too long
     │   ├── ChangeUnderWayError    another change of the cluster is not complete yet
     │   └── OutOfMemoryError       the shard is full and may not evict
     └── InternalError              we must act: a bug here
@@ -81,6 +84,10 @@ class ClusterNotFoundError(CallerError, LookupError):
     """No cluster of this name runs; the text lists those that do."""
 
 
+class ReentrantLoadError(CallerError):
+    """A load asks, on its way, for the very key that it loads: waiting would be waiting for itself."""
+
+
 class CommandError(CallerError):
     """The server refused a command; the text is the server's own."""
 
@@ -110,6 +117,30 @@ class NotEnoughReplicasError(RetryableError):
     """Too few copies are alive, or have acknowledged a write in time; such a write may or may not last."""
 
     prefix = "NOREPLICAS"
+
+
+class LoadFailedError(RetryableError):
+    """The loader that this caller waited for has failed, here or in another process.
+
+    Its text is the name of the loader's error class, and the text of that error: nothing else comes over the wire. In
+    the process of the loader, `__cause__` is the error itself.
+    """
+
+    @property
+    def type_name(self) -> str:
+        """Name of the loader's error class."""
+        return str(self).partition(": ")[0]
+
+    @property
+    def message(self) -> str:
+        """Text of the loader's error."""
+        return str(self).partition(": ")[2]
+
+
+class LoadTimeoutError(RetryableError, TimeoutError):
+    """Somebody else was still loading the key when `wait_s` was over."""
+
+    retry_safe = True
 
 
 class ChangeUnderWayError(RetryableError):

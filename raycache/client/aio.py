@@ -12,11 +12,14 @@ from typing import Any, Self, TypeVar, overload
 
 from raycache.client import requests
 from raycache.client.aio_dispatcher import AsyncDispatcher
+from raycache.client.aio_loads import AsyncLoadingCache
+from raycache.client.aio_through import AsyncThrough
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
+from raycache.client.guarded import Guarded
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
 from raycache.client.requests import MISSING, Request
-from raycache.client.results import Result, result_of
+from raycache.client.results import Result, result_or_guarded
 from raycache.client.scanning import SCAN_BATCH, Walk, check_batch, key_form
 from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_HEDGE_S, DEFAULT_TIMEOUT_S, ClientSettings
 from raycache.client.stats import ClusterStats
@@ -30,7 +33,7 @@ T = TypeVar("T")
 Reduce = Callable[[], tuple[Callable[..., "AsyncCache"], tuple[Any, ...]]]
 
 
-class AsyncCache:
+class AsyncCache(AsyncLoadingCache):
     """A cluster as a mapping with lifetimes; `raycache.connect_async` makes one.
 
     Keys are str (their UTF-8) or bytes, never empty. Values come back equal and of the same type: see
@@ -89,6 +92,7 @@ class AsyncCache:
         self._is_plain = self._wishes.is_plain
         self._dispatcher = AsyncDispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
+        self._through = AsyncThrough(self._dispatcher, self._settings, info.cluster)
         self._reduce = reduce
         self._cluster = info.cluster
 
@@ -118,10 +122,14 @@ class AsyncCache:
             ValueError: `read_from` or `r` is out of range.
             RayCacheError: see the class.
         """
-        if self._is_plain and read_from is None and token is None and not r:
-            value = await self._run(wire_key := encode_key(key), requests.get(wire_key))
-        else:
-            value = await self._read(wire_key := encode_key(key), requests.get(wire_key), read_from, token, r)
+        wire_key = encode_key(key)
+        try:
+            if self._is_plain and read_from is None and token is None and not r:
+                value = await self._run(wire_key, requests.get(wire_key))
+            else:
+                value = await self._read(wire_key, requests.get(wire_key), read_from, token, r)
+        except Guarded as guarded:
+            value = await self._through.again(wire_key, guarded, MISSING)
         return default if value is MISSING else value
 
     async def get_many(
@@ -140,6 +148,8 @@ class AsyncCache:
             await self._dispatcher.run_batch(batch)
         else:
             await self._dispatcher.read_values(batch, self._wishes.but(read_from, token, r))
+        if batch.is_guarded:
+            await self._through.settle(batch.keys, batch.values, MISSING)
         return {key: value for key, value in zip(given, batch.values, strict=True) if value is not MISSING}
 
     async def get_result(
@@ -151,7 +161,7 @@ class AsyncCache:
         """
         wire_key = encode_key(key)
         request = requests.get_result(wire_key, self._settings.timeout_s)
-        return await self._read(wire_key, request, read_from, token, r)
+        return await self._read_whole(wire_key, request, read_from, token, r)
 
     async def get_results(
         self, keys: Iterable[K], *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
@@ -161,9 +171,11 @@ class AsyncCache:
         Arguments and errors as for `get`; one shard that fails fails the call.
         """
         given = several(keys)
-        rows = await self._dispatcher.read_many(encode_keys(given), self._wishes.but(read_from, token, r))
-        results = zip(given, map(result_of, rows), strict=True)
-        return {key: result for key, result in results if result is not None}
+        wire_keys = encode_keys(given)
+        rows = await self._dispatcher.read_many(wire_keys, self._wishes.but(read_from, token, r))
+        results = [result_or_guarded(row) for row in rows]
+        await self._through.settle(wire_keys, results, None)
+        return {key: result for key, result in zip(given, results, strict=True) if result is not None}
 
     async def set(self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0) -> None:
         """Store `value`, with this time to live and no other: None removes one that was there.
@@ -280,7 +292,7 @@ class AsyncCache:
     ) -> Versioned | None:
         """Return the value with the version for `compare_and_set`, or None if `key` is absent. Otherwise as `get`."""
         wire_key = encode_key(key)
-        return await self._read(wire_key, requests.get_with_version(wire_key), read_from, token, r)
+        return await self._read_whole(wire_key, requests.get_with_version(wire_key), read_from, token, r)
 
     async def compare_and_set(
         self, key: Key, value: Any, version: int, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
@@ -381,6 +393,16 @@ class AsyncCache:
     ) -> T:
         return await self._dispatcher.read(key, request, self._wishes.but(read_from, token, r))
 
+    async def _read_whole(
+        self, key: bytes, request: Request[T], read_from: ReadFrom | None, token: Token | None, r: int
+    ) -> T | None:
+        """Read a value with what is known of it; None also where it does not count any more."""
+        try:
+            return await self._read(key, request, read_from, token, r)
+        except Guarded as guarded:
+            found: T | None = await self._through.again(key, guarded, None)
+            return found
+
     def _acknowledged(self, request: Request[T], acks: int, w: int) -> Request[T]:
         return requests.acknowledged(request, acks, w, self._settings.timeout_s)
 
@@ -397,6 +419,7 @@ class AsyncCache:
 
     async def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""
+        await self._through.close()
         await self._dispatcher.close()
 
     async def __aenter__(self) -> Self:

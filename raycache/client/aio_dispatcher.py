@@ -67,6 +67,11 @@ class AsyncDispatcher:
         return ConnectionInfo(self._info.cluster, self._info.seeds, self._info.secret, topology)
 
     @property
+    def secret(self) -> str | None:
+        """What AUTH must show."""
+        return self._info.secret
+
+    @property
     def known_routes(self) -> Routes | None:
         """The routes in use now."""
         return self._routes

@@ -14,13 +14,12 @@ from raycache.client import requests
 from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.pending import outcome
 from raycache.client.reading import ManyReads, OneRead, silent
-from raycache.client.requests import MISSING, Request
+from raycache.client.requests import Request
 from raycache.client.results import Row
 from raycache.client.retry import RETRIED, Alone, Failure, Lost, Moved, NoOwner, Refusals, TooFew, elsewhere
 from raycache.client.routes import NOBODY, Choice, Routes
 from raycache.client.settings import ClientSettings
 from raycache.client.wishes import PLAIN, ReadWishes
-from raycache.codec import decode_payloads
 from raycache.errors import AuthenticationError, NotEnoughReplicasError
 from raycache.ring.slots import slot_of
 
@@ -88,7 +87,7 @@ class AsyncOwners:
         """Read what has not been answered of a batch."""
         left, batch.pending = batch.pending, []
         rows = await self.read_many([batch.keys[position] for position in left], wishes, deadline_s)
-        for position, value in zip(left, decode_payloads([row[0] for row in rows], MISSING), strict=True):
+        for position, value in zip(left, batch.read([row[0] for row in rows]), strict=True):
             batch.values[position] = value
 
     async def clocks(self) -> list[tuple[int, int]]:

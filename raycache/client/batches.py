@@ -15,6 +15,7 @@ import hiredis
 
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, ttl_ms
+from raycache.client.guarded import Guarded, opened, or_guarded
 from raycache.client.requests import MISSING
 from raycache.client.retry import RETRIED, reply_failure
 from raycache.client.routes import NOBODY, Choice
@@ -121,7 +122,10 @@ class Batch(ABC):
 
 
 class GetMany(Batch):
-    """RC.MGET; `values` are in the order of the keys, MISSING for a miss."""
+    """RC.MGET; `values` are in the order of the keys, MISSING for a miss, a Guarded for what needs another look."""
+
+    is_guarded = False
+    """Whether there is one that does."""
 
     def __init__(self, keys: list[bytes]) -> None:
         super().__init__(keys)
@@ -134,8 +138,16 @@ class GetMany(Batch):
         if type(reply) is not list or len(reply) != len(part.positions):
             raise ProtocolError(f"a shard answered RC.MGET of {len(part.positions)} keys with {reply!r:.100}")
         values = self.values
-        for position, value in zip(part.positions, decode_payloads(reply, MISSING), strict=True):
+        for position, value in zip(part.positions, self.read(reply), strict=True):
             values[position] = value
+
+    def read(self, payloads: list[Any]) -> list[Any]:
+        """Return what stands for each of `payloads` in `values`."""
+        try:
+            return decode_payloads(payloads, MISSING, opened)
+        except Guarded:
+            self.is_guarded = True
+            return decode_payloads(payloads, MISSING, or_guarded)
 
 
 class SetMany(Batch):

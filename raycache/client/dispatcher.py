@@ -76,6 +76,11 @@ class Dispatcher:
         return ConnectionInfo(info.cluster, info.seeds, info.secret, topology)
 
     @property
+    def secret(self) -> str | None:
+        """What AUTH must show."""
+        return self._info.secret
+
+    @property
     def table(self) -> Table:
         """What is in use now."""
         return self._table

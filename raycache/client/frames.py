@@ -15,6 +15,7 @@ from raycache.errors import ProtocolError
 _READY_BYTES: Final = 1024
 _HEADERS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(_READY_BYTES))
 _READS: Final = tuple(b"*2\r\n$6\r\nRC.GET" + header for header in _HEADERS)
+_AGED_READS: Final = tuple(b"*2\r\n$7\r\nRC.GETL" + header for header in _HEADERS)
 
 
 def command(*parts: bytes) -> bytes:
@@ -41,6 +42,13 @@ def get(key: bytes) -> bytes:
     """Return RC.GET: the one frame that is built for nearly every operation."""
     length = len(key)
     start = _READS[length] if length < _READY_BYTES else b"*2\r\n$6\r\nRC.GET\r\n$%d\r\n" % length
+    return start + key + b"\r\n"
+
+
+def get_aged(key: bytes) -> bytes:
+    """Return RC.GETL: what every call of `get_or_load` sends."""
+    length = len(key)
+    start = _AGED_READS[length] if length < _READY_BYTES else b"*2\r\n$7\r\nRC.GETL\r\n$%d\r\n" % length
     return start + key + b"\r\n"
 
 

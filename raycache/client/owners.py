@@ -15,13 +15,12 @@ from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.connection import Connection
 from raycache.client.patience import PatientPool
 from raycache.client.reading import ManyReads, OneRead, silent, take
-from raycache.client.requests import MISSING, Request
+from raycache.client.requests import Request
 from raycache.client.results import Row
 from raycache.client.retry import RETRIED, Alone, Failure, Lost, Moved, NoOwner, Refusals, TooFew
 from raycache.client.routes import NOBODY, Choice, Routes
 from raycache.client.settings import ClientSettings
 from raycache.client.wishes import PLAIN, ReadWishes
-from raycache.codec import decode_payloads
 from raycache.errors import AuthenticationError, NotEnoughReplicasError, ShardUnavailableError
 from raycache.ring.slots import slot_of
 
@@ -101,7 +100,7 @@ class Owners:
         """Read what has not been answered of a batch."""
         left, batch.pending = batch.pending, []
         rows = self.read_many([batch.keys[position] for position in left], wishes, deadline_s)
-        for position, value in zip(left, decode_payloads([row[0] for row in rows], MISSING), strict=True):
+        for position, value in zip(left, batch.read([row[0] for row in rows]), strict=True):
             batch.values[position] = value
 
     def clocks(self) -> list[tuple[int, int]]:

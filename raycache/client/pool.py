@@ -26,9 +26,17 @@ MAX_CONNECTIONS: Final = 4
 
 
 class Pool:
-    """Connections to `address`."""
+    """Connections to `address`.
 
-    def __init__(self, address: Address, secret: str | None, settings: ClientSettings) -> None:
+    Args:
+        most: how many there may be.
+        one_for_all: whether what breaks one counts for the idle ones, too. On those of waiters hang leases.
+    """
+
+    def __init__(self, address: Address, secret: str | None, settings: ClientSettings, *,
+                 most: int = MAX_CONNECTIONS, one_for_all: bool = True) -> None:
+        self._most = most
+        self._one_for_all = one_for_all
         self.address = address
         self._secret = secret
         self._settings = settings
@@ -106,7 +114,8 @@ class Pool:
         with self._freed:
             self._open -= 1
             self._freed.notify()
-        self.close_idle()
+        if self._one_for_all:
+            self.close_idle()
 
     def close_idle(self) -> None:
         """Close what no thread is using."""
@@ -142,7 +151,7 @@ class Pool:
                             return self._idle.pop()
                         except IndexError:
                             pass
-                    if self._open < MAX_CONNECTIONS:
+                    if self._open < self._most:
                         self._open += 1
                         return None
                     if not self._freed.wait(max(0.0, deadline_s - monotonic())):
@@ -169,6 +178,6 @@ class Pool:
 
     def _all_busy(self) -> DeadlineExceededError:
         return DeadlineExceededError(
-            f"all {MAX_CONNECTIONS} connections to {self.address[0]}:{self.address[1]} were busy until the deadline; "
+            f"all {self._most} connections to {self.address[0]}:{self.address[1]} were busy until the deadline; "
             "the operation has not happened"
         )

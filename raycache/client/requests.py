@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, integer, ttl_ms
+from raycache.client.guarded import Guarded, opened
 from raycache.client.info import Versioned
 from raycache.client.results import Result, Row, presence_of, result_of, rows_of, versioned_of
 from raycache.client.stats import ShardStats
 from raycache.client.wishes import PLAIN, write_options
-from raycache.codec import RAW, decode_payload, encode
+from raycache.codec import LOADED, RAW, decode_payload, encode
 from raycache.errors import ProtocolError
 
 T = TypeVar("T")
@@ -71,7 +72,10 @@ def _unexpected(reply: object) -> NoReturn:
 
 def _payload(reply: Any) -> Any:
     if type(reply) is bytes and reply:
-        return decode_payload(reply) if reply[0] != RAW else reply[1:]
+        kind = reply[0]
+        if kind == RAW:
+            return reply[1:]
+        return decode_payload(reply) if kind != LOADED else opened(reply)
     if reply is not None:
         _unexpected(reply)
     return MISSING
@@ -108,7 +112,10 @@ def _versioned(reply: Any) -> Versioned | None:
         return None
     if type(reply) is not list or len(reply) != 2:
         _unexpected(reply)
-    return Versioned(_payload(reply[1]), _count(reply[0]))
+    try:
+        return Versioned(_payload(reply[1]), _count(reply[0]))
+    except Guarded as guarded:
+        raise Guarded(Versioned(guarded.result, _count(reply[0])), guarded.header) from None
 
 
 def _seconds_left(reply: Any) -> float | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from raycache.client.guarded import Guarded, opened
 from raycache.client.info import Versioned
-from raycache.codec import decode_payload
 from raycache.errors import ProtocolError
 
 Row = list[Any]
@@ -45,16 +45,37 @@ def rows_of(reply: Any, count: int) -> list[Row]:
 
 
 def result_of(row: Row) -> Result | None:
-    """Return what a row says, None for an absent key."""
+    """Return what a row says, None for an absent key.
+
+    Raises:
+        Guarded: the value needs another look.
+    """
     payload, version, source, age_ms = row
     if payload is None:
         return None
-    return Result(decode_payload(payload), version, source.decode(), age_ms / 1000 if age_ms >= 0 else None)
+    age_s = age_ms / 1000 if age_ms >= 0 else None
+    try:
+        return Result(opened(payload), version, source.decode(), age_s)
+    except Guarded as guarded:
+        raise Guarded(Result(guarded.result, version, source.decode(), age_s), guarded.header) from None
+
+
+def result_or_guarded(row: Row) -> Any:
+    """Return what `result_of` does, or the Guarded that it raises."""
+    try:
+        return result_of(row)
+    except Guarded as guarded:
+        return guarded
 
 
 def versioned_of(row: Row) -> Versioned | None:
-    """Return value and version, None for an absent key."""
-    return None if row[0] is None else Versioned(decode_payload(row[0]), row[1])
+    """Return value and version, None for an absent key; raises as `result_of`."""
+    if row[0] is None:
+        return None
+    try:
+        return Versioned(opened(row[0]), row[1])
+    except Guarded as guarded:
+        raise Guarded(Versioned(guarded.result, row[1]), guarded.header) from None
 
 
 def presence_of(row: Row) -> bool:

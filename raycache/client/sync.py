@@ -15,12 +15,15 @@ from raycache.client import requests
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
 from raycache.client.dispatcher import Dispatcher
+from raycache.client.guarded import Guarded
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
+from raycache.client.loads import LoadingCache
 from raycache.client.requests import MISSING, Request
-from raycache.client.results import Result, result_of
+from raycache.client.results import Result, result_or_guarded
 from raycache.client.scanning import SCAN_BATCH, Walk, check_batch, key_form
 from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_HEDGE_S, DEFAULT_TIMEOUT_S, ClientSettings
 from raycache.client.stats import ClusterStats
+from raycache.client.through import Through
 from raycache.client.token import NOTHING, Token
 from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
@@ -31,7 +34,7 @@ T = TypeVar("T")
 Reduce = Callable[[], tuple[Callable[..., "Cache"], tuple[Any, ...]]]
 
 
-class Cache:
+class Cache(LoadingCache):
     """A cluster as a mapping with lifetimes; `raycache.connect` makes one.
 
     Keys are str (their UTF-8) or bytes, never empty. Values come back equal and of the same type: see
@@ -89,6 +92,7 @@ class Cache:
         self._using = threading.Lock()
         self._dispatcher = Dispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
+        self._through = Through(self._dispatcher, self._settings, info.cluster)
         self._reduce = reduce
         self._cluster = info.cluster
 
@@ -118,10 +122,14 @@ class Cache:
             ValueError: `read_from` or `r` is out of range.
             RayCacheError: see the class.
         """
-        if self._is_plain and read_from is None and token is None and not r:
-            value = self._run(wire_key := encode_key(key), requests.get(wire_key))
-        else:
-            value = self._read(wire_key := encode_key(key), requests.get(wire_key), read_from, token, r)
+        wire_key = encode_key(key)
+        try:
+            if self._is_plain and read_from is None and token is None and not r:
+                value = self._run(wire_key, requests.get(wire_key))
+            else:
+                value = self._read(wire_key, requests.get(wire_key), read_from, token, r)
+        except Guarded as guarded:
+            value = self._through.again(wire_key, guarded, MISSING)
         return default if value is MISSING else value
 
     def get_many(
@@ -140,6 +148,8 @@ class Cache:
             self._dispatcher.run_batch(batch)
         else:
             self._dispatcher.read_values(batch, self._wishes.but(read_from, token, r))
+        if batch.is_guarded:
+            self._through.settle(batch.keys, batch.values, MISSING)
         return {key: value for key, value in zip(given, batch.values, strict=True) if value is not MISSING}
 
     def get_result(
@@ -151,7 +161,7 @@ class Cache:
         """
         wire_key = encode_key(key)
         request = requests.get_result(wire_key, self._settings.timeout_s)
-        return self._read(wire_key, request, read_from, token, r)
+        return self._read_whole(wire_key, request, read_from, token, r)
 
     def get_results(
         self, keys: Iterable[K], *, read_from: ReadFrom | None = None, token: Token | None = None, r: int = 0
@@ -161,9 +171,11 @@ class Cache:
         Arguments and errors as for `get`; one shard that fails fails the call.
         """
         given = several(keys)
-        rows = self._dispatcher.read_many(encode_keys(given), self._wishes.but(read_from, token, r))
-        results = zip(given, map(result_of, rows), strict=True)
-        return {key: result for key, result in results if result is not None}
+        wire_keys = encode_keys(given)
+        rows = self._dispatcher.read_many(wire_keys, self._wishes.but(read_from, token, r))
+        results = [result_or_guarded(row) for row in rows]
+        self._through.settle(wire_keys, results, None)
+        return {key: result for key, result in zip(given, results, strict=True) if result is not None}
 
     def set(self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0) -> None:
         """Store `value`, with this time to live and no other: None removes one that was there.
@@ -280,7 +292,7 @@ class Cache:
     ) -> Versioned | None:
         """Return the value with the version for `compare_and_set`, or None if `key` is absent. Otherwise as `get`."""
         wire_key = encode_key(key)
-        return self._read(wire_key, requests.get_with_version(wire_key), read_from, token, r)
+        return self._read_whole(wire_key, requests.get_with_version(wire_key), read_from, token, r)
 
     def compare_and_set(
         self, key: Key, value: Any, version: int, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
@@ -379,6 +391,16 @@ class Cache:
     ) -> T:
         return self._dispatcher.read(key, request, self._wishes.but(read_from, token, r))
 
+    def _read_whole(
+        self, key: bytes, request: Request[T], read_from: ReadFrom | None, token: Token | None, r: int
+    ) -> T | None:
+        """Read a value with what is known of it; None also where it does not count any more."""
+        try:
+            return self._read(key, request, read_from, token, r)
+        except Guarded as guarded:
+            found: T | None = self._through.again(key, guarded, None)
+            return found
+
     def _acknowledged(self, request: Request[T], acks: int, w: int) -> Request[T]:
         return requests.acknowledged(request, acks, w, self._settings.timeout_s)
 
@@ -396,6 +418,7 @@ class Cache:
     def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""
         self._dispatcher.close()
+        self._through.close()
 
     def __enter__(self) -> Self:
         return self

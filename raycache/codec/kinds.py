@@ -20,3 +20,5 @@ ARRAY: Final = 4
 """A numpy array: see `arrays.py`."""
 PICKLE: Final = 5
 """Reserved: pickle behind an HMAC. Not written, and refused when read."""
+LOADED: Final = 6
+"""A value of another kind, with what loading needs to know of it in front: see `loaded.py`."""

@@ -269,5 +269,7 @@ _RULES: Final[dict[str, Rule]] = {
     "config|set": _everywhere(merge.all_ok), "config|resetstat": _everywhere(merge.all_ok),
     "config|rewrite": _everywhere(merge.all_ok),
     "scan": _scan, "randomkey": _random_key, "info": _info,
+    # A lease lasts as long as its connection, which others would share.
+    "rc.lease": _refused, "rc.fill": _refused, "rc.free": _refused,
     "wait": _refused,  # its writes went over connections that others share
 }

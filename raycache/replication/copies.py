@@ -40,6 +40,9 @@ class Host(Protocol):
     def key_changed(self, key: bytes) -> None:
         """A key was changed by another shard: tell who watches it."""
 
+    def all_changed(self) -> None:
+        """Whole slots were cleared by another shard: tell who loads anything."""
+
 
 class Copies:
     """The journal of one shard's store, and the way in for others' writes."""
@@ -279,6 +282,7 @@ class Copies:
             if self.holds[slot]:
                 self.cleared[slot] = max(version, self.cleared.get(slot, -1))
         self.must_sweep = True
+        self._host.all_changed()
         return True
 
     def sweep(self, keys: list[bytes]) -> int:

@@ -23,14 +23,14 @@ from raycache.config import ClusterConfig, Limits
 from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
 from raycache.resp import encode
-from raycache.ring.slots import SLOT_COUNT
+from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import Topology
 from raycache.shard.careful import is_settled, run_carefully
 from raycache.shard.commands import DISPATCH, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.replication import READ
-from raycache.shard.owned import PLAIN, OwnedSlots
+from raycache.shard.owned import ELSEWHERE, PLAIN, OwnedSlots
 from raycache.shard.recording import Recording
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
@@ -92,8 +92,11 @@ class ShardCore:
         """Handlers that raised something unexpected: bugs of ours."""
         self.sessions: dict[int, Session] = {}
         self.sessions_opened = 0
-        self.watch = WatchedKeys(store)
+        self.watch = WatchedKeys(store, lambda: self.rng.getrandbits(62) + 1)
         self.watched = self.watch.sessions_by_key
+        self.leases = self.watch.leases
+        self.monotonic_s: Callable[[], float] = lambda: self.replicator_now_s
+        """Monotonic seconds, for commands that wait; the shell sets its clock's."""
         self.slots = OwnedSlots(shard_id)
         self.owned = self.slots.owned
         self.owns_all = True
@@ -262,6 +265,7 @@ class ShardCore:
     def close_session(self, session: Session) -> None:
         """Forget a connection. Closing twice is harmless."""
         self.watch.forget(session)
+        self.leases.release(session)
         self.sessions.pop(session.id, None)
 
     # Topology, replication, background work, statistics
@@ -312,6 +316,10 @@ class ShardCore:
         if self.watched:
             self.watch.touch(key)
 
+    def all_changed(self) -> None:
+        """Another shard's write has changed nobody knows which keys."""
+        self.leases.void_prefix(b"")
+
     def set_topology(self, topology: Topology) -> bool:
         """Take over `topology` if it is newer than what is known; return whether it was."""
         replicator = self.replicator
@@ -336,6 +344,9 @@ class ShardCore:
         self._had_lease = self.may_serve()
         self.slots.settle()
         self.owns_all = self.slots.owns_all
+        if self.leases:
+            owned, is_serving = self.owned, self._had_lease
+            self.leases.drop(lambda key: is_serving and owned[slot_of(key)] != ELSEWHERE)
 
     _had_lease = True
 
@@ -343,6 +354,7 @@ class ShardCore:
         """Do some background work: expiry, freeing, emptying slots that went elsewhere. True: more is waiting."""
         self.now_ms = now_ms
         more = self.store.step(now_ms, budget)
+        self.leases.step(now_ms)
         if self.slots.has_stale:
             more = self.slots.sweep(self.store, now_ms, budget // 2) or more
             self.owns_all = self.slots.owns_all

@@ -113,6 +113,7 @@ class ShardServer:
         self.core = core
         self.limits = limits
         self.clock: Clock = clock or SystemClock()
+        core.monotonic_s = self.clock.monotonic_s
         self.stats = DoorStats()
         self.connections: set[Connection] = set()
         self.commands_per_s = 0.0

@@ -1,25 +1,30 @@
-"""WATCH: who must hear of a write to which key.
+"""Who must hear of a write to which key: sessions that WATCH it, and the lease on it.
 
 What lives here: the registry and its one question at EXEC. What does not: the commands
-(`commands/transactions`). Belongs to the shard's loop.
+(`commands/transactions`), leases (`raycache.leases`). Belongs to the shard's loop.
 
-Writers pay one truth test while nobody watches. Removal by age or for space is not announced: EXEC
+Writers pay one truth test while nobody watches and nobody loads. Removal by age or for space is not announced: EXEC
 looks instead whether each key that was there is there still, and a key that came back since was
 written by somebody, which was announced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from raycache.leases import LeaseTable
 from raycache.shard.session import Session
 from raycache.store import Store
 
 
 class WatchedKeys:
-    """The keys that sessions watch."""
+    """The keys that sessions watch, or that have a lease."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, new_token: Callable[[], int]) -> None:
         self._store = store
         self.sessions_by_key: dict[bytes, set[Session]] = {}
+        """A key with a lease is here as well, with or without sessions: one test tells whether anybody listens."""
+        self.leases = LeaseTable(new_token, self._lease_changed)
 
     def watch(self, session: Session, key: bytes, now_ms: int) -> None:
         """Mark `session` dirty from now on when `key` changes."""
@@ -32,7 +37,7 @@ class WatchedKeys:
         for key in session.watched:
             watchers = self.sessions_by_key[key]
             watchers.discard(session)
-            if not watchers:
+            if not watchers and key not in self.leases:
                 del self.sessions_by_key[key]
         session.watched.clear()
         session.dirty = False
@@ -45,6 +50,12 @@ class WatchedKeys:
         """Say that `key` was written."""
         for session in self.sessions_by_key.get(key, ()):
             session.dirty = True
+        self.leases.void(key)
+
+    def touch_absent(self, key: bytes) -> None:
+        """Say that `key` was deleted although it was not there: nothing to those who watch it, but whoever loads it
+        has read what it loads before this."""
+        self.leases.void(key)
 
     def touch_all(self, now_ms: int) -> None:
         """Say that every key is about to go."""
@@ -52,6 +63,7 @@ class WatchedKeys:
             if self._store.peek(key, now_ms) is not None:
                 for session in sessions:
                     session.dirty = True
+        self.leases.void_prefix(b"")
 
     def is_intact(self, session: Session, now_ms: int) -> bool:
         """Return whether nothing that `session` watches has changed."""
@@ -59,3 +71,9 @@ class WatchedKeys:
             return False
         return not any(was_there and self._store.peek(key, now_ms) is None for key,
                        was_there in session.watched.items())
+
+    def _lease_changed(self, key: bytes, is_leased: bool) -> None:
+        if is_leased:
+            self.sessions_by_key.setdefault(key, set())
+        elif not self.sessions_by_key.get(key, True):
+            del self.sessions_by_key[key]

@@ -20,11 +20,14 @@ from raycache.errors import (
     DeadlineExceededError,
     InternalError,
     KeyTooLargeError,
+    LoadFailedError,
+    LoadTimeoutError,
     NotANumberError,
     NotEnoughReplicasError,
     OutOfMemoryError,
     ProtocolError,
     RayCacheError,
+    ReentrantLoadError,
     RetryableError,
     ShardUnavailableError,
     UnsupportedTypeError,
@@ -47,11 +50,14 @@ TREE: dict[type[RayCacheError], tuple[type[RayCacheError], type[Exception], str,
     AuthenticationError: (CallerError, PermissionError, "WRONGPASS", False),
     ClusterNotFoundError: (CallerError, LookupError, "ERR", False),
     CommandError: (CallerError, Exception, "ERR", False),
+    ReentrantLoadError: (CallerError, Exception, "ERR", False),
     ShardUnavailableError: (RetryableError, ConnectionError, "CLUSTERDOWN", False),
     DeadlineExceededError: (RetryableError, TimeoutError, "ERR", False),
     ClusterLoadingError: (RetryableError, Exception, "CLUSTERDOWN", True),
     OutOfMemoryError: (RetryableError, Exception, "OOM", True),
     NotEnoughReplicasError: (RetryableError, Exception, "NOREPLICAS", False),
+    LoadFailedError: (RetryableError, Exception, "ERR", False),
+    LoadTimeoutError: (RetryableError, TimeoutError, "ERR", True),
     ChangeUnderWayError: (RetryableError, Exception, "ERR", False),
     ProtocolError: (InternalError, Exception, "ERR", False),
     CorruptValueError: (InternalError, Exception, "ERR", False),
@@ -90,7 +96,8 @@ def test_errors_survive_pickling_and_copying(kind: type[RayCacheError]) -> None:
 
 
 def test_only_what_surely_did_not_happen_is_safe_to_repeat() -> None:
-    assert {kind for kind in all_errors() if kind.retry_safe} == {ClusterLoadingError, OutOfMemoryError}
+    assert {kind for kind in all_errors() if kind.retry_safe} == {
+        ClusterLoadingError, LoadTimeoutError, OutOfMemoryError}
 
 
 @pytest.mark.parametrize(("text", "kind"), [

@@ -21,11 +21,12 @@ PUBLIC = [
     "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ChangeUnderWayError", "ClusterConfig",
     "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError",
     "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "HotKeys", "InternalError",
-    "KeyTooLargeError", "Limits", "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError",
-    "RayCacheError", "Result", "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "Token",
-    "Topology", "UnsupportedTypeError", "ValueTooLargeError", "Versioned", "WarmReport", "WarmSettings",
-    "WrongTypeError", "__version__", "clusters", "connect", "connect_async", "hot_keys", "scale", "start", "status",
-    "stop", "topology", "warm", "warm_from",
+    "KeyTooLargeError", "Limits", "LoadFailedError", "LoadTimeoutError", "NotANumberError",
+    "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError", "RayCacheError", "ReentrantLoadError", "Result",
+    "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "Token", "Topology",
+    "UnsupportedTypeError", "ValueTooLargeError", "Versioned", "WarmReport", "WarmSettings", "WrongTypeError",
+    "__version__", "clusters", "connect", "connect_async", "hot_keys", "scale", "start", "status", "stop",
+    "topology", "warm", "warm_from",
 ]
 
 OPERATIONS = {
@@ -33,6 +34,7 @@ OPERATIONS = {
     "get_many", "get_result", "get_results", "get_with_version", "incr", "replace", "scan", "set", "set_many", "stats",
     "token", "touch", "ttl", "use",
 }
+LOADING = {"delete_prefix", "get_or_load", "get_or_load_many", "invalidate_tags", "invalidating", "update"}
 
 # Runs in a process of its own, because `start` and its kin bring Ray in.
 LOOK_AT_EVERYTHING = """
@@ -100,10 +102,12 @@ def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
 def test_both_handles_have_the_operations_of_the_readme() -> None:
     assert {name for name in vars(Cache) if not name.startswith("_")} == OPERATIONS
     assert {name for name in vars(AsyncCache) if not name.startswith("_")} == OPERATIONS
+    assert {name for name in dir(Cache) if not name.startswith("_")} == OPERATIONS | LOADING
+    assert {name for name in dir(AsyncCache) if not name.startswith("_")} == OPERATIONS | LOADING
 
 
 def test_both_handles_take_the_same_arguments() -> None:
-    for name in OPERATIONS - {"cluster"}:
+    for name in (OPERATIONS | LOADING) - {"cluster"}:
         mine, theirs = inspect.signature(getattr(Cache, name)), inspect.signature(getattr(AsyncCache, name))
         assert list(mine.parameters.values()) == list(theirs.parameters.values()), name
 

@@ -20,13 +20,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ring": set(),
     "resp": {"config", "errors"},
     "codec": {"errors"},
+    "leases": set(),
     # What joins them.
     "replication": {"config", "ring", "store"},
     "router": {"config", "errors", "ring"},
-    "shard": {"clock", "config", "errors", "replication", "resp", "ring", "store", "__version__"},
+    "shard": {"clock", "config", "errors", "leases", "replication", "resp", "ring", "store", "__version__"},
     "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
     "snapshot": {"clock", "replication", "ring", "store"},
-    "client": {"codec", "config", "errors", "ring"},
+    # How a value is loaded through the cache, without the cache: it knows no connection, `client` drives it.
+    "loading": {"codec", "errors"},
+    "client": {"codec", "config", "errors", "loading", "ring"},
     "warming": {"client", "codec", "errors"},
     # Ray, and what starts from it.
     "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring", "router",
@@ -56,10 +59,11 @@ SHELLS = {
     "warming/api.py", "warming/files.py", "warming/probing.py",
     "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
-PURE_FOLDERS = ("store", "ring", "resp", "codec", "replication", "router", "shard", "gateway", "snapshot", "warming")
+PURE_FOLDERS = ("store", "ring", "resp", "codec", "leases", "loading", "replication", "router", "shard", "gateway",
+                "snapshot", "warming")
 PURE_CLIENT = {f"client/{name}.py" for name in (
-    "arguments", "batches", "discovery", "frames", "info", "reading", "requests", "results", "retry", "routes",
-    "scanning", "stats", "token", "wished", "wishes")}
+    "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",
+    "routes", "scanning", "stats", "token", "wished", "wishes", "invalidation", "leasing")}
 
 CLOCK_CALLS = {"now", "utcnow", "today", "monotonic", "perf_counter", "time_ns", "process_time"}
 

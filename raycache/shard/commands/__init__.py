@@ -26,6 +26,7 @@ from raycache.shard.commands import (
     introspection,
     keys,
     keyspace,
+    leases,
     ranges,
     replication,
     strings,
@@ -37,8 +38,7 @@ from raycache.shard.commands.command import Command
 __all__ = ["DISPATCH", "TABLE", "Command", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
-                  introspection, transactions, cluster, handle, replication,
-                  warming)
+                  introspection, transactions, cluster, handle, leases, replication, warming)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}

@@ -86,8 +86,8 @@ def remove(core: ShardCore, key: bytes) -> bool:
     if len(key) > core.max_key_bytes:
         refuse_key(core, key)
     removed = core.store.delete(key, core.now_ms)
-    if removed and core.watched:
-        core.watch.touch(key)
+    if core.watched:
+        (core.watch.touch if removed else core.watch.touch_absent)(key)
     return removed
 
 

@@ -85,7 +85,8 @@ class Command:
         set_(self, "min_argc", abs(self.arity))
         set_(self, "max_argc", self.arity if self.arity > 0 else UNLIMITED)
         set_(self, "one_key", self.first_key if self.first_key == self.last_key else 0)
-        set_(self, "queueable", self.full_name not in {"exec", "discard", "multi", "watch", "quit", "reset"})
+        set_(self, "queueable", self.full_name not in {"exec", "discard", "multi", "watch", "quit", "reset",
+                                                       "rc.lease"})
         set_(self, "needs_auth", "no_auth" not in self.flags)
 
     def keys(self, argv: list[bytes]) -> list[bytes]:

@@ -1,0 +1,307 @@
+"""Loading through the cache, for asyncio: what the engine asks for, done with channels, tasks and futures.
+
+What lives here: the async handle's driver of `raycache.loading`, the twin of `through.py`, and its connections for
+waiting. What does not: any decision about values, and the public names (`aio_loads.py`). Belongs to the running loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+import hiredis
+
+from raycache.client import forks, leasing
+from raycache.client.aio_dispatcher import AsyncDispatcher
+from raycache.client.channel import Channel
+from raycache.client.guarded import Guarded
+from raycache.client.info import Address
+from raycache.client.pending import outcome
+from raycache.client.requests import Request
+from raycache.client.retry import NoOwner
+from raycache.client.routes import NOBODY
+from raycache.client.settings import ClientSettings
+from raycache.client.waits import PATIENCE_S
+from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
+from raycache.loading import steps
+from raycache.loading.engine import Engine, loading_now
+from raycache.loading.guarding import still_good
+from raycache.loading.steps import Answer, Flight, Outcome, Steps
+from raycache.ring.slots import slot_of
+
+T = TypeVar("T")
+
+MAX_WAITS_HERE: Final = 256
+"""Connections for waiting. More keys than that that are waited for wait for one of these first."""
+MAX_REFRESHES: Final = 64
+"""Loads in the background at a time."""
+
+
+class TaskFlights:
+    """The loads under way in one handle, for tasks."""
+
+    def __init__(self) -> None:
+        self._flights: dict[bytes, Flight] = {}
+
+    def join(self, key: bytes) -> tuple[Flight, bool]:
+        """Return the key's flight, and whether it is new."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            return flight, False
+        flight = self._flights[key] = Flight(key, asyncio.Event())
+        return flight, True
+
+    def finish(self, flight: Flight, outcome: Outcome) -> None:
+        """End a flight."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        flight.outcome = outcome
+        flight.done.set()
+
+    def forget(self) -> None:
+        """Start anew in a forked child, or in another loop."""
+        self._flights = {}
+
+
+class AsyncWaits:
+    """Connections on which shards let this loop wait; each for one wait at a time."""
+
+    def __init__(self, dispatcher: AsyncDispatcher, settings: ClientSettings) -> None:
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._idle: dict[tuple[Address, str | None], list[Channel]] = {}
+        self._free = asyncio.Semaphore(MAX_WAITS_HERE)
+
+    async def run(self, key: bytes, request: Request[T], wait_s: float) -> T:
+        """Run a request on the key's shard that may take `wait_s`.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        slot = slot_of(key)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise DeadlineExceededError("all connections for waiting were busy") from None
+        try:
+            deadline_s = self._dispatcher.running().time() + wait_s + PATIENCE_S
+
+            async def attempt() -> T:
+                routes = self._dispatcher.known_routes
+                index = NOBODY if routes is None else routes.owners[slot]
+                if routes is None or index == NOBODY:
+                    raise NoOwner(f"nobody serves slot {slot}")
+                return await self._ask(routes.addresses[index], request, deadline_s)
+
+            return await self._dispatcher.persist(attempt, deadline_s)
+        finally:
+            self._free.release()
+
+    async def _ask(self, address: Address, request: Request[T], deadline_s: float) -> T:
+        secret = self._dispatcher.secret
+        idle = self._idle.setdefault((address, secret), [])
+        channel = idle.pop() if idle else Channel(address, secret, self._settings, self._dispatcher.running())
+        is_good = False
+        try:
+            reply = await channel.submit(request, deadline_s)
+            is_good = isinstance(reply, hiredis.ReplyError) or not isinstance(reply, Exception)
+            answer = request.decode(outcome(reply))
+        finally:
+            if is_good:
+                idle.append(channel)
+            else:  # whoever gave up must not be given the lease
+                channel.close(CallerError("nobody waits any more"))
+        return answer
+
+    def close(self, failure: Exception) -> None:
+        """Close what no task waits on."""
+        for channels in self._idle.values():
+            for channel in channels:
+                channel.close(failure)
+        self._idle = {}
+
+    def forget(self) -> None:
+        """Start anew in a forked child, or in another loop."""
+        self._idle = {}
+        self._free = asyncio.Semaphore(MAX_WAITS_HERE)
+
+
+class AsyncThrough:
+    """Drives one handle's engine."""
+
+    def __init__(self, dispatcher: AsyncDispatcher, settings: ClientSettings, cluster: str) -> None:
+        self._dispatcher = dispatcher
+        self._waits = AsyncWaits(dispatcher, settings)
+        self._flights = TaskFlights()
+        self._refreshes = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s)
+        self._do: Final[dict[type, Callable[[Any], Awaitable[Any]]]] = {
+            steps.Fetch: self._fetch, steps.TakeLeases: self._take, steps.WaitForLease: self._wait,
+            steps.Fill: self._fill, steps.Free: self._free, steps.Generations: self._generations,
+            steps.Call: self._call, steps.Join: self._join, steps.Spawn: self._spawn, steps.Look: self._look,
+            steps.CompareAndSet: self._compare_and_set, steps.Pause: self._pause,
+        }
+        forks.watch(self)
+
+    async def run(self, work: Steps[T]) -> T:
+        """Do all that `work` asks for; return what it returns, raise what it raises."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._loop is not None:
+                self.forget_connections()
+            self._loop = loop
+        do = self._do
+        try:
+            wanted = next(work)
+            while True:
+                try:
+                    result = await do[type(wanted)](wanted)
+                except BaseException as error:
+                    wanted = work.throw(error)
+                else:
+                    wanted = work.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+    async def close(self) -> None:
+        """End the background work, and close the connections for waiting."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._waits.close(CallerError("this handle was closed"))
+
+    def forget_connections(self) -> None:
+        """Start anew in a forked child, or in another loop."""
+        self._flights.forget()
+        self._waits.forget()
+        self._tasks, self._refreshes, self._loop = set(), 0, None
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # The second look
+
+    async def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
+        """Return what a read has brought if it still counts, else `absent`."""
+        (is_good,) = await self.run(still_good([(key, guarded.header)]))
+        return guarded.result if is_good else absent
+
+    async def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
+        """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
+        open_at = [at for at, value in enumerate(values) if type(value) is Guarded]
+        if open_at:
+            good = await self.run(still_good([(keys[at], values[at].header) for at in open_at]))
+            for at, is_good in zip(open_at, good, strict=True):
+                values[at] = values[at].result if is_good else absent
+
+    # What the engine asks for
+
+    async def _fetch(self, wanted: steps.Fetch) -> tuple[list[bytes | None], dict[bytes, int | None]]:
+        if len(wanted.keys) == 1 and not wanted.tags:
+            return [await self._dispatcher.run(wanted.keys[0], leasing.fetch(wanted.keys[0]))], {}
+        batch = leasing.FetchMany([*wanted.keys, *wanted.tags])
+        await self._dispatcher.run_batch(batch)
+        at = len(wanted.keys)
+        return batch.values[:at], dict(zip(wanted.tags, map(leasing.generation_of, batch.values[at:]), strict=True))
+
+    async def _take(self, wanted: steps.TakeLeases) -> list[Answer]:
+        """Ask in a task of its own: if the caller is cancelled, what it would have got is given up."""
+        asking = self._start(self._ask_for(wanted))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(lambda done: self._give_up(wanted, done))
+            raise
+
+    async def _ask_for(self, wanted: steps.TakeLeases) -> list[Answer]:
+        if len(wanted.keys) == 1:
+            key = wanted.keys[0]
+            return await self._dispatcher.run(key, leasing.take_lease(key, wanted.seen[0], wanted.lease_s))
+        batch = leasing.TakeMany(list(wanted.keys), wanted.seen, wanted.lease_s)
+        await self._dispatcher.run_batch(batch)
+        return batch.answers
+
+    def _give_up(self, wanted: steps.TakeLeases, done: asyncio.Task[list[Answer]]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            held = [(key, answer) for key, answer in zip(wanted.keys, done.result(), strict=True)
+                    if isinstance(answer, int) and answer > 0]
+            if held:
+                self._start(self._send_free(steps.Free(held)))
+
+    async def _wait(self, wanted: steps.WaitForLease) -> Answer | None:
+        try:
+            return (await self._waits.run(wanted.key, leasing.wait_for_lease(wanted), wanted.wait_s))[0]
+        except DeadlineExceededError:
+            return None
+
+    async def _fill(self, wanted: steps.Fill) -> list[int]:
+        batch = leasing.FillMany(wanted.fillings)
+        with contextlib.suppress(RayCacheError):  # the caller has its value whether or not it could be stored
+            await self._dispatcher.run_batch(batch)
+        return batch.stored
+
+    async def _free(self, wanted: steps.Free) -> None:
+        """Send it in the background: its caller may have been cancelled, and need not wait for this."""
+        self._start(self._send_free(wanted))
+
+    async def _send_free(self, wanted: steps.Free) -> None:
+        with contextlib.suppress(RayCacheError):  # then the deadline frees it
+            await self._dispatcher.run_batch(leasing.FreeMany(wanted.leases, wanted.text))
+
+    async def _generations(self, wanted: steps.Generations) -> dict[bytes, int]:
+        batch = leasing.MakeGenerations(list(wanted.tags))
+        await self._dispatcher.run_batch(batch)
+        return dict(zip(wanted.tags, batch.numbers, strict=True))
+
+    async def _call(self, wanted: steps.Call[Any]) -> Any:
+        cluster = self.engine.cluster
+        before = loading_now.set(loading_now.get() | {(cluster, key) for key in wanted.keys})
+        try:
+            value = wanted.function(*wanted.arguments)
+            return await value if inspect.isawaitable(value) else value
+        finally:
+            loading_now.reset(before)
+
+    async def _join(self, wanted: steps.Join) -> bool:
+        try:
+            async with asyncio.timeout(wanted.timeout_s):
+                await wanted.flight.done.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _spawn(self, wanted: steps.Spawn) -> bool:
+        if self._refreshes >= MAX_REFRESHES:
+            wanted.work.close()
+            return False
+        self._refreshes += 1
+        self._start(self._refresh(wanted.work))
+        return True
+
+    async def _refresh(self, work: Steps[None]) -> None:
+        try:
+            await self.run(work)
+        finally:
+            self._refreshes -= 1
+
+    async def _look(self, wanted: steps.Look) -> tuple[int, bytes] | None:
+        return await self._dispatcher.run(wanted.key, leasing.look(wanted.key))
+
+    async def _compare_and_set(self, wanted: steps.CompareAndSet) -> bool:
+        request = leasing.compare_and_set(wanted.key, wanted.version, wanted.kind, wanted.data, wanted.px)
+        return await self._dispatcher.run(wanted.key, request)
+
+    async def _pause(self, wanted: steps.Pause) -> None:
+        await asyncio.sleep(wanted.seconds)

@@ -1,0 +1,189 @@
+"""Loading through the cache, for threads: what the engine asks for, done with sockets, locks and threads.
+
+What lives here: the sync handle's driver of `raycache.loading`. What does not: any decision about values, and the
+public names (`loads.py`). Any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic, sleep
+from typing import Any, Final, TypeVar
+
+from raycache.client import forks, leasing
+from raycache.client.dispatcher import Dispatcher
+from raycache.client.guarded import Guarded
+from raycache.client.settings import ClientSettings
+from raycache.client.waits import Waits, deadline_of
+from raycache.client.workers import Workers
+from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
+from raycache.loading import steps
+from raycache.loading.engine import Engine, loading_now
+from raycache.loading.guarding import still_good
+from raycache.loading.steps import Answer, Flight, Outcome, Steps
+
+T = TypeVar("T")
+
+
+class ThreadFlights:
+    """The loads under way in one handle, for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flights: dict[bytes, Flight] = {}
+
+    def join(self, key: bytes) -> tuple[Flight, bool]:
+        """Return the key's flight, and whether it is new."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self._flights[key] = Flight(key, threading.Event())
+            return flight, True
+
+    def finish(self, flight: Flight, outcome: Outcome) -> None:
+        """End a flight."""
+        with self._lock:
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
+        flight.outcome = outcome
+        flight.done.set()
+
+    def forget(self) -> None:
+        """Start anew in a forked child: whoever leads them is not here."""
+        self._lock, self._flights = threading.Lock(), {}
+
+
+class Through:
+    """Drives one handle's engine."""
+
+    def __init__(self, dispatcher: Dispatcher, settings: ClientSettings, cluster: str) -> None:
+        self._dispatcher = dispatcher
+        self._waits = Waits(dispatcher, settings)
+        self._workers = Workers()
+        self._flights = ThreadFlights()
+        self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s)
+        self._do: Final[dict[type, Callable[[Any], Any]]] = {
+            steps.Fetch: self._fetch, steps.TakeLeases: self._take, steps.WaitForLease: self._wait,
+            steps.Fill: self._fill, steps.Free: self._free, steps.Generations: self._generations,
+            steps.Call: self._call, steps.Join: self._join, steps.Spawn: self._spawn, steps.Look: self._look,
+            steps.CompareAndSet: self._compare_and_set, steps.Pause: self._pause,
+        }
+        forks.watch(self)
+
+    def run(self, work: Steps[T]) -> T:
+        """Do all that `work` asks for; return what it returns, raise what it raises."""
+        do = self._do
+        try:
+            wanted = next(work)
+            while True:
+                try:
+                    result = do[type(wanted)](wanted)
+                except BaseException as error:
+                    wanted = work.throw(error)
+                else:
+                    wanted = work.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+    def close(self) -> None:
+        """End the background work, and close the connections for waiting."""
+        for work in self._workers.close():
+            work()  # its loader is not called any more, but somebody may wait for its flight
+        self._waits.close()
+
+    def forget_connections(self) -> None:
+        """Start anew in a forked child."""
+        self._flights.forget()
+        self._waits.forget()
+        self._workers.forget()
+
+    # The second look
+
+    def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
+        """Return what a read has brought if it still counts, else `absent`."""
+        (is_good,) = self.run(still_good([(key, guarded.header)]))
+        return guarded.result if is_good else absent
+
+    def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
+        """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
+        open_at = [at for at, value in enumerate(values) if type(value) is Guarded]
+        if open_at:
+            good = self.run(still_good([(keys[at], values[at].header) for at in open_at]))
+            for at, is_good in zip(open_at, good, strict=True):
+                values[at] = values[at].result if is_good else absent
+
+    # What the engine asks for
+
+    def _fetch(self, wanted: steps.Fetch) -> tuple[list[bytes | None], dict[bytes, int | None]]:
+        if len(wanted.keys) == 1 and not wanted.tags:
+            return [self._dispatcher.run(wanted.keys[0], leasing.fetch(wanted.keys[0]))], {}
+        batch = leasing.FetchMany([*wanted.keys, *wanted.tags])
+        self._dispatcher.run_batch(batch)
+        at = len(wanted.keys)
+        return batch.values[:at], dict(zip(wanted.tags, map(leasing.generation_of, batch.values[at:]), strict=True))
+
+    def _take(self, wanted: steps.TakeLeases) -> list[Answer]:
+        if len(wanted.keys) == 1:
+            key = wanted.keys[0]
+            return self._dispatcher.run(key, leasing.take_lease(key, wanted.seen[0], wanted.lease_s))
+        batch = leasing.TakeMany(list(wanted.keys), wanted.seen, wanted.lease_s)
+        self._dispatcher.run_batch(batch)
+        return batch.answers
+
+    def _wait(self, wanted: steps.WaitForLease) -> Answer | None:
+        try:
+            return self._waits.run(wanted.key, leasing.wait_for_lease(wanted), deadline_of(wanted.wait_s))[0]
+        except DeadlineExceededError:
+            return None
+
+    def _fill(self, wanted: steps.Fill) -> list[int]:
+        batch = leasing.FillMany(wanted.fillings)
+        with contextlib.suppress(RayCacheError):  # the caller has its value whether or not it could be stored
+            self._dispatcher.run_batch(batch)
+        return batch.stored
+
+    def _free(self, wanted: steps.Free) -> None:
+        with contextlib.suppress(RayCacheError):  # then the deadline frees it
+            self._dispatcher.run_batch(leasing.FreeMany(wanted.leases, wanted.text))
+
+    def _generations(self, wanted: steps.Generations) -> dict[bytes, int]:
+        batch = leasing.MakeGenerations(list(wanted.tags))
+        self._dispatcher.run_batch(batch)
+        return dict(zip(wanted.tags, batch.numbers, strict=True))
+
+    def _call(self, wanted: steps.Call[Any]) -> Any:
+        cluster = self.engine.cluster
+        before = loading_now.set(loading_now.get() | {(cluster, key) for key in wanted.keys})
+        try:
+            value = wanted.function(*wanted.arguments)
+        finally:
+            loading_now.reset(before)
+        if inspect.iscoroutine(value):
+            value.close()
+            raise CallerError(f"{wanted.function!r} is asynchronous: use AsyncCache, or a plain function")
+        return value
+
+    def _join(self, wanted: steps.Join) -> bool:
+        done: threading.Event = wanted.flight.done
+        return done.wait(wanted.timeout_s)
+
+    def _spawn(self, wanted: steps.Spawn) -> bool:
+        is_taken = self._workers.submit(lambda: self.run(wanted.work))
+        if not is_taken:
+            wanted.work.close()
+        return is_taken
+
+    def _look(self, wanted: steps.Look) -> tuple[int, bytes] | None:
+        return self._dispatcher.run(wanted.key, leasing.look(wanted.key))
+
+    def _compare_and_set(self, wanted: steps.CompareAndSet) -> bool:
+        request = leasing.compare_and_set(wanted.key, wanted.version, wanted.kind, wanted.data, wanted.px)
+        return self._dispatcher.run(wanted.key, request)
+
+    def _pause(self, wanted: steps.Pause) -> None:
+        sleep(wanted.seconds)

@@ -1,0 +1,370 @@
+"""Loading through the cache: who loads, who waits, what is stored, what is returned.
+
+What lives here: the decisions about one key, as generators (see `steps.py`). What does not: doing any of it, many keys
+at once (`many.py`), shards' leases (`raycache.leases`). One engine per handle; its generators run wherever their driver
+does, and share only the flights, whose locking is the driver's.
+
+A call that finds no usable value joins the key's *flight* in its process, or leads it. Who leads asks the shard for the
+lease. Who gets that loads; the others wait at the shard. Whatever was waited for is judged like anything else that was
+read, tags and all: the call may have begun after the write that made it old.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from raycache.codec import LOADED, encode
+from raycache.codec.loaded import frame
+from raycache.errors import LoadFailedError, LoadTimeoutError, RayCacheError, ReentrantLoadError
+from raycache.loading.found import AGE_BYTES, NEVER, Found, Verdict
+from raycache.loading.options import LoadOptions
+from raycache.loading.steps import (
+    LOOK_AGAIN,
+    Answer,
+    Call,
+    Fetch,
+    Fill,
+    Filling,
+    Flight,
+    Free,
+    Generations,
+    Join,
+    Outcome,
+    Spawn,
+    Steps,
+    TakeLeases,
+    WaitForLease,
+)
+
+Key = str | bytes
+
+
+class NoValue(Exception):
+    """The loader has no value for this key, and that is no failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one key's value comes from."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    pick: Callable[[Any], Any] | None = None
+    """Takes the value out of what the function returned, or raises NoValue."""
+
+
+LONGEST_WAIT_S: Final = 2.0
+"""How long a shard is asked to wait in one go: one that was lost without a word is noticed after that."""
+REFRESH_PAUSE_S: Final = 0.5
+"""After a refresh in the background that failed, this process tries no other one of that key for so long."""
+BUSY_PAUSE_S: Final = 0.02
+"""The same, where somebody else was at it."""
+PASS_ON: Final = -1
+_REMEMBERED: Final = 4096
+_TEXT_BYTES: Final = 4096
+
+loading_now: ContextVar[frozenset[tuple[str, bytes]]] = ContextVar("raycache_loading_now", default=frozenset())
+"""The keys, by cluster, that the running code is a load of."""
+
+
+class Flights(Protocol):
+    """The loads under way in one handle; as safe to use as the handle is."""
+
+    def join(self, key: bytes) -> tuple[Flight, bool]:
+        """Return the key's flight, and whether it is new: then the caller leads it and must `finish` it."""
+
+    def finish(self, flight: Flight, outcome: Outcome) -> None:
+        """End a flight, and let go whoever waits for it."""
+
+
+class Engine:
+    """One handle's loads.
+
+    Args:
+        flights: the handle's.
+        cluster: the cluster's name, to tell its keys from another's.
+        clock: monotonic seconds.
+        timeout_s: how long others are waited for unless an option says so.
+    """
+
+    def __init__(self, flights: Flights, cluster: str, clock: Callable[[], float], rng: random.Random,
+                 timeout_s: float) -> None:
+        self.flights = flights
+        self.cluster = cluster
+        self.clock = clock
+        self.rng = rng
+        self.timeout_s = timeout_s
+        self._not_before_s: dict[bytes, float] = {}
+
+    # One key
+
+    def obtain(self, name: Key, key: bytes, source: Source, options: LoadOptions,
+               aged: bytes | None = None, *, is_read: bool = False) -> Steps[Any]:
+        """Return the key's value from the cache, or from `source`, or from somebody else's load.
+
+        Args:
+            name: the key as the caller gave it, for the observer.
+            aged: what the cache holds, if it has been read (`is_read`) already.
+        """
+        began_s = self.clock()
+        end_s = began_s + self.wait_s(options)
+        tags = tag_keys(options)
+        generations: dict[bytes, int | None] = {}
+        fallback: Found | None = None
+        has_waited = False
+        if not is_read:
+            (aged,), generations = yield Fetch((key,), tags)
+        while True:
+            seen = b""
+            if aged is not None:
+                found = Found(aged)
+                verdict = yield from self.judge(found, generations, options, is_fresh=has_waited)
+                if verdict in (Verdict.EARLY, Verdict.STALE):
+                    yield from self._refresh_soon(name, key, source, options, found.mark)
+                if verdict in (Verdict.GOOD, Verdict.EARLY, Verdict.STALE):
+                    value = found.value
+                    self._tell(name, options, verdict, began_s if has_waited else None)
+                    return value
+                seen = found.mark
+                fallback = found if verdict is Verdict.FALLBACK else None
+            self.check_entry(name, key)
+            flight, leads = self.flights.join(key)
+            try:
+                if leads:
+                    value, aged = yield from self._lead(name, key, source, options, seen, flight, end_s)
+                    if aged is None:
+                        return value
+                else:
+                    aged = yield from self._follow(name, flight, options, end_s)
+                    has_waited = aged is not None
+            except Exception as error:
+                if fallback is None or isinstance(error, ReentrantLoadError | NoValue):
+                    raise
+                if options.observer is not None:
+                    options.observer.stale(name)
+                return fallback.value
+            generations = {}
+            if aged is None:
+                has_waited = True
+                (aged,), generations = yield Fetch((key,), tags)
+            elif leads:
+                has_waited = True
+
+    def judge(self, found: Found, generations: dict[bytes, int | None], options: LoadOptions, *,
+              is_fresh: bool) -> Steps[Verdict]:
+        """Return the verdict on a value, once the generations of all its tags are known."""
+        unknown = [tag for tag, _ in found.tags if tag not in generations]
+        if unknown:
+            _, more = yield Fetch((), unknown)
+            generations.update(more)
+        return found.verdict(generations, options, None if is_fresh else self.rng)
+
+    def wait_s(self, options: LoadOptions) -> float:
+        """Return for how long a call waits for somebody else's load."""
+        return self.timeout_s if options.wait_s is None else options.wait_s
+
+    def check_entry(self, name: Key, key: bytes) -> None:
+        """Refuse to wait for a load that waits for this.
+
+        Raises:
+            ReentrantLoadError: the running code is a load of `key`.
+        """
+        if (self.cluster, key) in loading_now.get():
+            raise ReentrantLoadError(f"the load of {name!r} asks for {name!r} itself")
+
+    def _tell(self, name: Key, options: LoadOptions, verdict: Verdict, waited_since_s: float | None) -> None:
+        observer = options.observer
+        if observer is None:
+            return
+        if waited_since_s is not None:
+            observer.waited(name, self.clock() - waited_since_s)
+        elif verdict is Verdict.STALE:
+            observer.stale(name)
+        else:
+            observer.hit(name)
+
+    def _follow(self, name: Key, flight: Flight, options: LoadOptions, end_s: float) -> Steps[bytes | None]:
+        """Wait for a flight of this process; return what it brought, None: look again."""
+        if not (yield Join(flight, max(0.0, end_s - self.clock()))):
+            raise self.too_late(name)
+        aged, error = flight.outcome
+        if error is not None and options.on_load_error == "raise":
+            raise failed_elsewhere(text_of(error)) from error
+        return aged
+
+    def too_late(self, name: Key) -> LoadTimeoutError:
+        """Return the error for a load of somebody else's that took too long."""
+        return LoadTimeoutError(f"somebody else was still loading {name!r} when wait_s was over")
+
+    def _lead(self, name: Key, key: bytes, source: Source, options: LoadOptions, seen: bytes, flight: Flight,
+              end_s: float) -> Steps[tuple[Any, bytes | None]]:
+        """Get the lease and load, or wait for who has it; return (what was loaded, None) or (None, what came)."""
+        outcome = LOOK_AGAIN
+        try:
+            answer = yield from self._lease(name, key, seen, options, end_s)
+            if isinstance(answer, bytes):
+                outcome = Outcome(answer)
+                return None, answer
+            value, outcome = yield from self.load(name, key, source, options, answer)
+            return value, None
+        except LoadFailedError as error:
+            outcome = Outcome(error=error.__cause__ if isinstance(error.__cause__, Exception) else error)
+            raise
+        except Exception as error:
+            if not isinstance(error, RayCacheError | NoValue):
+                outcome = Outcome(error=error)
+            raise
+        finally:
+            self.flights.finish(flight, outcome)
+
+    def _lease(self, name: Key, key: bytes, seen: bytes, options: LoadOptions, end_s: float) -> Steps[Answer]:
+        """Return a token, or the aged payload that somebody else has brought."""
+        answer: Answer | None = None
+        while True:
+            left_s = end_s - self.clock()
+            if answer == 0 and left_s > 0:
+                answer = yield WaitForLease(key, seen, options.lease_s, min(left_s, LONGEST_WAIT_S))
+            elif answer == 0:
+                raise self.too_late(name)
+            else:
+                (answer,) = yield TakeLeases((key,), (seen,), options.lease_s)
+            if isinstance(answer, int) and answer != 0:
+                return answer
+            if isinstance(answer, bytes):
+                if answer[:1] == b"h":
+                    return answer[1:]
+                if options.on_load_error == "raise":
+                    raise failed_elsewhere(answer[1:])
+                answer = None
+
+    def load(self, name: Key, key: bytes, source: Source, options: LoadOptions,
+             token: int) -> Steps[tuple[Any, Outcome]]:
+        """Call the loader and store what it returns under the lease `token`; below 0: there is none."""
+        text = b""
+        try:
+            tags = yield from self.generations(options)
+            began_s = self.clock()
+            try:
+                value = yield Call(source.function, (key,), source.arguments)
+                if source.pick is not None:
+                    value = source.pick(value)
+            except NoValue:
+                raise
+            except Exception as error:
+                text = text_of(error)
+                if options.observer is not None:
+                    options.observer.failed(name, error)
+                raise
+            seconds = self.clock() - began_s
+            if options.observer is not None:
+                options.observer.loaded(name, seconds)
+            filling = self.filling(key, token, value, seconds, tags, options)
+            if token < 0:
+                return value, LOOK_AGAIN
+            (stored,) = yield Fill((filling,))
+            held, token = token, 0
+            return value, Outcome(aged_of(filling)) if held and stored else LOOK_AGAIN
+        except NoValue:
+            raise
+        except Exception as error:
+            text = text or text_of(error)
+            raise
+        finally:
+            if token > 0:
+                yield Free(((key, token),), text)
+
+    def generations(self, options: LoadOptions) -> Steps[tuple[tuple[bytes, int], ...]]:
+        """Return the tags with their generations, as they are before the load."""
+        if not options.tags:
+            return ()
+        keys = tag_keys(options)
+        found = yield Generations(keys)
+        return tuple((tag, found[tag]) for tag in keys)
+
+    def filling(self, key: bytes, token: int, value: Any, seconds: float, tags: tuple[tuple[bytes, int], ...],
+                options: LoadOptions) -> Filling:
+        """Return what is to be stored for a value that was loaded.
+
+        Raises:
+            UnsupportedTypeError: a value of its type cannot be.
+        """
+        kind, data = encode(value)
+        storing = options.storing(value, self.rng)
+        grace_ms = 0 if storing is None else storing.grace_ms
+        framed = frame(kind, data, number=self.rng.getrandbits(32), load_s=seconds, grace_ms=grace_ms, tags=tags)
+        return Filling(key, token, LOADED, framed, PASS_ON if storing is None else storing.px)
+
+    # In the background
+
+    def _refresh_soon(self, name: Key, key: bytes, source: Source, options: LoadOptions,
+                      mark: bytes) -> Steps[None]:
+        """Have the key refreshed in the background, unless this process is at it, or has just tried."""
+        if not self.may_refresh(key):
+            return
+        flight, leads = self.flights.join(key)
+        if leads and not (yield Spawn(self._refresh(name, key, source, options, mark, flight))):
+            self.flights.finish(flight, LOOK_AGAIN)
+
+    def _refresh(self, name: Key, key: bytes, source: Source, options: LoadOptions, mark: bytes,
+                 flight: Flight) -> Steps[None]:
+        outcome = LOOK_AGAIN
+        try:
+            (answer,) = yield TakeLeases((key,), (mark,), options.lease_s)
+            if isinstance(answer, int) and answer > 0:
+                _, outcome = yield from self.load(name, key, source, options, answer)
+            elif answer == 0:
+                self.pause_refreshes(key, BUSY_PAUSE_S)
+        except Exception:  # the observer has heard; whoever reads next tries again
+            self.pause_refreshes(key, REFRESH_PAUSE_S)
+        finally:
+            self.flights.finish(flight, outcome)
+
+    def may_refresh(self, key: bytes) -> bool:
+        """Return whether this process has not just tried to refresh `key`."""
+        not_before_s = self._not_before_s.get(key)
+        if not_before_s is None:
+            return True
+        if self.clock() < not_before_s:
+            return False
+        self._not_before_s.pop(key, None)
+        return True
+
+    def pause_refreshes(self, key: bytes, seconds: float) -> None:
+        """Let this process not refresh `key` for a while."""
+        if len(self._not_before_s) >= _REMEMBERED:
+            self._not_before_s.clear()
+        self._not_before_s[key] = self.clock() + seconds
+
+
+TAG_PREFIX: Final = b"__raycache_tag__:"
+
+
+def tag_key(tag: str) -> bytes:
+    """Return the key that holds a tag's generation."""
+    return TAG_PREFIX + tag.encode("utf-8", "surrogateescape")
+
+
+def tag_keys(options: LoadOptions) -> list[bytes]:
+    """Return the keys of the options' tags."""
+    return [tag_key(tag) for tag in options.tags]
+
+
+def text_of(error: Exception) -> bytes:
+    """Return an error as those who wait get it."""
+    text = str(error) if isinstance(error, LoadFailedError) else f"{type(error).__name__}: {error}"
+    return text.encode("utf-8", "replace")[:_TEXT_BYTES]
+
+
+def failed_elsewhere(text: bytes) -> LoadFailedError:
+    """Return the error that `text_of` wrote down."""
+    return LoadFailedError(text.decode("utf-8", "replace"))
+
+
+def aged_of(filling: Filling) -> bytes:
+    """Return what a read of a value that has just been stored would give."""
+    age = filling.px.to_bytes(AGE_BYTES, "big") if filling.px > 0 else NEVER
+    return b"".join((age, bytes((filling.kind,)), filling.data))

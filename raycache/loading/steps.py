@@ -1,0 +1,154 @@
+"""What the engine asks its driver to do, one thing at a time.
+
+What lives here: one small class for each thing, and what comes back. The engine's functions are generators that yield
+these; the sync handle does them with sockets and threads (`raycache.client.through`), the async handle with its loop
+(`raycache.client.aio_through`), a test by hand. If doing it raises, the generator gets the exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+Steps = Generator[Any, Any, T]
+Answer = bytes | int
+"""Of RC.LEASE: see `raycache.shard.commands.leases`."""
+
+
+class Outcome(NamedTuple):
+    """What a flight has brought for those who joined it."""
+
+    aged: bytes | None = None
+    """The value as the cache would give it; None: look again."""
+    error: Exception | None = None
+    """Why the loader has failed."""
+
+
+LOOK_AGAIN = Outcome()
+
+
+class Flight:
+    """One key's load, as one handle knows it; whoever leads it finishes it."""
+
+    __slots__ = ("done", "key", "outcome")
+
+    def __init__(self, key: bytes, done: Any) -> None:
+        self.key = key
+        self.done = done
+        """What the handle waits with."""
+        self.outcome = LOOK_AGAIN
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Read `keys`, and the generations of `tags`, all at once -> (aged payload or None for each key, {tag: number or
+    None})."""
+
+    keys: Sequence[bytes]
+    tags: Sequence[bytes] = ()
+
+
+@dataclass(slots=True)
+class TakeLeases:
+    """Ask for leases without waiting -> an answer for each key."""
+
+    keys: Sequence[bytes]
+    seen: Sequence[bytes]
+    lease_s: float
+
+
+@dataclass(slots=True)
+class WaitForLease:
+    """Ask for a lease, and wait at the shard while somebody else has it -> an answer; None: the shard is silent."""
+
+    key: bytes
+    seen: bytes
+    lease_s: float
+    wait_s: float
+
+
+class Filling(NamedTuple):
+    """One value for its lease."""
+
+    key: bytes
+    token: int
+    kind: int
+    data: bytes
+    px: int
+
+
+@dataclass(slots=True)
+class Fill:
+    """Store what was loaded -> for each 1, 2 or 0 (see RC.FILL); 0 where the shard cannot be reached. Never raises."""
+
+    fillings: Sequence[Filling]
+
+
+@dataclass(slots=True)
+class Free:
+    """Give up leases, with a text if the loader failed -> None. Never raises, and need not wait."""
+
+    leases: Sequence[tuple[bytes, int]]
+    text: bytes = b""
+
+
+@dataclass(slots=True)
+class Generations:
+    """Read the generations of tags, and make those that are missing -> {tag: number}."""
+
+    tags: Sequence[bytes]
+
+
+@dataclass(slots=True)
+class Call(Generic[T]):
+    """Call the caller's loader, and wait for what it returns -> that.
+
+    `keys` are loaded meanwhile, as far as the caller's context (`loading_now`) is concerned.
+    """
+
+    function: Callable[..., Any]
+    keys: Sequence[bytes]
+    arguments: tuple[Any, ...] = field(default=())
+
+
+@dataclass(slots=True)
+class Join:
+    """Wait for a flight that somebody else leads -> whether it ended in time."""
+
+    flight: Flight
+    timeout_s: float
+
+
+@dataclass(slots=True)
+class Spawn:
+    """Do `work` in the background -> whether there is room for it; if not, it is not started."""
+
+    work: Steps[None]
+
+
+@dataclass(slots=True)
+class Look:
+    """Read a key with its version -> (version, payload), or None."""
+
+    key: bytes
+
+
+@dataclass(slots=True)
+class CompareAndSet:
+    """Write a key if it has this version (0: is absent); px as RC.CAS takes it -> whether it was written."""
+
+    key: bytes
+    version: int
+    kind: int
+    data: bytes
+    px: int
+
+
+@dataclass(slots=True)
+class Pause:
+    """Do nothing for a while -> None."""
+
+    seconds: float
