@@ -68,8 +68,11 @@ class Connection(asyncio.Protocol):
         self._server.forget(self)
 
     def eof_received(self) -> bool:
-        """Keep the connection while commands that came before the end still run or wait."""
+        """Keep the connection while commands that came before the end still run or wait; not for a lease, which is for
+        those who are there."""
         self._has_ended, self._is_reading = True, False
+        if self._long is not None and self.session.last_command == "rc.lease":
+            return False
         return self._is_queued or self._long is not None or self.paused_since_s is not None
 
     def wait_for_secret(self, patience_s: float) -> None:
