@@ -29,6 +29,7 @@ PRINTED = {
         "visits: 11",
         "added again: False",
     ],
+    "loading": ["8 visits by Ada, 1 read of the database", "visits counted: 8", "after the change: None"],
     "ray_job": ["300 embeddings used, 140 computed", "hit ratio 53%"],
     "redis_client": [
         "session: logged in, 1800 s left",
