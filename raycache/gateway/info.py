@@ -3,10 +3,10 @@
 What lives here: taking INFO texts apart, adding up what can be added, and writing one text. What does
 not: the shards' fields (`raycache.shard`) and the gateway's own (`server`). Pure.
 
-Counts and bytes are sums over the shards, times are the longest, the rest is the first shard's; the
-gateway's own fields (port, clients, mode) take the place of the shards'. Shards that did not answer
-are left out and counted in `raycache_shards_unreachable`: ioredis and others ask INFO before they
-do anything, and a dead shard must not keep them from the living ones.
+Counts and bytes are sums over the shards, times are the longest, the rest is the first shard's; what all must have
+(a lease) is the least. The gateway's own fields (port, clients, mode) take the place of the shards'. Shards that did
+not answer are left out and counted in `raycache_shards_unreachable`: ioredis and others ask INFO before they do
+anything, and a dead shard must not keep them from the living ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ _SUMS: Final = frozenset({
     "rejected_connections", "expired_keys", "evicted_keys", "keyspace_hits", "keyspace_misses", "total_error_replies",
     "total_net_input_bytes", "total_net_output_bytes", "used_cpu_sys", "used_cpu_user",
 })
-_LONGEST: Final = frozenset({"uptime_in_seconds", "uptime_in_days", "raycache_uptime_s"})
+_LONGEST: Final = frozenset({
+    "uptime_in_seconds", "uptime_in_days", "raycache_uptime_s", "raycache_loss_window_age_ms", "raycache_epoch",
+    "raycache_snapshot_seconds",
+})
+_LEAST: Final = frozenset({"raycache_has_lease", "raycache_snapshot_began_ms"})
+_ALIKE: Final = frozenset({"raycache_copies"})
+"""Numbers that say the same of the whole cluster on every shard."""
 _OF_ONE_SHARD: Final = frozenset({"raycache_shard_id"})
 _STANDALONE: Final = {"redis_mode": "standalone", "cluster_enabled": "0", "loading": "0", "role": "master"}
 """What a client that knows no clusters wants to read; each only where the section has it."""
@@ -56,8 +62,12 @@ def written_info(sections: Sections) -> str:
     return "\r\n".join(blocks)
 
 
-def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int) -> Merge:
-    """Return the merge rule of INFO. `own_fields` are the gateway's; `raycache_...` among them go to that section."""
+def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int, copies: int = 1) -> Merge:
+    """Return the merge rule of INFO. `own_fields` are the gateway's; `raycache_...` among them go to that section.
+
+    Args:
+        copies: on how many shards each key is; it counts once, as in DBSIZE.
+    """
 
     def merge(replies: Sequence[Frame]) -> Frame:
         answered = [reply for reply in replies if not is_error(reply)]
@@ -65,17 +75,17 @@ def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int) -
             return replies[0]
         texts = [parsed_info(bulk_of(reply).decode("utf-8", "replace")) for reply in answered]
         own = {**own_fields(), "raycache_shards_unreachable": len(replies) - len(answered)}
-        return encode.verbatim(written_info(_merged(texts, own)).encode(), protocol)
+        return encode.verbatim(written_info(_merged(texts, own, copies)).encode(), protocol)
 
     return merge
 
 
-def _merged(texts: Sequence[Sections], own: Mapping[str, object]) -> Sections:
+def _merged(texts: Sequence[Sections], own: Mapping[str, object], copies: int) -> Sections:
     sections: Sections = {}
     for name in dict.fromkeys(name for text in texts for name in text):
         alike = [text.get(name, {}) for text in texts]
         sections[name] = {
-            field: _merged_field(name, field, [fields[field] for fields in alike if field in fields])
+            field: _merged_field(name, field, [fields[field] for fields in alike if field in fields], copies)
             for field in dict.fromkeys(field for fields in alike for field in fields if field not in _OF_ONE_SHARD)
         }
     taken = {field: str(value) for field, value in {**_STANDALONE, **own}.items()}
@@ -87,27 +97,28 @@ def _merged(texts: Sequence[Sections], own: Mapping[str, object]) -> Sections:
     return sections
 
 
-def _merged_field(section: str, field: str, values: Sequence[str]) -> str:
+def _merged_field(section: str, field: str, values: Sequence[str], copies: int) -> str:
     if section == "Keyspace":
-        return _merged_keyspace(values)
+        return _merged_keyspace(values, copies)
     is_longest = field in _LONGEST or (field.startswith("raycache_loop_") and "_max_" in field)
-    if is_longest or field in _SUMS or field.startswith("raycache_"):
+    if field not in _ALIKE and (is_longest or field in _SUMS or field.startswith("raycache_")):
         try:
             numbers = [float(value) if "." in value else int(value) for value in values]
         except ValueError:
-            return values[0]
-        result = max(numbers) if is_longest else sum(numbers)
+            return next(filter(None, values), "")  # a text: of the first that has something to say
+        result = max(numbers) if is_longest else min(numbers) if field in _LEAST else sum(numbers)
         return f"{result:.6f}" if isinstance(result, float) else str(result)
     return values[0]
 
 
-def _merged_keyspace(values: Sequence[str]) -> str:
-    """Add up `keys=3,expires=1,avg_ttl=900`; the average is weighted by the keys that expire."""
+def _merged_keyspace(values: Sequence[str], copies: int) -> str:
+    """Add up `keys=3,expires=1,avg_ttl=900`, each key once; the average is weighted by the keys that expire."""
     rows = [dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair) for value in values]
     counts = [{name: int(number) for name, number in row.items() if number.isdigit()} for row in rows]
     keys, expires = (sum(row.get(name, 0) for row in counts) for name in ("keys", "expires"))
     weighted = sum(row.get("avg_ttl", 0) * row.get("expires", 0) for row in counts)
-    return f"keys={keys},expires={expires},avg_ttl={weighted // expires if expires else 0}"
+    ttl = weighted // expires if expires else 0
+    return f"keys={-(-keys // copies)},expires={-(-expires // copies)},avg_ttl={ttl}"
 
 
 def _rewrite_derived(sections: Sections) -> None:

@@ -251,7 +251,7 @@ def _scan(planner: Planner, argv: list[bytes], command: Command, topology: Topol
 
 def _info(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
     parts = [Part(shard, argv, is_pinned=True, is_tried_once=True) for shard in planner.serving(topology)]
-    return Scatter(parts, merged_info(planner.own_info, protocol))
+    return Scatter(parts, merged_info(planner.own_info, protocol, min(topology.copies, len(topology.shards))))
 
 
 def _refused(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:

@@ -24,8 +24,8 @@ SECOND = (
 OWN = {"tcp_port": 6400, "connected_clients": 1, "raycache_role": "gateway"}
 
 
-def merged(*replies: bytes, protocol: int = 2) -> dict[str, dict[str, str]]:
-    return parsed_info(bulk_of(merged_info(lambda: OWN, protocol)(list(replies))).decode())
+def merged(*replies: bytes, protocol: int = 2, copies: int = 1) -> dict[str, dict[str, str]]:
+    return parsed_info(bulk_of(merged_info(lambda: OWN, protocol, copies)(list(replies))).decode())
 
 
 def test_counts_add_up_times_do_not_and_the_gateway_speaks_for_itself() -> None:
@@ -82,3 +82,27 @@ def test_resp3_gets_verbatim_text_from_verbatim_text() -> None:
 
 def test_writing_is_the_inverse_of_parsing() -> None:
     assert written_info(parsed_info(FIRST)) == FIRST
+
+
+def test_what_copies_tell_is_said_of_the_cluster_and_not_added_up_blindly() -> None:
+    def shard(copies: int, has_lease: int, waiting: int, age_ms: int) -> bytes:
+        return encode.bulk((
+            f"# Replication\r\nrole:master\r\nraycache_copies:{copies}\r\nraycache_has_lease:{has_lease}\r\n"
+            f"raycache_loss_window_mutations:{waiting}\r\nraycache_loss_window_age_ms:{age_ms}\r\n\r\n"
+            "# Keyspace\r\ndb0:keys=10,expires=2,avg_ttl=0\r\n"
+        ).encode())  # fmt: skip
+
+    sections = merged(shard(2, 1, 3, 40), shard(2, 0, 5, 1200), shard(2, 1, 0, 0), copies=2)
+    fields = sections["Replication"]
+    assert fields["raycache_copies"] == "2"
+    assert fields["raycache_loss_window_mutations"] == "8"
+    assert fields["raycache_loss_window_age_ms"] == "1200"  # of the oldest
+    assert fields["raycache_has_lease"] == "0"  # somebody serves nothing
+    assert sections["Keyspace"] == {"db0": "keys=15,expires=3,avg_ttl=0"}  # each key once, as DBSIZE has it
+
+
+def test_a_text_is_that_of_a_shard_that_has_something_to_say() -> None:
+    def shard(failure: str) -> bytes:
+        return encode.bulk(f"# Raycache\r\nraycache_snapshot_failure:{failure}\r\n".encode())
+
+    assert merged(shard(""), shard("disk full"), shard(""))["Raycache"]["raycache_snapshot_failure"] == "disk full"
