@@ -194,8 +194,12 @@ class Connection(asyncio.Protocol):
             self._continue_soon()
 
     def check(self, now_s: float) -> None:
-        """Drop the client if it has neither read nor sent anything for too long (see `Limits`)."""
+        """Drop the client if it has neither read nor sent anything for too long (see `Limits`), or has gone."""
         limits, stats = self._server.limits, self._server.stats
+        if self._has_ended and self._long is not None and self._long.is_endless:
+            # As Redis does: whoever has ended their side while WAIT waits for ever is not there any more.
+            self.transport.abort()
+            return
         if self.paused_since_s is not None:
             unread = self.transport.get_write_buffer_size()
             if unread < self._unread_bytes:

@@ -41,6 +41,11 @@ class LongCommand:
         self._timer: asyncio.TimerHandle | None = None
         server.queue_step(self._step)
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether it waits for something that may never come, without a deadline."""
+        return self._waiting is not None and self._waiting.is_endless
+
     def close(self) -> None:
         """End it where it stands: nobody waits for its reply any more."""
         steps, self._steps = self._steps, None

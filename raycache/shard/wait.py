@@ -7,7 +7,10 @@ drives the generator goes on when `on_done` calls, or when the deadline has pass
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+NEVER_S: Final = 1e9
+"""A time in which nothing happens: added to a deadline, it makes one that never passes."""
 
 
 class Wait:
@@ -20,6 +23,11 @@ class Wait:
         self.is_done = False
         self.result: Any = None
         self._callback: Callable[[], None] | None = None
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether its deadline never passes."""
+        return self.deadline_s >= NEVER_S
 
     def finish(self, result: Any = None) -> None:
         """Say that it is done. Later calls change nothing."""

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from raycache.config import MIB, Limits
+from raycache.ring.slots import slot_of
 from raycache.testing.local import LocalCluster
 from tests.support import wait_until
 
@@ -209,6 +210,38 @@ def test_a_connection_that_vanishes_in_a_long_command_harms_nobody(cluster: Loca
     assert server is not None
     # What they asked for is run, and then their connections must go, too.
     wait_until(lambda: cluster.call(lambda: len(server.connections)) <= 2)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[LocalCluster, bytes]]:
+    """Two shards with a copy of everything each, and the command that writes a key which the first one leads."""
+    with LocalCluster(2, copies=2, gateway=False) as cluster:
+        server, owners = cluster.servers[0], cluster.newest_topology.owners
+        assert server is not None
+        wait_until(lambda: cluster.call(server.core.may_serve, 0))
+        keys = (f"k{number}".encode() for number in range(100))
+        yield cluster, b"SET %b 1\r\n" % next(key for key in keys if owners[slot_of(key)][0] == 0)
+
+
+def test_who_has_gone_while_wait_waits_for_ever_is_let_go(pair: tuple[LocalCluster, bytes]) -> None:
+    cluster, write = pair
+    server = cluster.servers[0]
+    assert server is not None
+    before = cluster.call(lambda: len(server.connections), 0)
+    for _ in range(5):
+        with socket.create_connection(cluster.addresses[0], 5) as sock:
+            sock.sendall(write)
+            assert sock.recv(100) == b"+OK\r\n"
+            sock.sendall(b"WAIT 4 0\r\n")  # four copies that there will never be
+    wait_until(lambda: cluster.call(lambda: len(server.connections), 0) <= before)
+
+
+def test_who_has_ended_their_side_gets_the_reply_of_a_wait_that_ends(pair: tuple[LocalCluster, bytes]) -> None:
+    cluster, write = pair
+    with socket.create_connection(cluster.addresses[0], 5) as sock:
+        sock.sendall(write + b"WAIT 4 700\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"+OK\r\n:1\r\n"
 
 
 def test_a_connection_killed_in_its_own_turn_harms_nobody(cluster: LocalCluster, friend: Any) -> None:

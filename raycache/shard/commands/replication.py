@@ -20,14 +20,13 @@ from raycache.ring.slots import slot_of
 from raycache.shard.careful import acknowledged, run_carefully, until
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
-from raycache.shard.wait import Wait
+from raycache.shard.wait import NEVER_S, Wait
 
 if TYPE_CHECKING:
     from raycache.replication.replicator import Replicator
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
 
-NEVER_S: Final = 1e9
 READ_TIMEOUT_MS: Final = 1000
 _NO_REPLICAS: Final = "ERR this shard has no copies elsewhere"
 
