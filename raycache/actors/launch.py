@@ -22,7 +22,7 @@ from raycache.actors.environment import answers, ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name
 from raycache.actors.shard import Door
 from raycache.client.info import ConnectionInfo
-from raycache.cluster_status import ClusterStatus, ShardStatus, with_copies
+from raycache.cluster_status import ClusterStatus, Event, ShardStatus, with_copies
 from raycache.config import ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
@@ -96,10 +96,16 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         if not existed:
             stop(name)
         raise
-    if existed and (status.memory_per_shard_bytes, len(status.shards)) != (config.memory_per_shard_bytes, shards):
-        log.warning("cluster %s runs already, with other settings: %d shards of %d bytes", name, len(status.shards),
-                    status.memory_per_shard_bytes)
+    has = _main_settings(status.memory_per_shard_bytes, len(status.shards), status.copies, status.replication)
+    wanted = _main_settings(config.memory_per_shard_bytes, shards, copies, replication)
+    if existed and has != wanted:
+        log.warning("cluster %s runs already, with other settings: %s, not %s", name, has, wanted)
     return status
+
+
+def _main_settings(memory_per_shard_bytes: int, shards: int, copies: int, replication: str) -> str:
+    mode = f" ({replication})" if copies > 1 else ""
+    return f"{shards} shards of {memory_per_shard_bytes} bytes, copies={copies}{mode}"
 
 
 def stop(name: str) -> None:
@@ -166,8 +172,9 @@ def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
     Entries move with their slots, in the background and without misses: `raycache.status` shows how far that is.
 
     Raises:
-        ValueError: `shards` is out of range.
+        ValueError: `shards` is out of range, or too few for a quorum.
         ClusterNotFoundError: no such cluster runs.
+        ChangeUnderWayError: another change is not complete; the text says which, and nothing was changed.
         RayCacheError: it did not get there in `timeout_s` seconds.
     """
     if not 1 <= shards <= 1000:
@@ -225,6 +232,8 @@ def _ask_router(name: str, call: Callable[[calls.RouterHandle], T]) -> T:
     while True:
         try:
             return call(router)
+        except ray.exceptions.RayTaskError as error:  # what the router says itself, without where in it that was
+            raise error.cause from None
         except ray.exceptions.ActorDiedError:
             raise _not_found(name) from None
         except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError) as error:
@@ -279,7 +288,8 @@ def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
         shards=tuple(records), gateways=tuple(f"{gateway.host}:{gateway.port}" for gateway in table.gateways),
         warnings=tuple(described["warnings"]), requires_auth=described["requires_auth"], secret=described["secret"],
     )
-    return with_copies(status, table, described["stats"])
+    events = tuple(Event(one["age_s"], one["kind"], one["text"]) for one in described["events"])
+    return replace(with_copies(status, table, described["stats"]), events=events)
 
 
 _COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s",

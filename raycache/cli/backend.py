@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from raycache.cluster_status import ClusterStatus, Event, with_copies
+from raycache.cluster_status import ClusterStatus
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 
 if TYPE_CHECKING:
@@ -184,12 +183,8 @@ class RayBackend:
 
     def status(self, name: str) -> ClusterStatus:
         from raycache.actors import launch
-        from raycache.ring.topology import Topology
 
-        described = _describe(name, with_stats=True)
-        status = with_copies(launch.status(name), Topology.from_bytes(described["topology"]), described["stats"])
-        events = [Event(one["age_s"], one["kind"], one["text"]) for one in described["events"]]
-        return replace(status, events=tuple(events))
+        return launch.status(name)
 
     def topology(self, name: str) -> Topology:
         from raycache.actors import launch

@@ -223,6 +223,22 @@ def test_scaling_up_and_down_moves_slots_and_serves(cluster_name: str, start: St
     cache.close()
 
 
+def test_a_second_change_is_refused_in_one_line_and_what_happened_is_in_the_status(cluster_name: str, start: Start,
+                                                                                 caplog: Any) -> None:
+    from raycache.actors import calls
+
+    start(copies=2)
+    calls.scale(calls.find_router(cluster_name), 4, 10.0)  # returns when it has begun
+    with pytest.raises(raycache.ChangeUnderWayError, match=r"^scale from 3 to 4 shards is under way since .*it$"):
+        raycache.scale(cluster_name, 5)
+    raycache.scale(cluster_name, 4)
+    events = raycache.status(cluster_name).events
+    assert any(event.kind == "refused" for event in events)
+    assert events[0].age_s <= events[-1].age_s
+    assert start(shards=4).copies == 2  # attaches, and says that this is another cluster than was asked for
+    assert "copies=2 (primary-replica), not 4 shards" in caplog.text
+
+
 def test_an_old_handle_follows_a_cluster_that_was_started_anew(cluster_name: str, start: Start) -> None:
     start(shards=2)
     with raycache.connect(cluster_name, timeout_s=10) as cache:
