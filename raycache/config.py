@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 KIB: Final = 1024
@@ -127,6 +128,8 @@ class ClusterConfig:
     """Where each shard keeps a snapshot of itself for a warm restart, on its own machine's disk; None: nowhere."""
     snapshot_interval_s: float = 60.0
     """Between two snapshots of a shard."""
+    life: str = ""
+    """Which start of a cluster of this name this is: snapshots that an earlier one has left do not count."""
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
@@ -185,6 +188,9 @@ class ClusterConfig:
                              ("snapshot_interval_s", self.snapshot_interval_s)):
             if number <= 0:
                 raise ValueError(f"{name} must be positive, not {number}")
+        if self.snapshot_dir is not None and not Path(self.snapshot_dir).expanduser().is_absolute():
+            raise ValueError(f"snapshot_dir must be an absolute path, because shards run in folders of their own, not "
+                             f"{self.snapshot_dir!r}")
 
     @property
     def quorums(self) -> tuple[int, int]:

@@ -84,7 +84,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         max_entries_per_shard=None if max_entries is None else _per_shard(max_entries, shards), port=port,
         gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, copies=copies, replication=replication,
         read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, snapshot_dir=snapshot_dir,
-        split_transactions=split_transactions, limits=limits or Limits(),
+        split_transactions=split_transactions, limits=limits or Limits(), life=secrets.token_hex(8),
     )
     make_policy(policy)  # refuses here, in one sentence, what every shard would refuse
     ensure_initialized()

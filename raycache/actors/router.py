@@ -358,6 +358,8 @@ class RouterActor:
         stats = await asyncio.gather(*(self._stats_of(shard_id) for shard_id in up))
         policy = self._config.policy
         notes = list(dict.fromkeys(note for notes in self._notes.values() for note in notes))
+        notes += [f"shard {shard_id}: {failure}" for shard_id, one in zip(up, stats, strict=True)
+                  if (failure := one.get("snapshot_failure"))]
         if not self._door.require_auth and self._alive_nodes > 1:
             notes.append('the doors listen on loopback, and Ray has several nodes: start the cluster with bind="node"')
         return {

@@ -81,7 +81,7 @@ class ShardActor:
             return None
         keeper = SnapshotKeeper(self._server.core, config.name, config.snapshot_dir,
                                 interval_s=config.snapshot_interval_s, tombstone_ttl_s=config.tombstone_ttl_s,
-                                clock=self._server.clock)
+                                clock=self._server.clock, life=config.life)
         self._server.more_info = keeper.stats
         return keeper
 

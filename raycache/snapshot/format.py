@@ -57,6 +57,8 @@ class Head:
     """Unix time at which it began: every entry is as it was then, or newer."""
     is_versioned: bool
     """Whether entries carry versions by which they can be merged (copies > 1)."""
+    life: str = ""
+    """Which start of the cluster this was (`ClusterConfig.life`)."""
 
 
 class Sums:

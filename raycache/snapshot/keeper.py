@@ -3,7 +3,8 @@
 What lives here: the pace, the decision whether a file may be loaded, and what is told of it. What does not: the file
 (`files`, `format`). It belongs to the shard's loop; whatever touches the disk runs in a thread.
 
-When a file is loaded. With copies (entries carry versions) whenever it is younger than tombstones are kept: what was
+When a file is loaded. Never by another start of a cluster than that which wrote it: what a cluster held ends with it.
+With copies (entries carry versions) whenever it is younger than tombstones are kept: what was
 overwritten or deleted since is known by version to another copy, and repair brings it; an older file could bring back
 what everybody has forgotten to have deleted. With one copy there is nobody to ask, so a file counts only if it was
 written by the very process that served last, and for slots that the topology still names this shard for and that are
@@ -63,14 +64,16 @@ class SnapshotKeeper:
         core: the shard's; it must have a replicator.
         folder: where the file is, on the disk of this machine.
         tombstone_ttl_s: for how long deletions are remembered.
+        life: which start of the cluster this is.
     """
 
     def __init__(self, core: Host, cluster: str, folder: str, *, interval_s: float, tombstone_ttl_s: float,
-                 clock: Clock) -> None:
+                 clock: Clock, life: str = "") -> None:
         assert core.replicator is not None
         self._core = core
         self._copies = core.replicator.copies
         self._cluster = cluster
+        self._life = life
         self.path = Path(folder).expanduser() / f"{cluster}-{core.shard_id}.snapshot"
         self._interval_s = interval_s
         self._most_age_ms = int(tombstone_ttl_s * 1000)
@@ -117,6 +120,8 @@ class SnapshotKeeper:
         core, is_versioned = self._core, self._copies.is_versioned
         if (head.cluster, head.shard_id) != (self._cluster, core.shard_id):
             raise SnapshotError(f"it is of shard {head.shard_id} of cluster {head.cluster}")
+        if head.life != self._life:
+            raise SnapshotError(f"it was left by an earlier cluster {head.cluster}, which has ended")
         if head.is_versioned != is_versioned:
             raise SnapshotError("it was written with another number of copies")
         age_ms = self._clock.unix_ms() - head.began_ms
@@ -190,7 +195,7 @@ class SnapshotKeeper:
         topology = core.topology
         return Head(cluster=self._cluster, shard_id=core.shard_id, incarnation=core.started_ms,
                     epoch=topology.epoch if topology is not None else 0, began_ms=self._clock.unix_ms(),
-                    is_versioned=self._copies.is_versioned)
+                    is_versioned=self._copies.is_versioned, life=self._life)
 
     async def _fill(self, file: files.SnapshotFile) -> None:
         parts: list[bytes] = []

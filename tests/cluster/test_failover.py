@@ -180,3 +180,12 @@ def test_one_copy_is_as_old_as_its_snapshot(cluster_name: str, start: Start, tmp
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: serving_pid(cluster_name, "s0") not in (0, pid), 30)
         assert list(cache.get_many(KEYS).values()) == ["first"] * len(KEYS)
+
+        snapshot = tmp_path / f"{cluster_name}-s0.snapshot"
+        snapshot.write_bytes(snapshot.read_bytes()[:-1])
+        pid = pid_of(cluster_name, "s0")
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: serving_pid(cluster_name, "s0") not in (0, pid), 30)
+        assert cache.get_many(KEYS) == {}
+        warnings = raycache.status(cluster_name).warnings
+        assert any("was ignored: the file ends in its trailer: it was torn" in text for text in warnings)

@@ -103,6 +103,7 @@ def test_names_that_a_cluster_may_not_have(name: str) -> None:
     ({"tombstone_ttl_s": 0}, "tombstone_ttl_s must be positive, not 0"),
     ({"backlog_bytes": 0}, "backlog_bytes must be positive, not 0"),
     ({"snapshot_interval_s": -1}, "snapshot_interval_s must be positive, not -1"),
+    ({"snapshot_dir": "snapshots"}, "snapshot_dir must be an absolute path"),
     ({"max_load": 0}, "max_load must be above 0"),
     ({"max_load": 1.5}, "max_load must be above 0 and at most 1"),
     ({"vnodes_per_shard": 0}, "vnodes_per_shard must be at least 1"),

@@ -44,13 +44,14 @@ def names_in(folder: Path) -> list[str]:
 class Process:
     """One life of shard s0: a core that serves nothing yet, and its keeper."""
 
-    def __init__(self, folder: Path, clock: FakeClock, copies: int = 2, cluster: str = "c") -> None:
+    def __init__(self, folder: Path, clock: FakeClock, copies: int = 2, cluster: str = "c",
+                 life: str = "first") -> None:
         config = ClusterConfig(name=cluster, copies=copies)
         self.clock = clock
         self.core: ShardCore = build_server(config, "s0", secret=None, require_auth=False, clock=clock).core
         self.copies = copies
         self.keeper = SnapshotKeeper(self.core, cluster, str(folder), interval_s=60.0, tombstone_ttl_s=600.0,
-                                     clock=clock)
+                                     clock=clock, life=life)
         self.session = self.core.open_session("test:0")
 
     def topology(self, epoch: int = 1, *, elsewhere: set[int] | None = None, **changes: Any) -> Topology:
@@ -116,6 +117,18 @@ async def test_a_restarted_shard_has_its_entries_again_with_versions_and_expirie
         assert after.version == before.version > 0
         assert new.core.replicator is not None
         assert b"k1" in new.core.replicator.copies.tombstones
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+async def test_a_cluster_started_anew_under_its_name_brings_nothing_back(tmp_path: Path, clock: FakeClock, copies: int,
+                                                                         caplog: Any) -> None:
+    old = await filled(tmp_path, clock, copies)
+    new = restarted(old, tmp_path, life="second")
+    assert await new.keeper.load(None) == 0
+    new.serve()
+    assert new.run("GET k0") == b"$-1\r\n"
+    assert "left by an earlier cluster c, which has ended" in caplog.text
+    assert names_in(tmp_path) == ["c-s0.snapshot"]
 
 
 @pytest.mark.parametrize("copies", [1, 2])
