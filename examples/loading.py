@@ -42,7 +42,7 @@ def main() -> None:
     raycache.start("example-loading", shards=2, memory="16MiB")
     try:
         cache = raycache.connect("example-loading")
-        database = Database.remote()
+        database = Database.remote()  # type: ignore[attr-defined]
         names = ray.get([visit.remote(cache, database) for _ in range(8)])
         print(f"{len(names)} visits by {names[0]}, {ray.get(database.count.remote())} read of the database")
         print(f"visits counted: {cache.get('visits')}")

@@ -17,7 +17,7 @@ from raycache.client.aio_through import AsyncThrough
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several, ttl_ms
 from raycache.client.batches import DeleteMany
 from raycache.client.info import Key
-from raycache.client.invalidation import DELETE_BATCH, check_pause, new_generations, prefix_bytes
+from raycache.client.invalidation import DELETE_BATCH, check_pause, new_generations, prefix_bytes, prefixes_bytes
 from raycache.client.requests import scan
 from raycache.client.scanning import Walk, check_batch
 from raycache.client.settings import ClientSettings
@@ -122,7 +122,7 @@ class AsyncLoadingCache:
             RayCacheError: see the class.
             Exception: whatever `fn` raises; nothing was written.
         """
-        px = KEEP_EXPIRY if ttl == "keep" else ttl_ms(ttl)  # type: ignore[arg-type]
+        px = KEEP_EXPIRY if ttl == "keep" else ttl_ms(ttl)
         limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
         work = update(self._through.engine, key, encode_key(key), fn, default, px, limit_s)
         value: V = await self._through.run(work)
@@ -205,7 +205,7 @@ class AsyncLoadingCache:
                 and old values may be left.
         """
         names, labels = encode_keys(keys), several(tags)
-        starts = [prefix_bytes(each) for each in several(prefixes)]
+        starts = prefixes_bytes(prefixes)
         await self._invalidate(names, labels, starts, is_after=False)
         try:
             yield

@@ -48,6 +48,17 @@ def prefix_bytes(prefix: str | bytes) -> bytes:
     return wire_prefix
 
 
+def prefixes_bytes(prefixes: Iterable[str | bytes]) -> list[bytes]:
+    """Return each of `prefixes` as `prefix_bytes` does.
+
+    Raises:
+        UnsupportedTypeError: `prefixes` is itself one, which would be taken for its letters.
+    """
+    if isinstance(prefixes, str | bytes):
+        raise UnsupportedTypeError("one prefix was given where several are expected: write [prefix]")
+    return [prefix_bytes(each) for each in prefixes]
+
+
 def check_pause(pause_s: float) -> None:
     """Raise ValueError unless `pause_s` is a time to wait."""
     if not 0 <= pause_s < 1e6:

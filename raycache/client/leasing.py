@@ -29,7 +29,7 @@ def _unexpected(reply: object) -> NoReturn:
 def _aged(reply: Any) -> bytes | None:
     if reply is not None and (type(reply) is not bytes or len(reply) <= AGE_BYTES):
         _unexpected(reply)
-    return reply  # type: ignore[no-any-return]
+    return reply
 
 
 def _aged_row(row: Row) -> bytes | None:
@@ -67,7 +67,7 @@ def _answers(reply: Any, count: int) -> list[Answer]:
         type(each) is int or (type(each) is bytes and each[:1] in (b"h", b"f")) for each in reply
     ):
         _unexpected(reply)
-    return reply  # type: ignore[no-any-return]
+    return reply
 
 
 def _milliseconds(seconds: float) -> bytes:

@@ -15,7 +15,7 @@ from raycache.client.arguments import TimeToLive, encode_key, encode_keys, sever
 from raycache.client.batches import DeleteMany
 from raycache.client.dispatcher import Dispatcher
 from raycache.client.info import Key
-from raycache.client.invalidation import DELETE_BATCH, check_pause, new_generations, prefix_bytes
+from raycache.client.invalidation import DELETE_BATCH, check_pause, new_generations, prefix_bytes, prefixes_bytes
 from raycache.client.requests import scan
 from raycache.client.scanning import Walk, check_batch
 from raycache.client.settings import ClientSettings
@@ -121,7 +121,7 @@ class LoadingCache:
             RayCacheError: see the class.
             Exception: whatever `fn` raises; nothing was written.
         """
-        px = KEEP_EXPIRY if ttl == "keep" else ttl_ms(ttl)  # type: ignore[arg-type]
+        px = KEEP_EXPIRY if ttl == "keep" else ttl_ms(ttl)
         limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
         value: V = self._through.run(update(self._through.engine, key, encode_key(key), fn, default, px, limit_s))
         return value
@@ -203,7 +203,7 @@ class LoadingCache:
                 and old values may be left.
         """
         names, labels = encode_keys(keys), several(tags)
-        starts = [prefix_bytes(each) for each in several(prefixes)]
+        starts = prefixes_bytes(prefixes)
         self._invalidate(names, labels, starts, is_after=False)
         try:
             yield

@@ -118,6 +118,16 @@ class ShardStats:
     connections: int
     """Open now."""
     uptime_s: float
+    leases: int = 0
+    """Keys that are being loaded now."""
+    leases_granted: int = 0
+    """Loads begun with a lease."""
+    leases_voided: int = 0
+    """Those whose key was written or deleted meanwhile."""
+    leases_overdue: int = 0
+    """Those that took longer than they might."""
+    lease_waits: int = 0
+    """How often somebody waited at the shard for another's load."""
     replication: ReplicationStats | None = None
     """None where slots have one copy."""
 

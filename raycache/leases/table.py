@@ -93,7 +93,16 @@ class LeaseTable:
         self._leases: dict[bytes, Lease] = {}
         self._by_holder: dict[Hashable, set[bytes]] = {}
         self._deadlines: list[tuple[int, bytes, int]] = []
-        self.granted = self.voided = self.overdue = self.waits = 0
+        self.reset_stats()
+
+    def reset_stats(self) -> None:
+        """Count anew."""
+        self.granted = 0
+        self.voided = 0
+        """Ended by a write or delete."""
+        self.overdue = 0
+        self.waits = 0
+        """How often somebody waited."""
 
     def __len__(self) -> int:
         return len(self._leases)

@@ -189,8 +189,17 @@ class Engine:
 
     def _follow(self, name: Key, flight: Flight, options: LoadOptions, end_s: float) -> Steps[bytes | None]:
         """Wait for a flight of this process; return what it brought, None: look again."""
-        if not (yield Join(flight, max(0.0, end_s - self.clock()))):
-            raise self.too_late(name)
+        while True:
+            now_s = self.clock()
+            # Not in one go: until when the flight may take is not known before its leader has the lease.
+            if (yield Join(flight, max(0.0, min(end_s, flight.until_s, now_s + options.lease_s) - now_s))):
+                break
+            now_s = self.clock()
+            if now_s >= flight.until_s:  # its loader hangs
+                self.flights.finish(flight, LOOK_AGAIN)
+                return None
+            if now_s >= end_s:
+                raise self.too_late(name)
         aged, error = flight.outcome
         if error is not None and options.on_load_error == "raise":
             raise failed_elsewhere(text_of(error)) from error
@@ -209,6 +218,7 @@ class Engine:
             if isinstance(answer, bytes):
                 outcome = Outcome(answer)
                 return None, answer
+            flight.until_s = self.clock() + options.lease_s
             value, outcome = yield from self.load(name, key, source, options, answer)
             return value, None
         except LoadFailedError as error:
@@ -315,6 +325,7 @@ class Engine:
         try:
             (answer,) = yield TakeLeases((key,), (mark,), options.lease_s)
             if isinstance(answer, int) and answer > 0:
+                flight.until_s = self.clock() + options.lease_s
                 _, outcome = yield from self.load(name, key, source, options, answer)
             elif answer == 0:
                 self.pause_refreshes(key, BUSY_PAUSE_S)

@@ -126,6 +126,8 @@ class Many:
                 self._pause_the_busy(keys, answers)
             if not tokens:
                 return set()
+            for key in tokens:
+                flights[key].until_s = self._engine.clock() + self._options.lease_s
             fillings, loaded = yield from self._call(tokens)
             if keeps_values:
                 self.values.update(loaded)

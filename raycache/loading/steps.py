@@ -7,6 +7,7 @@ these; the sync handle does them with sockets and threads (`raycache.client.thro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -33,13 +34,15 @@ LOOK_AGAIN = Outcome()
 class Flight:
     """One key's load, as one handle knows it; whoever leads it finishes it."""
 
-    __slots__ = ("done", "key", "outcome")
+    __slots__ = ("done", "key", "outcome", "until_s")
 
     def __init__(self, key: bytes, done: Any) -> None:
         self.key = key
         self.done = done
         """What the handle waits with."""
         self.outcome = LOOK_AGAIN
+        self.until_s = math.inf
+        """When its lease is over, on the engine's clock; not known before there is one."""
 
 
 @dataclass(slots=True)

@@ -368,6 +368,7 @@ class ShardCore:
     def reset_stats(self) -> None:
         """Start every counter again from 0, the shell's own too."""
         self.store.stats = StoreStats()
+        self.leases.reset_stats()
         self.commands = self.errors = self.failures = 0
         if self.reset_info is not None:
             self.reset_info()

@@ -159,13 +159,17 @@ def test_who_waits_too_long_is_told_so(cache: Any, other: Cache, pool: ThreadPoo
     assert (first.result(10), load.calls) == ("loaded", 1)
 
 
-def test_a_loader_that_hangs_is_not_waited_for_for_ever(cache: Any, other: Cache, pool: ThreadPoolExecutor) -> None:
-    hung, load = Loader("old"), Loader("new", goes=True)
-    first = pool.submit(other.get_or_load, "k", hung, lease_s=0.2)
-    assert hung.begun.wait(10)
-    assert cache.get_or_load("k", load) == "new"
-    hung.go.set()
-    assert (first.result(10), cache.get("k")) == ("old", "new")
+@pytest.mark.parametrize("same", [True, False])
+def test_a_loader_that_hangs_is_not_waited_for_for_ever(shared: LocalCluster, other: Cache, same: bool,
+                                                        pool: ThreadPoolExecutor) -> None:
+    with Cache(shared.info) as cache:
+        cache.clear()
+        hung, load = Loader("old"), Loader("new", goes=True)
+        first = pool.submit(other.get_or_load, "k", hung, lease_s=0.2)
+        assert hung.begun.wait(10)
+        assert (other if same else cache).get_or_load("k", load) == "new"
+        hung.go.set()
+        assert (first.result(10), cache.get("k")) == ("old", "new")
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -362,6 +366,14 @@ def test_a_reader_between_the_change_and_the_end_of_the_block_leaves_nothing(oth
         other.get_or_load("page:1", lambda: "old")
         other.get_or_load("table", lambda: "old", tags=["rows"])
     assert other.get_many(["row", "page:1", "table"]) == {}
+
+
+def test_one_text_where_several_are_expected_is_refused_before_anything_is_deleted(other: Cache) -> None:
+    other.set("p", 1)
+    for wrong in ({"tags": "text"}, {"prefixes": "page:"}):
+        with pytest.raises(UnsupportedTypeError, match="write"), other.invalidating("p", **wrong):  # type: ignore
+            raise AssertionError("the block ran")
+    assert other.get("p") == 1
 
 
 # Tags and prefixes
