@@ -11,6 +11,7 @@ read, tags and all: the call may have begun after the write that made it old.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ from raycache.loading.steps import (
     TakeLeases,
     WaitForLease,
 )
+
+log = logging.getLogger(__name__)
 
 Key = str | bytes
 
@@ -329,7 +332,8 @@ class Engine:
                 _, outcome = yield from self.load(name, key, source, options, answer)
             elif answer == 0:
                 self.pause_refreshes(key, BUSY_PAUSE_S)
-        except Exception:  # the observer has heard; whoever reads next tries again
+        except Exception as error:  # nobody waits for it; whoever reads next tries again
+            log.warning("could not refresh %r: %s: %s", name, type(error).__name__, error)
             self.pause_refreshes(key, REFRESH_PAUSE_S)
         finally:
             self.flights.finish(flight, outcome)

@@ -8,6 +8,7 @@ overlap never wait for each other in a circle.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ from raycache.loading.steps import (
 )
 
 LoadMany = Callable[[list[Any]], Any]
+
+log = logging.getLogger(__name__)
 
 
 class Many:
@@ -225,7 +228,8 @@ class Many:
     def _refresh(self, flights: dict[bytes, Flight], seen: dict[bytes, bytes]) -> Steps[None]:
         try:
             yield from self._load(flights, seen, keeps_values=False)
-        except Exception:  # the observer has heard; whoever reads next tries again
+        except Exception as error:  # nobody waits for it; whoever reads next tries again
+            log.warning("could not refresh %d keys: %s: %s", len(flights), type(error).__name__, error)
             for key in flights:
                 self._engine.pause_refreshes(key, REFRESH_PAUSE_S)
 

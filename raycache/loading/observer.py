@@ -28,4 +28,4 @@ class LoadObserver(Protocol):
         """Somebody else's load was waited for, for so long, and brought the value."""
 
     def failed(self, key: str | bytes, error: BaseException) -> None:
-        """The caller's own loader raised `error`, or its value could not be stored for this reason."""
+        """The caller's own loader raised `error`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from raycache.client import AsyncCache, Cache, ConnectionInfo
 from raycache.errors import ReentrantLoadError
 from raycache.ring.slots import slot_of
 from raycache.testing.local import LocalCluster
+from tests.clients.handles import opened
 from tests.clients.test_loading import Loader, leases, waiters
 from tests.support import wait_until
 
@@ -285,6 +287,46 @@ def test_reads_go_on_at_another_copy_while_a_shard_stands_still() -> None:
             assert time.monotonic() - began_s < 3
         finally:
             cluster.resume(1)
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_who_waits_at_a_shard_that_is_lost_finds_the_one_that_took_over(how: str, kind: str,
+                                                                        pool: ThreadPoolExecutor) -> None:
+    with LocalCluster(shards=3, copies=2, gateway=False) as cluster, Cache(cluster.info) as one:
+        two = opened(kind, cluster.info, timeout_s=20.0)
+        key = key_at(cluster, 1)
+        old = Loader("old")
+        first = pool.submit(one.get_or_load, key, old)
+        assert old.begun.wait(10)
+        second = pool.submit(two.get_or_load, key, Loader("new", goes=True))
+        wait_until(lambda: waiters(cluster) == 1)
+        getattr(cluster, how)(1)
+        try:
+            assert second.result(20) == "new"
+            old.go.set()
+            assert (first.result(20), two.get(key)) == ("old", "new")
+        finally:
+            cluster.resume(1)
+            two.close()
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_loads(cluster: LocalCluster, pool: ThreadPoolExecutor) -> None:
+    with Cache(cluster.info) as cache:
+        load = Loader("parent's")
+        first = pool.submit(cache.get_or_load, "k", load, lease_s=30)
+        assert load.begun.wait(10)
+        cache.delete("k")  # void, so the child may load
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                code = 0 if cache.get_or_load("k", lambda: "child's", wait_s=5) == "child's" else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        load.go.set()
+        assert (first.result(10), cache.get("k")) == ("parent's", "child's")
 
 
 def test_background_work_ends_with_the_handle(cluster: LocalCluster) -> None:
