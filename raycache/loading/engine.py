@@ -136,13 +136,14 @@ class Engine:
                 fallback = found if verdict is Verdict.FALLBACK else None
             self.check_entry(name, key)
             flight, leads = self.flights.join(key)
+            joined_at = flight.stage
             try:
                 if leads:
                     value, aged = yield from self._lead(name, key, source, options, seen, flight, end_s)
                     if aged is None:
                         return value
                 else:
-                    aged = yield from self._follow(name, flight, options, end_s)
+                    aged = yield from self._follow(name, flight, joined_at, options, end_s)
                     has_waited = aged is not None
             except Exception as error:
                 if fallback is None or isinstance(error, ReentrantLoadError | NoValue):
@@ -190,7 +191,8 @@ class Engine:
         else:
             observer.hit(name)
 
-    def _follow(self, name: Key, flight: Flight, options: LoadOptions, end_s: float) -> Steps[bytes | None]:
+    def _follow(self, name: Key, flight: Flight, joined_at: int, options: LoadOptions,
+                end_s: float) -> Steps[bytes | None]:
         """Wait for a flight of this process; return what it brought, None: look again."""
         while True:
             now_s = self.clock()
@@ -203,10 +205,10 @@ class Engine:
                 return None
             if now_s >= end_s:
                 raise self.too_late(name)
-        aged, error = flight.outcome
+        aged, error, stage = flight.outcome
         if error is not None and options.on_load_error == "raise":
             raise failed_elsewhere(text_of(error)) from error
-        return aged
+        return aged if joined_at < stage else None
 
     def too_late(self, name: Key) -> LoadTimeoutError:
         """Return the error for a load of somebody else's that took too long."""
@@ -217,12 +219,11 @@ class Engine:
         """Get the lease and load, or wait for who has it; return (what was loaded, None) or (None, what came)."""
         outcome = LOOK_AGAIN
         try:
-            answer = yield from self._lease(name, key, seen, options, end_s)
+            answer = yield from self._lease(name, key, seen, options, end_s, flight)
             if isinstance(answer, bytes):
-                outcome = Outcome(answer)
+                outcome = Outcome(answer, stage=flight.stage)
                 return None, answer
-            flight.until_s = self.clock() + options.lease_s
-            value, outcome = yield from self.load(name, key, source, options, answer)
+            value, outcome = yield from self.load(name, key, source, options, answer, flight)
             return value, None
         except LoadFailedError as error:
             outcome = Outcome(error=error.__cause__ if isinstance(error.__cause__, Exception) else error)
@@ -234,11 +235,13 @@ class Engine:
         finally:
             self.flights.finish(flight, outcome)
 
-    def _lease(self, name: Key, key: bytes, seen: bytes, options: LoadOptions, end_s: float) -> Steps[Answer]:
+    def _lease(self, name: Key, key: bytes, seen: bytes, options: LoadOptions, end_s: float,
+               flight: Flight) -> Steps[Answer]:
         """Return a token, or the aged payload that somebody else has brought."""
         answer: Answer | None = None
         while True:
             left_s = end_s - self.clock()
+            flight.stage += 1
             if answer == 0 and left_s > 0:
                 answer = yield WaitForLease(key, seen, options.lease_s, min(left_s, LONGEST_WAIT_S))
             elif answer == 0:
@@ -254,10 +257,11 @@ class Engine:
                     raise failed_elsewhere(answer[1:])
                 answer = None
 
-    def load(self, name: Key, key: bytes, source: Source, options: LoadOptions,
-             token: int) -> Steps[tuple[Any, Outcome]]:
+    def load(self, name: Key, key: bytes, source: Source, options: LoadOptions, token: int,
+             flight: Flight) -> Steps[tuple[Any, Outcome]]:
         """Call the loader and store what it returns under the lease `token`; below 0: there is none."""
         text = b""
+        flight.until_s = self.clock() + options.lease_s
         try:
             tags = yield from self.generations(options)
             began_s = self.clock()
@@ -278,10 +282,14 @@ class Engine:
             filling = self.filling(key, token, value, seconds, tags, options)
             if token < 0:
                 return value, LOOK_AGAIN
+            flight.stage += 1
             (stored,) = yield Fill((filling,))
-            held, token = token, 0
-            return value, Outcome(aged_of(filling)) if held and stored else LOOK_AGAIN
+            token = 0
+            return value, Outcome(aged_of(filling), stage=flight.stage) if stored else LOOK_AGAIN
         except NoValue:
+            raise
+        except GeneratorExit:  # its driver has dropped it, and with its connection goes the lease
+            token = 0
             raise
         except Exception as error:
             text = text or text_of(error)
@@ -328,8 +336,7 @@ class Engine:
         try:
             (answer,) = yield TakeLeases((key,), (mark,), options.lease_s)
             if isinstance(answer, int) and answer > 0:
-                flight.until_s = self.clock() + options.lease_s
-                _, outcome = yield from self.load(name, key, source, options, answer)
+                _, outcome = yield from self.load(name, key, source, options, answer, flight)
             elif answer == 0:
                 self.pause_refreshes(key, BUSY_PAUSE_S)
         except Exception as error:  # nobody waits for it; whoever reads next tries again

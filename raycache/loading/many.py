@@ -135,14 +135,19 @@ class Many:
             if keeps_values:
                 self.values.update(loaded)
             with_token = [filling for filling in fillings if filling.token > 0]
+            for filling in with_token:
+                flights[filling.key].stage += 1
             stored = (yield Fill(with_token)) if with_token else []
             for filling, answer in zip(with_token, stored, strict=True):
                 if answer:
-                    outcomes[filling.key] = Outcome(aged_of(filling))
+                    outcomes[filling.key] = Outcome(aged_of(filling), stage=flights[filling.key].stage)
             done = set(tokens)
             for filling in with_token:
                 del tokens[filling.key]
             return done
+        except GeneratorExit:  # see `Engine.load`
+            tokens = {}
+            raise
         except Exception as error:
             text = text_of(error)
             if not isinstance(error, RayCacheError):

@@ -26,6 +26,8 @@ class Outcome(NamedTuple):
     """The value as the cache would give it; None: look again."""
     error: Exception | None = None
     """Why the loader has failed."""
+    stage: int = 0
+    """The flight's stage when the value was asked for, or sent to be stored: it is for those who had joined before."""
 
 
 LOOK_AGAIN = Outcome()
@@ -34,13 +36,16 @@ LOOK_AGAIN = Outcome()
 class Flight:
     """One key's load, as one handle knows it; whoever leads it finishes it."""
 
-    __slots__ = ("done", "key", "outcome", "until_s")
+    __slots__ = ("done", "key", "outcome", "stage", "until_s")
 
     def __init__(self, key: bytes, done: Any) -> None:
         self.key = key
         self.done = done
         """What the handle waits with."""
         self.outcome = LOOK_AGAIN
+        self.stage = 0
+        """Counts what its leader has sent to the shard. Whoever joins after that may have begun after a write that the
+        answer, already on its way, knows nothing of."""
         self.until_s = math.inf
         """When its lease is over, on the engine's clock; not known before there is one."""
 
