@@ -12,7 +12,7 @@ from raycache.client.arguments import several
 from raycache.client.batches import SetMany
 from raycache.client.scanning import key_form
 from raycache.errors import UnsupportedTypeError
-from raycache.loading.engine import tag_key
+from raycache.loading.basics import tag_key
 
 DELETE_BATCH = 500
 """Keys that `delete_prefix` looks at per step."""

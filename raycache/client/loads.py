@@ -20,7 +20,7 @@ from raycache.client.requests import scan
 from raycache.client.scanning import Walk, check_batch
 from raycache.client.settings import ClientSettings
 from raycache.client.through import Through
-from raycache.loading.engine import Source
+from raycache.loading.basics import Source
 from raycache.loading.found import NOT_PLAIN, value_at_once
 from raycache.loading.many import Many
 from raycache.loading.options import LoadOptions, LoadSettings, options_of

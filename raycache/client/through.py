@@ -21,7 +21,8 @@ from raycache.client.waits import Waits, deadline_of
 from raycache.client.workers import Workers
 from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
 from raycache.loading import steps
-from raycache.loading.engine import Engine, loading_now
+from raycache.loading.basics import loading_now
+from raycache.loading.engine import Engine
 from raycache.loading.guarding import still_good
 from raycache.loading.steps import Answer, Flight, Outcome, Steps
 

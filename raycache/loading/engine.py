@@ -1,8 +1,8 @@
 """Loading through the cache: who loads, who waits, what is stored, what is returned.
 
 What lives here: the decisions about one key, as generators (see `steps.py`). What does not: doing any of it, many keys
-at once (`many.py`), shards' leases (`raycache.leases`). One engine per handle; its generators run wherever their driver
-does, and share only the flights, whose locking is the driver's.
+at once (`many.py`), refreshes in the background (`refreshing.py`), shards' leases (`raycache.leases`). One engine per
+handle; its generators run wherever their driver does, and share only the flights, whose locking is the driver's.
 
 A call that finds no usable value joins the key's *flight* in its process, or leads it. Who leads asks the shard for the
 lease. Who gets that loads; the others wait at the shard. Whatever was waited for is judged like anything else that was
@@ -11,18 +11,28 @@ read, tags and all: the call may have begun after the write that made it old.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from raycache.codec import LOADED, encode
 from raycache.codec.loaded import frame
 from raycache.errors import LoadFailedError, LoadTimeoutError, RayCacheError, ReentrantLoadError
-from raycache.loading.found import AGE_BYTES, NEVER, Found, Verdict
+from raycache.loading.basics import (
+    PASS_ON,
+    Flights,
+    Key,
+    NoValue,
+    Source,
+    aged_of,
+    failed_elsewhere,
+    loading_now,
+    tag_keys,
+    text_of,
+)
+from raycache.loading.found import Found, Verdict
 from raycache.loading.options import LoadOptions
+from raycache.loading.refreshing import Pauses, refresh_soon
 from raycache.loading.steps import (
     LOOK_AGAIN,
     Answer,
@@ -35,53 +45,13 @@ from raycache.loading.steps import (
     Generations,
     Join,
     Outcome,
-    Spawn,
     Steps,
     TakeLeases,
     WaitForLease,
 )
 
-log = logging.getLogger(__name__)
-
-Key = str | bytes
-
-
-class NoValue(Exception):
-    """The loader has no value for this key, and that is no failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where one key's value comes from."""
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...] = ()
-    pick: Callable[[Any], Any] | None = None
-    """Takes the value out of what the function returned, or raises NoValue."""
-
-
 LONGEST_WAIT_S: Final = 2.0
 """How long a shard is asked to wait in one go: one that was lost without a word is noticed after that."""
-REFRESH_PAUSE_S: Final = 0.5
-"""After a refresh in the background that failed, this process tries no other one of that key for so long."""
-BUSY_PAUSE_S: Final = 0.02
-"""The same, where somebody else was at it."""
-PASS_ON: Final = -1
-_REMEMBERED: Final = 4096
-_TEXT_BYTES: Final = 4096
-
-loading_now: ContextVar[frozenset[tuple[str, bytes]]] = ContextVar("raycache_loading_now", default=frozenset())
-"""The keys, by cluster, that the running code is a load of."""
-
-
-class Flights(Protocol):
-    """The loads under way in one handle; as safe to use as the handle is."""
-
-    def join(self, key: bytes) -> tuple[Flight, bool]:
-        """Return the key's flight, and whether it is new: then the caller leads it and must `finish` it."""
-
-    def finish(self, flight: Flight, outcome: Outcome) -> None:
-        """End a flight, and let go whoever waits for it."""
 
 
 class Engine:
@@ -101,7 +71,7 @@ class Engine:
         self.clock = clock
         self.rng = rng
         self.timeout_s = timeout_s
-        self._not_before_s: dict[bytes, float] = {}
+        self.pauses = Pauses(clock)
 
     # One key
 
@@ -127,7 +97,7 @@ class Engine:
                 found = Found(aged)
                 verdict = yield from self.judge(found, generations, options, is_fresh=has_waited)
                 if verdict in (Verdict.EARLY, Verdict.STALE):
-                    yield from self._refresh_soon(name, key, source, options, found.mark)
+                    yield from refresh_soon(self, name, key, source, options, found.mark)
                 if verdict in (Verdict.GOOD, Verdict.EARLY, Verdict.STALE):
                     value = found.value
                     self._tell(name, options, verdict, began_s if has_waited else None)
@@ -318,75 +288,3 @@ class Engine:
         grace_ms = 0 if storing is None else storing.grace_ms
         framed = frame(kind, data, number=self.rng.getrandbits(32), load_s=seconds, grace_ms=grace_ms, tags=tags)
         return Filling(key, token, LOADED, framed, PASS_ON if storing is None else storing.px)
-
-    # In the background
-
-    def _refresh_soon(self, name: Key, key: bytes, source: Source, options: LoadOptions,
-                      mark: bytes) -> Steps[None]:
-        """Have the key refreshed in the background, unless this process is at it, or has just tried."""
-        if not self.may_refresh(key):
-            return
-        flight, leads = self.flights.join(key)
-        if leads and not (yield Spawn(self._refresh(name, key, source, options, mark, flight))):
-            self.flights.finish(flight, LOOK_AGAIN)
-
-    def _refresh(self, name: Key, key: bytes, source: Source, options: LoadOptions, mark: bytes,
-                 flight: Flight) -> Steps[None]:
-        outcome = LOOK_AGAIN
-        try:
-            (answer,) = yield TakeLeases((key,), (mark,), options.lease_s)
-            if isinstance(answer, int) and answer > 0:
-                _, outcome = yield from self.load(name, key, source, options, answer, flight)
-            elif answer == 0:
-                self.pause_refreshes(key, BUSY_PAUSE_S)
-        except Exception as error:  # nobody waits for it; whoever reads next tries again
-            log.warning("could not refresh %r: %s: %s", name, type(error).__name__, error)
-            self.pause_refreshes(key, REFRESH_PAUSE_S)
-        finally:
-            self.flights.finish(flight, outcome)
-
-    def may_refresh(self, key: bytes) -> bool:
-        """Return whether this process has not just tried to refresh `key`."""
-        not_before_s = self._not_before_s.get(key)
-        if not_before_s is None:
-            return True
-        if self.clock() < not_before_s:
-            return False
-        self._not_before_s.pop(key, None)
-        return True
-
-    def pause_refreshes(self, key: bytes, seconds: float) -> None:
-        """Let this process not refresh `key` for a while."""
-        if len(self._not_before_s) >= _REMEMBERED:
-            self._not_before_s.clear()
-        self._not_before_s[key] = self.clock() + seconds
-
-
-TAG_PREFIX: Final = b"__raycache_tag__:"
-
-
-def tag_key(tag: str) -> bytes:
-    """Return the key that holds a tag's generation."""
-    return TAG_PREFIX + tag.encode("utf-8", "surrogateescape")
-
-
-def tag_keys(options: LoadOptions) -> list[bytes]:
-    """Return the keys of the options' tags."""
-    return [tag_key(tag) for tag in options.tags]
-
-
-def text_of(error: Exception) -> bytes:
-    """Return an error as those who wait get it."""
-    text = str(error) if isinstance(error, LoadFailedError) else f"{type(error).__name__}: {error}"
-    return text.encode("utf-8", "replace")[:_TEXT_BYTES]
-
-
-def failed_elsewhere(text: bytes) -> LoadFailedError:
-    """Return the error that `text_of` wrote down."""
-    return LoadFailedError(text.decode("utf-8", "replace"))
-
-
-def aged_of(filling: Filling) -> bytes:
-    """Return what a read of a value that has just been stored would give."""
-    age = filling.px.to_bytes(AGE_BYTES, "big") if filling.px > 0 else NEVER
-    return b"".join((age, bytes((filling.kind,)), filling.data))

@@ -13,19 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from raycache.errors import RayCacheError
-from raycache.loading.engine import (
-    BUSY_PAUSE_S,
-    REFRESH_PAUSE_S,
-    Engine,
-    Key,
-    NoValue,
-    Source,
-    aged_of,
-    tag_keys,
-    text_of,
-)
+from raycache.loading.basics import Key, NoValue, Source, aged_of, tag_keys, text_of
+from raycache.loading.engine import Engine
 from raycache.loading.found import Found, Verdict
 from raycache.loading.options import LoadOptions
+from raycache.loading.refreshing import BUSY_PAUSE_S, REFRESH_PAUSE_S
 from raycache.loading.steps import (
     LOOK_AGAIN,
     Call,
@@ -222,7 +214,7 @@ class Many:
         engine = self._engine
         flights: dict[bytes, Flight] = {}
         for key in seen:
-            if engine.may_refresh(key):
+            if engine.pauses.is_over(key):
                 flight, leads = engine.flights.join(key)
                 if leads:
                     flights[key] = flight
@@ -236,12 +228,12 @@ class Many:
         except Exception as error:  # nobody waits for it; whoever reads next tries again
             log.warning("could not refresh %d keys: %s: %s", len(flights), type(error).__name__, error)
             for key in flights:
-                self._engine.pause_refreshes(key, REFRESH_PAUSE_S)
+                self._engine.pauses.begin(key, REFRESH_PAUSE_S)
 
     def _pause_the_busy(self, keys: list[bytes], answers: Sequence[Any]) -> None:
         for key, answer in zip(keys, answers, strict=True):
             if answer == 0:
-                self._engine.pause_refreshes(key, BUSY_PAUSE_S)
+                self._engine.pauses.begin(key, BUSY_PAUSE_S)
 
 
 def checked(found: Any) -> Mapping[Any, Any]:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from raycache.codec import LOADED, decode_payload, encode
 from raycache.errors import DeadlineExceededError
-from raycache.loading.engine import Engine, Key
+from raycache.loading.basics import Key
+from raycache.loading.engine import Engine
 from raycache.loading.found import NEVER, Found
 from raycache.loading.guarding import still_good
 from raycache.loading.steps import Call, CompareAndSet, Look, Pause, Steps

@@ -16,7 +16,8 @@ import pytest
 from raycache.client.leasing import generation_of
 from raycache.errors import LoadFailedError, LoadTimeoutError
 from raycache.loading import steps
-from raycache.loading.engine import Engine, Source, tag_key
+from raycache.loading.basics import Source, tag_key
+from raycache.loading.engine import Engine
 from raycache.loading.many import Many
 from raycache.loading.options import LoadOptions
 from raycache.loading.steps import Flight, Outcome

@@ -125,29 +125,29 @@ def _lease_soon(core: ShardCore, session: Session, key: bytes, seen: bytes, leas
 def _wait(core: ShardCore, session: Session, key: bytes, seen: bytes, lease_ms: int, deadline_s: float) -> Steps:
     answer = _BUSY
     while answer is _BUSY:
-        wait = Wait(deadline_s)
-        core.leases.wait(key, wait.finish)
-        try:
-            yield wait
-        finally:
-            core.leases.leave(key, wait.finish)
-        if not wait.is_done:
-            break
-        ending: Ending = wait.result
-        if ending.how is How.FILLED:
-            left = ending.px.to_bytes(8, "big") if ending.px else _NEVER
-            answer = encode.bulk(b"h" + left + ending.payload)
-        elif ending.how is How.FAILED:
-            answer = encode.bulk(b"f" + ending.text)
-        elif (refusal := core.slots.check([key])) is not None:
-            return core.counted_error(refusal)
-        elif not core.may_serve():
-            return core.counted_error(CUT_OFF)
-        else:
+        if key in core.leases:  # else it has ended before this step
+            wait = Wait(deadline_s)
+            core.leases.wait(key, wait.finish)
             try:
-                answer = _look(core, session, key, seen, lease_ms)
-            except Refusal as refused:
-                return core.counted_error(refused.reply)
+                yield wait
+            finally:
+                core.leases.leave(key, wait.finish)
+            if not wait.is_done:
+                break
+            ending: Ending = wait.result
+            if ending.how is How.FILLED:
+                left = ending.px.to_bytes(8, "big") if ending.px else _NEVER
+                return encode.array([encode.bulk(b"h" + left + ending.payload)])
+            if ending.how is How.FAILED:
+                return encode.array([encode.bulk(b"f" + ending.text)])
+        if (refusal := core.slots.check([key])) is not None:
+            return core.counted_error(refusal)
+        if not core.may_serve():
+            return core.counted_error(CUT_OFF)
+        try:
+            answer = _look(core, session, key, seen, lease_ms)
+        except Refusal as refused:
+            return core.counted_error(refused.reply)
     return encode.array([answer])
 
 

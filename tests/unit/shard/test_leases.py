@@ -138,6 +138,18 @@ def test_who_waits_gets_the_value_that_was_filled(shard: Shard) -> None:
     assert one.go_on() == two.go_on() == b"h" + aged(700, b"value")
 
 
+def test_a_lease_that_ends_before_the_first_step_of_a_wait_is_not_waited_for(shard: Shard) -> None:
+    token = lease(shard)
+    words = [b"RC.LEASE", b"1000", b"500", b"k", b""]
+    replies = [shard.core.execute(shard.another(), words) for _ in range(2)]
+    shard.run("DEL k")
+    assert fill(shard, token) == 0
+    first = parsed(finished(replies[0])[0])[0]
+    assert first > 0
+    fill(shard, first, "value")
+    assert parsed(finished(replies[1])[0]) == [b"h" + aged(-1, b"value")]
+
+
 def test_a_value_may_be_for_those_who_wait_alone(shard: Shard) -> None:
     token = lease(shard)
     waiting = Waiting(shard)

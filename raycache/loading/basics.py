@@ -1,0 +1,79 @@
+"""What the parts of loading share: sources of values, flights, the names of tags, errors as text.
+
+What lives here: small values and their forms on the wire. What does not: any decision (`engine.py`, `many.py`). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from raycache.errors import LoadFailedError
+from raycache.loading.found import AGE_BYTES, NEVER
+from raycache.loading.options import LoadOptions
+from raycache.loading.steps import Filling, Flight, Outcome
+
+Key = str | bytes
+
+PASS_ON: Final = -1
+"""In place of a lifetime: for those who wait, not for the store."""
+_TEXT_BYTES: Final = 4096
+
+loading_now: ContextVar[frozenset[tuple[str, bytes]]] = ContextVar("raycache_loading_now", default=frozenset())
+"""The keys, by cluster, that the running code is a load of."""
+
+
+class Flights(Protocol):
+    """The loads under way in one handle; as safe to use as the handle is."""
+
+    def join(self, key: bytes) -> tuple[Flight, bool]:
+        """Return the key's flight, and whether it is new: then the caller leads it and must `finish` it."""
+
+    def finish(self, flight: Flight, outcome: Outcome) -> None:
+        """End a flight, and let go whoever waits for it."""
+
+
+class NoValue(Exception):
+    """The loader has no value for this key, and that is no failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one key's value comes from."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    pick: Callable[[Any], Any] | None = None
+    """Takes the value out of what the function returned, or raises NoValue."""
+
+
+TAG_PREFIX: Final = b"__raycache_tag__:"
+
+
+def tag_key(tag: str) -> bytes:
+    """Return the key that holds a tag's generation."""
+    return TAG_PREFIX + tag.encode("utf-8", "surrogateescape")
+
+
+def tag_keys(options: LoadOptions) -> list[bytes]:
+    """Return the keys of the options' tags."""
+    return [tag_key(tag) for tag in options.tags]
+
+
+def text_of(error: Exception) -> bytes:
+    """Return an error as those who wait get it."""
+    text = str(error) if isinstance(error, LoadFailedError) else f"{type(error).__name__}: {error}"
+    return text.encode("utf-8", "replace")[:_TEXT_BYTES]
+
+
+def failed_elsewhere(text: bytes) -> LoadFailedError:
+    """Return the error that `text_of` wrote down."""
+    return LoadFailedError(text.decode("utf-8", "replace"))
+
+
+def aged_of(filling: Filling) -> bytes:
+    """Return what a read of a value that has just been stored would give."""
+    age = filling.px.to_bytes(AGE_BYTES, "big") if filling.px > 0 else NEVER
+    return b"".join((age, bytes((filling.kind,)), filling.data))
