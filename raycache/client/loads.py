@@ -21,7 +21,7 @@ from raycache.client.scanning import Walk, check_batch
 from raycache.client.settings import ClientSettings
 from raycache.client.through import Through
 from raycache.loading.basics import Source
-from raycache.loading.found import NOT_PLAIN, value_at_once
+from raycache.loading.found import IS_DUE, NOT_PLAIN, value_at_once
 from raycache.loading.many import Many
 from raycache.loading.options import LoadOptions, LoadSettings, options_of
 from raycache.loading.updating import KEEP_EXPIRY, update
@@ -70,12 +70,14 @@ class LoadingCache:
             value = through.run(through.engine.obtain(key, wire_key, Source(load), wanted))
             return value
         aged = self._dispatcher.run(wire_key, leasing.fetch(wire_key))
-        if aged is not None and (found := value_at_once(aged, wanted, through.engine.rng)) is not NOT_PLAIN:
+        found: Any = NOT_PLAIN if aged is None else value_at_once(aged, wanted, through.engine.rng)
+        if found is NOT_PLAIN or found is IS_DUE:
+            value = through.run(through.engine.obtain(key, wire_key, Source(load), wanted, aged, is_read=True,
+                                                  is_due=found is IS_DUE))
+        else:
             if wanted.observer is not None:
                 wanted.observer.hit(key)
             value = found
-        else:
-            value = through.run(through.engine.obtain(key, wire_key, Source(load), wanted, aged, is_read=True))
         return value
 
     def get_or_load_many(

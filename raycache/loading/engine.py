@@ -76,12 +76,13 @@ class Engine:
     # One key
 
     def obtain(self, name: Key, key: bytes, source: Source, options: LoadOptions,
-               aged: bytes | None = None, *, is_read: bool = False) -> Steps[Any]:
+               aged: bytes | None = None, *, is_read: bool = False, is_due: bool = False) -> Steps[Any]:
         """Return the key's value from the cache, or from `source`, or from somebody else's load.
 
         Args:
             name: the key as the caller gave it, for the observer.
             aged: what the cache holds, if it has been read (`is_read`) already.
+            is_due: whether it has been found good, and to be refreshed by this caller.
         """
         began_s = self.clock()
         end_s = began_s + self.wait_s(options)
@@ -95,7 +96,10 @@ class Engine:
             seen = b""
             if aged is not None:
                 found = Found(aged)
-                verdict = yield from self.judge(found, generations, options, is_fresh=has_waited)
+                if is_due:
+                    verdict, is_due = Verdict.EARLY, False
+                else:
+                    verdict = yield from self.judge(found, generations, options, is_fresh=has_waited)
                 if verdict in (Verdict.EARLY, Verdict.STALE):
                     yield from refresh_soon(self, name, key, source, options, found.mark)
                 if verdict in (Verdict.GOOD, Verdict.EARLY, Verdict.STALE):

@@ -111,9 +111,10 @@ class Found:
 
 
 def value_at_once(aged: bytes, options: LoadOptions, rng: random.Random) -> Any:
-    """Return the value of a plain hit: good, without tags, not to be refreshed; `NOT_PLAIN` if it is none. HOT.
+    """Return the value of a plain hit: good, without tags, not to be refreshed. HOT.
 
-    `Found` and its verdict in short. What is broken is not plain.
+    `Found` and its verdict in short. Else it returns `IS_DUE` for a plain hit that this caller is to refresh (chance
+    has spoken, and must not be asked again), and `NOT_PLAIN` for everything else, broken values included.
     """
     kind = aged[_KIND]
     if kind != LOADED:
@@ -127,10 +128,13 @@ def value_at_once(aged: bytes, options: LoadOptions, rng: random.Random) -> Any:
     if left_ms >= 0:
         left_ms -= grace_ms
         beta = options.beta
-        if left_ms <= 0 or (beta and early.is_due(left_ms / 1000, microseconds / 1e6, beta, rng)):
+        if left_ms <= 0:
             return NOT_PLAIN
+        if beta and early.is_due(left_ms / 1000, microseconds / 1e6, beta, rng):
+            return IS_DUE
     return decode(kind, aged[_DATA:] if len(aged) < _SHORT else memoryview(aged)[_DATA:])
 
 
 NOT_PLAIN: Final = object()
+IS_DUE: Final = object()
 _SHORT: Final = 256
