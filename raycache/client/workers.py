@@ -75,7 +75,8 @@ class Workers:
                 work = None
             with self._lock:
                 self._idle -= 1
-                if work is None:
+                if work is None and (self._is_closed or self._queue.empty()):  # else it came in this very moment
                     self._threads -= 1
                     return
-            work()
+            if work is not None:
+                work()
