@@ -37,6 +37,12 @@ PRINTED = {
         "views: [1, 2, 1]",
         "the same entry in Python: b'logged in'",
     ],
+    "warm_before_users": [
+        "20000 requests, the hottest is product:0",
+        "200 loaded, 0 failed: done",
+        "product 7",
+        "100 copied, hottest first",
+    ],
     "redis_cluster_client": ["300 items on 3 shards", "item:42 is 'value 42'", "cart: ['3', '5']"],
 }
 
