@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, clusters("example-warm", "example-larger"):
         log = Path(folder) / "access.log"
         # Some products are asked for far more often than others.
-        asked = [number % (1 + number % 500) for number in range(20_000)]
+        asked = [(number % 1000) ** 2 // 2000 for number in range(20_000)]
         log.write_text("".join(f'1.2.3.4 - - "GET /products/{id} HTTP/1.1" 200 512\n' for id in asked))
         products = Products(Path(folder) / "products.sqlite")
 

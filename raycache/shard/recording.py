@@ -36,6 +36,7 @@ HIT, MISS, WRITE, DELETE = "r", "m", "w", "d"
 Event = tuple[int, str, int, int, bytes]
 """Unix ms, what it was, bytes of the value, ms to live (0: for ever, or there is none), key."""
 
+_USUAL: Final = frozenset({b"GET", b"get", b"RC.GET"})
 _TELL_THE_TIME: Final = frozenset({"ttl", "pttl", "expiretime", "pexpiretime"})
 """Redis calls what they do an access; nobody gets a value by it."""
 
@@ -90,10 +91,16 @@ class Recording:
             self._settle()
 
     def _watched(self, commands: Iterator[Any]) -> Iterator[Any]:
+        below = self._below
         for argv in commands:
             if self._written:
                 self._settle()  # the command before has run
-            if is_command(argv):
+            # The usual read, written out: most are of keys outside the sample, and done with here.
+            if (type(argv) is list and len(argv) == 2 and type(argv[0]) is type(key := argv[1]) is bytes
+                    and argv[0] in _USUAL):
+                if crc32(key) < below and self._core.slots.check([key]) is None:
+                    self._note(key, HIT, MISS)
+            elif is_command(argv):
                 self._look(argv)
             yield argv
 

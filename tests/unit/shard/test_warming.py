@@ -8,6 +8,7 @@ import hiredis
 import msgpack
 import pytest
 
+from raycache.resp.parse import BROKEN
 from raycache.shard.commands.warming import MAX_HOTTEST
 from raycache.shard.recording import EVENT_BYTES, MAX_BYTES, Recording
 
@@ -174,6 +175,18 @@ def test_recorded_commands_answer_and_count_as_ever() -> None:
     assert list(map(repr, replies)) == list(map(repr, expected))
     assert watched.store.stats == plain.store.stats
     assert watched.core.commands == plain.core.commands + 1  # the one that began it
+
+
+@pytest.mark.parametrize("broken", [17, [[b"GET"], b"k"], [b"GET", [b"k"]], [b"GET", 5], b"GET"])
+def test_what_is_no_command_breaks_off_as_ever(broken: Any) -> None:
+    failures = []
+    for shard in (Shard(), Shard()):
+        if failures:
+            fetch(shard)
+        with pytest.raises(BROKEN) as failure:
+            shard.core.execute_many(shard.session, iter([broken]), [])
+        failures.append(failure.type)
+    assert failures[0] is failures[1]
 
 
 def test_a_key_is_in_the_sample_wholly_or_not_at_all(shard: Shard) -> None:
