@@ -98,7 +98,7 @@ class Recording:
             # The usual read, written out: most are of keys outside the sample, and done with here.
             if (type(argv) is list and len(argv) == 2 and type(argv[0]) is type(key := argv[1]) is bytes
                     and argv[0] in _USUAL):
-                if crc32(key) < below and self._core.slots.check([key]) is None:
+                if crc32(key) < below and self._is_read_here(key):
                     self._note(key, HIT, MISS)
             elif is_command(argv):
                 self._look(argv)
@@ -111,17 +111,21 @@ class Recording:
             command = self._core.command_named(argv)
         if command is None or not command.first_key or not command.min_argc <= len(argv) <= command.max_argc:
             return
-        is_read, is_write = _is_read(command), command.is_write()
+        is_read, is_write = _is_read(command), _is_write(command)
         if not (is_read or is_write):
             return
         below = self._below
         for key in command.keys(argv):
-            if crc32(key) >= below or self._core.slots.check([key]) is not None:
+            if crc32(key) >= below:
                 continue
-            if is_read:
+            if is_read and self._is_read_here(key):
                 self._note(key, HIT, MISS)
-            if is_write:
+            if is_write and self._core.slots.check([key]) is None:
                 self._written.append(key)
+
+    def _is_read_here(self, key: bytes) -> bool:
+        """Return whether this shard may answer: else whoever asks is sent elsewhere, and noted there."""
+        return self._core.slots.check_readable([key]) is None
 
     def _settle(self) -> None:
         """Note what the last command has left of the keys that it may have written."""
@@ -143,6 +147,11 @@ class Recording:
         timer = entry.timer
         left_ms = 0 if timer is None else timer.expires_ms - core.now_ms
         self._events.append((core.now_ms, there, len(entry.value), left_ms, key))
+
+
+def _is_write(command: Command) -> bool:
+    """Return whether it may change its keys: what is called a write for another reason leaves them alone."""
+    return command.is_write() and not all(use.startswith("RO") for use in command.key_use)
 
 
 def _is_read(command: Command) -> bool:

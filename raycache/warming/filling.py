@@ -6,6 +6,7 @@ What lives here: what is asked for and what is stored, never over something that
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,10 @@ def loader_of(load: LoadMany | HasLoadMany) -> LoadMany:
     Raises:
         TypeError: it is neither.
     """
+    if isinstance(load, type):
+        raise TypeError(f"{load.__name__} is a class: name an object of it")
+    if inspect.iscoroutinefunction(getattr(load, "load_many", load)):
+        raise TypeError("it is asynchronous: a function is needed that returns when it has loaded")
     if isinstance(load, HasLoadMany):
         return load.load_many
     if callable(load):

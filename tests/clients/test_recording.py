@@ -79,6 +79,19 @@ def test_what_clients_read_is_recorded_whichever_door_they_use(tmp_path: Path) -
     assert [one.at_ms for one in found] == sorted(one.at_ms for one in found)
 
 
+def test_what_replicas_answer_is_recorded_too(tmp_path: Path) -> None:
+    with LocalCluster(3, gateway=False, copies=2) as cluster, Cache(cluster.info, read_from="replica") as cache:
+        cache.set("k", "v", acks=1)
+        read = [cache.get("k")]
+
+        def work() -> None:
+            read.extend(cache.get("k") for _ in range(20))
+
+        report = recorded(cluster, tmp_path / "reads.gz", 20, work, sample=1.0)
+    assert read == ["v"] * 21
+    assert (report.counts["r"], report.counts["m"]) == (20, 0)
+
+
 def test_two_recordings_at_once_are_refused(tmp_path: Path) -> None:
     with LocalCluster(1, gateway=False) as cluster, Cache(cluster.info) as cache:
         Bulk(cache).record("s0", b"somebody", 1.0, 60_000)

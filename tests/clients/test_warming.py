@@ -13,6 +13,7 @@ import pytest
 from raycache import Cache, WarmSettings, warm, warm_from
 from raycache.client.bulk import Bulk, RawEntry
 from raycache.testing.local import LocalCluster
+from tests.support import wait_until
 
 AT_ONCE = WarmSettings(delay_s=0)
 
@@ -144,14 +145,20 @@ def test_a_policy_without_an_order_of_use_is_copied_all_the_same(cache: Cache) -
         assert warm_from(cache, source, settings=AT_ONCE).loaded == 250
 
 
-def test_what_is_loaded_has_its_copies(tmp_path: Path) -> None:
-    with LocalCluster(3, gateway=False, copies=2) as running, Cache(running.info) as cache:
+@pytest.mark.parametrize(("copies", "replication"), [(2, "primary-replica"), (3, "multi-primary"), (3, "quorum")])
+def test_what_is_loaded_has_its_copies(copies: int, replication: str) -> None:
+    with LocalCluster(3, gateway=False, copies=copies, replication=replication) as running, \
+            Cache(running.info) as cache:
+        bulk = Bulk(cache)
+        cache.set("k7", "mine")
         keys = [f"k{number}" for number in range(500)]
-        assert warm(cache, keys, lambda wanted: dict.fromkeys(wanted, "v"), settings=AT_ONCE).loaded == 500
-        assert len(Bulk(cache).hottest(1000) or []) == 500  # each key once, from its primary
-        assert sorted(Bulk(cache).every_key()) == sorted(key.encode() for key in keys)
+        assert warm(cache, keys, lambda wanted: dict.fromkeys(wanted, "v"), settings=AT_ONCE).loaded == 499
+        assert len(bulk.hottest(1000) or []) == 500  # each key once, from its primary
+        assert sorted(bulk.every_key()) == sorted(key.encode() for key in keys)
+        wait_until(lambda: cache.stats().entries == copies * 500)
         running.kill(0)
         assert len(cache.get_many(keys)) == 500
+        assert cache.get("k7") == "mine"
 
 
 def test_a_shard_that_is_lost_meanwhile_is_retried(cluster: LocalCluster, cache: Cache) -> None:

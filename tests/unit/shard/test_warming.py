@@ -13,6 +13,7 @@ from raycache.shard.commands.warming import MAX_HOTTEST
 from raycache.shard.recording import EVENT_BYTES, MAX_BYTES, Recording
 
 from .harness import START_MS, Shard, parsed
+from .test_cluster import HALVES, MINE, OTHER, topology
 
 
 @pytest.fixture
@@ -249,6 +250,16 @@ def test_what_is_not_fetched_is_bounded_and_counted(shard: Shard) -> None:
     assert dropped == 10
     turn(shard, "GET k")
     assert len(fetch(shard)[1]) == 1
+
+
+def test_what_is_sent_elsewhere_is_noted_there(shard: Shard) -> None:
+    assert shard.core.set_topology(topology(1, HALVES))
+    shard.core.step(shard.core.now_ms)
+    fetch(shard)
+    key, moved = MINE.decode(), OTHER.decode()
+    turn(shard, f"SET {key} v", f"GET {moved}", f"SET {moved} v", f"MGET {moved} {key}", f"GET {key}")
+    _, events = fetch(shard)
+    assert [(op, key) for _, op, _, _, key in events] == [("w", MINE), ("r", MINE), ("r", MINE)]
 
 
 def test_a_command_that_wraps_another_is_noted_as_that(shard: Shard) -> None:

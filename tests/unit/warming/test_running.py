@@ -210,6 +210,16 @@ def test_what_can_load() -> None:
         loader_of(7)  # type: ignore[arg-type]
 
 
+def test_what_cannot_is_told_before_anything_is_loaded() -> None:
+    async def later(keys: list[str]) -> dict[str, str]:
+        return {}
+
+    with pytest.raises(TypeError, match="is a class"):
+        loader_of(FakeDatabase)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="asynchronous"):
+        loader_of(later)  # type: ignore[arg-type]
+
+
 def test_a_loader_that_returns_no_mapping_is_told() -> None:
     filler = LoadFiller(FakeCluster(), lambda keys: list(keys), ttl_s=None, jitter=0, clock=FakeTime(),  # type: ignore[arg-type, return-value]
                         rng=random.Random(1))  # fmt: skip
