@@ -16,9 +16,11 @@ import msgpack
 
 from raycache.client import frames, requests
 from raycache.client.batches import MAX_BYTES, MAX_KEYS, Batch, Part
+from raycache.client.leasing import FillMany, FreeMany, TakeMany
 from raycache.client.requests import Question
 from raycache.client.sync import Cache
 from raycache.errors import ProtocolError
+from raycache.loading.steps import Filling
 
 _MADD_KEYS: Final = MAX_KEYS // 2
 """Four arguments a key, and a command has 65,536 at most."""
@@ -131,6 +133,27 @@ class Bulk:
         batch = _Add(entries)
         self._dispatcher.run_batch(batch)
         return [row == 1 for row in batch.rows]
+
+    def take_leases(self, keys: Sequence[bytes], lease_s: float) -> list[int]:
+        """Ask for the right to load `keys`, for so many seconds, without waiting.
+
+        Returns:
+            a token for each; 0: the key is there, or somebody else loads it; below 0: too many are being loaded.
+        """
+        batch = TakeMany(list(keys), [b""] * len(keys), lease_s)
+        self._dispatcher.run_batch(batch)
+        return [answer if type(answer) is int else 0 for answer in batch.answers]
+
+    def fill(self, entries: Sequence[RawEntry], tokens: Sequence[int]) -> list[bool]:
+        """Store `entries` under their tokens; return which were: no key that was written or deleted since."""
+        batch = FillMany([Filling(entry.key, token, entry.kind, entry.data, entry.left_ms)
+                          for entry, token in zip(entries, tokens, strict=True)])
+        self._dispatcher.run_batch(batch)
+        return [answer == 1 for answer in batch.stored]
+
+    def free(self, leases: Sequence[tuple[bytes, int]]) -> None:
+        """Give back what will not be filled: (key, token) of each."""
+        self._dispatcher.run_batch(FreeMany(leases, b""))
 
     def peek(self, keys: Sequence[bytes]) -> list[RawEntry | None]:
         """Return the entries of `keys` as they are, None for what is absent. That is no use of them."""

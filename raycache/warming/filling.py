@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from raycache.client.bulk import RawEntry
 from raycache.codec import encode
@@ -33,7 +33,11 @@ class Target(Protocol):
 
     def present(self, keys: Sequence[bytes]) -> list[bool]: ...
 
-    def add(self, entries: Sequence[RawEntry]) -> list[bool]: ...
+    def take_leases(self, keys: Sequence[bytes], lease_s: float) -> list[int]: ...
+
+    def fill(self, entries: Sequence[RawEntry], tokens: Sequence[int]) -> list[bool]: ...
+
+    def free(self, leases: Sequence[tuple[bytes, int]]) -> None: ...
 
 
 class Source(Protocol):
@@ -55,6 +59,10 @@ class Filled:
     absent: int
     load_s: float | None
     """How long the load took, in seconds; None: nothing had to be loaded."""
+    refused: tuple[bytes, ...] = ()
+    """Keys that could not be tried: too many others were being loaded."""
+    overtaken: tuple[bytes, ...] = ()
+    """Keys that were loaded and not stored: somebody wrote or deleted them meanwhile, or their shard was lost."""
 
 
 class Filler(Protocol):
@@ -86,11 +94,48 @@ def loader_of(load: LoadMany | HasLoadMany) -> LoadMany:
     raise TypeError(f"{load!r} can load nothing: a function of a list of keys is needed, or something with load_many")
 
 
+LEASE_S: Final = 30.0
+"""How long a load may take before its keys are free for others, and what it brings is not stored any more."""
+
+
+def fill_from(target: Target, keys: Sequence[bytes], load: Callable[[list[bytes]], list[RawEntry]],
+              clock: Callable[[], float]) -> Filled:  # fmt: skip
+    """Bring those of `keys` that are absent: what `load` returns for them, under leases.
+
+    A lease ends with any write or delete of its key. So nothing is stored over what came meanwhile, and nothing that
+    was read before a delete is stored after it. Programs that miss such a key with `get_or_load` wait for this load.
+
+    Raises:
+        LoadError: `load` has failed.
+        RayCacheError: the cluster did not answer.
+    """
+    there = target.present(keys)
+    missing = [key for key, is_there in zip(keys, there, strict=True) if not is_there]
+    answers = target.take_leases(missing, LEASE_S) if missing else []
+    tokens = {key: answer for key, answer in zip(missing, answers, strict=True) if answer > 0}
+    refused = tuple([key for key, answer in zip(missing, answers, strict=True) if answer < 0])
+    wanted, there_now = list(tokens), len(keys) - len(tokens) - len(refused)
+    if not wanted:
+        return Filled(0, there_now, 0, None, refused)
+    try:
+        began_s = clock()
+        try:
+            entries = load(wanted)
+        except Exception as error:
+            raise LoadError(f"{type(error).__name__}: {error}") from error
+        load_s = clock() - began_s
+        stored = target.fill(entries, [tokens.pop(entry.key) for entry in entries]) if entries else []
+    finally:
+        if tokens:
+            target.free(list(tokens.items()))
+    overtaken = tuple([entry.key for entry, is_stored in zip(entries, stored, strict=True) if not is_stored])
+    return Filled(sum(stored), there_now, len(wanted) - len(entries), load_s, refused, overtaken)
+
+
 class LoadFiller:
     """Fills from a database.
 
-    What is there already is not loaded, and what comes meanwhile is not overwritten. (A delete that comes between the
-    load and the store is not seen: see docs/warming.md.)
+    What is there already is not loaded, and what is written or deleted meanwhile is not touched: see `fill_from`.
 
     Args:
         target: the cluster.
@@ -110,24 +155,15 @@ class LoadFiller:
         self._rng = rng
 
     def fill(self, keys: Sequence[bytes]) -> Filled:
-        there = self._target.present(keys)
-        missing = [key for key, is_there in zip(keys, there, strict=True) if not is_there]
-        present = len(keys) - len(missing)
-        if not missing:
-            return Filled(0, present, 0, None)
-        names = [key.decode("utf-8", "surrogateescape") for key in missing]
-        began_s = self._clock()
-        try:
-            values = self._load(names)
-            if not isinstance(values, Mapping):
-                raise TypeError(f"it returned a {type(values).__name__}, not a mapping")
-        except Exception as error:
-            raise LoadError(f"{type(error).__name__}: {error}") from error
-        load_s = self._clock() - began_s
-        entries = [RawEntry(key, *encode(values[name]), self._lifetime_ms())
-                   for key, name in zip(missing, names, strict=True) if name in values]
-        stored = sum(self._target.add(entries)) if entries else 0
-        return Filled(stored, present + len(entries) - stored, len(missing) - len(entries), load_s)
+        return fill_from(self._target, keys, self._entries, self._clock)
+
+    def _entries(self, keys: list[bytes]) -> list[RawEntry]:
+        names = [key.decode("utf-8", "surrogateescape") for key in keys]
+        values = self._load(names)
+        if not isinstance(values, Mapping):
+            raise TypeError(f"it returned a {type(values).__name__}, not a mapping")
+        return [RawEntry(key, *encode(values[name]), self._lifetime_ms())
+                for key, name in zip(keys, names, strict=True) if name in values]
 
     def _lifetime_ms(self) -> int:
         if self._ttl_s is None:
@@ -144,17 +180,7 @@ class CopyFiller:
         self._clock = clock
 
     def fill(self, keys: Sequence[bytes]) -> Filled:
-        there = self._target.present(keys)
-        missing = [key for key, is_there in zip(keys, there, strict=True) if not is_there]
-        present = len(keys) - len(missing)
-        if not missing:
-            return Filled(0, present, 0, None)
-        began_s = self._clock()
-        try:
-            found = self._source.peek(missing)
-        except Exception as error:
-            raise LoadError(f"{type(error).__name__}: {error}") from error
-        load_s = self._clock() - began_s
-        entries = [entry for entry in found if entry is not None]
-        stored = sum(self._target.add(entries)) if entries else 0
-        return Filled(stored, present + len(entries) - stored, len(missing) - len(entries), load_s)
+        return fill_from(self._target, keys, self._entries, self._clock)
+
+    def _entries(self, keys: list[bytes]) -> list[RawEntry]:
+        return [entry for entry in self._source.peek(keys) if entry is not None]

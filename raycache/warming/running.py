@@ -147,6 +147,12 @@ class Warmer:
             if filled.load_s is not None:
                 latencies.append(filled.load_s)
                 self._failures = 0
+            if filled.refused:
+                report.error = "too many keys were being loaded at the same time"
+                self._failed(filled.refused, attempts + 1)
+                errors = 1
+            # Their next value is read after whatever happened to them.
+            self._try_again(filled.overtaken, attempts + 1)
             weight = len(keys) - filled.present  # what was there has cost the database nothing
         probed = prober.take()
         seen = Observations([*latencies, *probed.latencies_s], errors + probed.errors)
@@ -158,6 +164,9 @@ class Warmer:
 
     def _failed(self, keys: Sequence[bytes], attempts: int) -> None:
         self._failures += 1
+        self._try_again(keys, attempts)
+
+    def _try_again(self, keys: Sequence[bytes], attempts: int) -> None:
         if attempts >= self._settings.attempts:
             self.report.failed += len(keys)
         else:

@@ -79,6 +79,30 @@ def test_keys_are_loaded_and_come_back_as_they_were(cache: Cache) -> None:
     assert cache.get("there") == "mine"
 
 
+def test_a_delete_meanwhile_wins_and_a_reader_waits_for_the_load(cluster: LocalCluster, cache: Cache) -> None:
+    """The old row is read; its key is deleted; the old row must not come back. Without a lease it would."""
+    seen: list[Any] = []
+
+    def load(keys: list[str]) -> dict[str, str]:
+        if readers:
+            assert keys == ["changed"]
+            assert cache.get("changed") is None  # the old row has not come back
+            return {"changed": "new"}
+        with Cache(cluster.info) as writer:
+            writer.delete("changed")
+        reader = threading.Thread(target=lambda: seen.append(cache.get_or_load("kept", lambda: "loaded twice")))
+        reader.start()
+        readers.append(reader)
+        return dict.fromkeys(keys, "old")
+
+    readers: list[threading.Thread] = []
+    report = warm(cache, ["changed", "kept"], load, settings=AT_ONCE)
+    readers[0].join(10)
+    assert (report.loaded, report.failed) == (2, 0)
+    assert cache.get("changed") == "new"
+    assert seen == ["old"]
+
+
 def test_lifetimes_are_as_set(cache: Cache) -> None:
     keys = [f"k{number}" for number in range(50)]
     warm(cache, keys, lambda wanted: dict.fromkeys(wanted, 1), settings=WarmSettings(delay_s=0, ttl_s=100, jitter=0.5))

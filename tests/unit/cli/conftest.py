@@ -67,6 +67,15 @@ class FakeBulk:
     def add(self, entries: list[RawEntry]) -> list[bool]:
         return [self.held.setdefault(entry.key, entry) is entry for entry in entries]
 
+    def take_leases(self, keys: list[bytes], lease_s: float) -> list[int]:
+        return [0 if key in self.held else 1 for key in keys]
+
+    def fill(self, entries: list[RawEntry], tokens: list[int]) -> list[bool]:
+        return self.add(entries)
+
+    def free(self, leases: list[tuple[bytes, int]]) -> None:
+        pass
+
     def peek(self, keys: list[bytes]) -> list[RawEntry | None]:
         return [self.held.get(key) for key in keys]
 

@@ -40,6 +40,8 @@ class FakeCluster:
     def __init__(self, *entries: RawEntry, ranked: Sequence[bytes] | None = None) -> None:
         self.held = {entry.key: entry for entry in entries}
         self.ranked = ranked
+        self.leases: dict[bytes, int] = {}
+        self.most_leases = 1 << 30
         self.failure: Exception | None = None
 
     def _check(self) -> None:
@@ -50,9 +52,42 @@ class FakeCluster:
         self._check()
         return [key in self.held for key in keys]
 
-    def add(self, entries: Sequence[RawEntry]) -> list[bool]:
+    def take_leases(self, keys: Sequence[bytes], lease_s: float) -> list[int]:
         self._check()
-        return [self.held.setdefault(entry.key, entry) is entry for entry in entries]
+        answers = []
+        for key in keys:
+            if key in self.held or key in self.leases:
+                answers.append(0)
+            elif len(self.leases) >= self.most_leases:
+                answers.append(-1)
+            else:
+                self.leases[key] = len(self.leases) + 1000 * len(self.held) + 1
+                answers.append(self.leases[key])
+        return answers
+
+    def fill(self, entries: Sequence[RawEntry], tokens: Sequence[int]) -> list[bool]:
+        self._check()
+        stored = []
+        for entry, token in zip(entries, tokens, strict=True):
+            stored.append(self.leases.get(entry.key) == token)
+            if stored[-1]:
+                self.write(entry)
+        return stored
+
+    def free(self, leases: Sequence[tuple[bytes, int]]) -> None:
+        for key, token in leases:
+            if self.leases.get(key) == token:
+                del self.leases[key]
+
+    def write(self, entry: RawEntry) -> None:
+        """Write as anybody does, which ends the key's lease."""
+        self.leases.pop(entry.key, None)
+        self.held[entry.key] = entry
+
+    def delete(self, key: bytes) -> None:
+        """Delete as anybody does, which ends the key's lease."""
+        self.leases.pop(key, None)
+        self.held.pop(key, None)
 
     def peek(self, keys: Sequence[bytes]) -> list[RawEntry | None]:
         self._check()

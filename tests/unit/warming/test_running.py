@@ -56,13 +56,71 @@ def test_what_came_while_it_was_loaded_stays(fake_time: FakeTime) -> None:
     newer = RawEntry(b"k1", TEXT, b"newer", 0)
 
     def load(keys: list[str]) -> dict[str, str]:
-        cluster.held[b"k1"] = newer
+        cluster.write(newer)
         return dict.fromkeys(keys, "old")
 
     filler = LoadFiller(cluster, load, ttl_s=None, jitter=0.1, clock=fake_time, rng=random.Random(1))
     filled = filler.fill([b"k0", b"k1"])
-    assert (filled.loaded, filled.present) == (1, 1)
+    assert (filled.loaded, filled.present, filled.overtaken) == (1, 0, (b"k1",))
     assert cluster.held[b"k1"] is newer
+
+
+def test_what_was_read_before_a_delete_is_not_stored_after_it(fake_time: FakeTime) -> None:
+    """The textbook's race: the row is read, then changed and its key deleted, and only then would the old row come."""
+    cluster = FakeCluster()
+
+    rows = ["new", "old"]
+    seen: list[bool] = []
+
+    def load(keys: list[str]) -> dict[str, str]:
+        seen.append(b"k1" in cluster.held)
+        row = rows.pop()
+        if row == "old":
+            cluster.delete(b"k1")
+        return dict.fromkeys(keys, row)
+
+    filler = LoadFiller(cluster, load, ttl_s=None, jitter=0, clock=fake_time, rng=random.Random(1))
+    report = Warmer(filler, [b"k0", b"k1"], WarmSettings(), clock=fake_time, stop=fake_time).run()  # type: ignore[arg-type]
+    assert (report.loaded, report.failed, report.backoffs) == (2, 0, 0)
+    assert seen == [False, False]  # the old row was never there
+    assert (cluster.held[b"k0"].data, cluster.held[b"k1"].data) == (b"old", b"new")
+
+
+def test_a_key_that_is_always_overtaken_is_given_up(fake_time: FakeTime) -> None:
+    cluster = FakeCluster()
+
+    def load(keys: list[str]) -> dict[str, str]:
+        cluster.delete(b"k1")
+        return dict.fromkeys(keys, "old")
+
+    filler = LoadFiller(cluster, load, ttl_s=None, jitter=0, clock=fake_time, rng=random.Random(1))
+    report = Warmer(filler, [b"k1", b"k2"], WarmSettings(), clock=fake_time, stop=fake_time).run()  # type: ignore[arg-type]
+    assert (report.loaded, report.failed, report.end) == (1, 1, "done")
+
+
+def test_no_lease_is_left_behind(fake_time: FakeTime) -> None:
+    cluster, database = FakeCluster(), FakeDatabase({"k1": 1})
+    warmer(cluster, database, fake_time, keys=KEYS[:50]).run()
+    assert cluster.leases == {}
+    database.bad = {"k60"}
+    warmer(cluster, database, fake_time, keys=KEYS[50:100]).run()
+    assert cluster.leases == {}
+
+
+def test_what_somebody_else_loads_is_left_to_them(fake_time: FakeTime) -> None:
+    cluster, database = FakeCluster(), FakeDatabase(ROWS)
+    cluster.leases[b"k0"] = 7
+    report = warmer(cluster, database, fake_time, keys=KEYS[:3]).run()
+    assert (report.loaded, report.present) == (2, 1)
+    assert database.asked == [["k1", "k2"]]
+
+
+def test_where_too_many_are_loaded_it_tries_again(fake_time: FakeTime) -> None:
+    cluster, database = FakeCluster(), FakeDatabase(ROWS)
+    cluster.most_leases = 60
+    report = warmer(cluster, database, fake_time, keys=KEYS[:100]).run()
+    assert (report.loaded, report.failed, report.end) == (100, 0, "done")
+    assert report.backoffs >= 1
 
 
 def test_keys_without_a_value_are_counted(fake_time: FakeTime) -> None:
