@@ -23,7 +23,7 @@ class WarmReport:
     loaded: int = 0
     """Stored in the cache."""
     present: int = 0
-    """Not stored because the key was there already, before the load or after it."""
+    """Not loaded because the key was there already, or somebody else was loading it."""
     absent: int = 0
     """Not stored because whoever was asked has no value for it."""
     failed: int = 0
