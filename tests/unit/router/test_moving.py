@@ -51,6 +51,24 @@ def test_a_newcomer_owns_at_once_and_gets_the_data_from_those_who_leave(copies: 
     assert not world.core.is_settled
 
 
+@pytest.mark.parametrize("copies", [2, 3])
+@pytest.mark.parametrize("nodes", [2, 3, 4])
+def test_while_slots_move_there_are_as_many_whole_copies_as_before(nodes: int, copies: int) -> None:
+    world = World(nodes=nodes, copies=copies).settle()
+    world.core.scale(4)
+    world.unfinished |= {"s0", "s1", "s2", "s3"}
+    before = world.topology
+    world.settle()
+    after = world.topology
+    moves = {(one.giver, one.receiver): set(one.slot_array().tolist()) for one in after.transfers}
+    for slot in set().union(*moves.values()):
+        givers = {giver for (giver, _), slots in moves.items() if slot in slots}
+        receivers = {receiver for (_, receiver), slots in moves.items() if slot in slots}
+        had = {shard.id for shard in before.owners_of(slot)}
+        # Who takes over as primary gets what was written last; all else it has.
+        assert givers | {shard.id for shard in after.owners_of(slot)} - (receivers - had) == had, slot
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 def test_no_more_moves_than_the_newcomers_share(copies: int) -> None:
     world = World(nodes=4, copies=copies).settle()
