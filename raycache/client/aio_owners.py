@@ -107,7 +107,7 @@ class AsyncOwners:
                 raise Lost(f"no answer from {', '.join(silent_ones)}")
 
         await self._dispatcher.persist(attempt, self._now_s() + self._settings.timeout_s)
-        return list(read.values())
+        return [*read.values(), *self._routes().readings_of_the_lost(self._dispatcher.written)]
 
     def choice(self, routes: Routes, batch: Batch) -> Choice:
         """Return whom a plain batch is sent to: the primaries; where any owner takes writes, none that is silent."""

@@ -124,7 +124,7 @@ class Owners:
             attempt()
         except RETRIED as failure:
             self._dispatcher.persist(attempt, failure, deadline_s, refreshes=refreshes)
-        return list(read.values())
+        return [*read.values(), *self._routes().readings_of_the_lost(self._dispatcher.written())]
 
     def choice(self, batch: Batch) -> Choice:
         """Return whom a plain batch is sent to: the primaries; where any owner takes writes, none that is silent."""

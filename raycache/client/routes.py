@@ -7,6 +7,7 @@ Immutable but for what it keeps of its own work; any thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -93,6 +94,13 @@ class Routes(Choice):
     def living(self) -> list[str]:
         """Return the ids of the shards that are not known to be down."""
         return [shard.id for shard in self.topology.shards if shard.state != "down"]
+
+    def readings_of_the_lost(self, written: Iterable[str]) -> list[tuple[int, int]]:
+        """Return what stands in a token for those of `written` that are lost: the least reading, which all have.
+
+        But whoever reads with the token while they are lost asks primaries, which have most of what those had.
+        """
+        return [(int(shard_id[1:]), 1) for shard_id in written if self.is_down(shard_id)]
 
     def is_down(self, shard_id: str) -> bool:
         """Return whether a shard is known to be down."""

@@ -228,6 +228,19 @@ def test_a_token_of_who_has_written_nothing_has_the_clock_of_every_living_shard(
     assert connect(copied(peers, down=(2,))).token() == Token(((0, 100), (1, 101)))
 
 
+def test_a_token_names_a_lost_shard_that_was_written_to_so_that_readers_ask_primaries(
+        peers: list[Any], connect: Any) -> None:
+    handle = connect()
+    handle.set("k", 1)
+    after = copied(peers, first=1, epoch=2, down=(0,))
+    peers[1].topology = peers[2].topology = after.to_bytes()
+    peers[0].close()
+    token = handle.token()
+    assert token == Token(((0, 1),))
+    connect(after).get_result("k", read_from="replica", token=token)
+    assert wishes(peers[1]) == [{"from": "primary"}], "the replicas may not have been told of that write"
+
+
 def test_without_the_clock_of_a_shard_that_may_live_there_is_no_token(peers: list[Any], connect: Any) -> None:
     peers[1].close()
     with pytest.raises(RetryableError):
