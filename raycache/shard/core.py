@@ -26,7 +26,7 @@ from raycache.resp import encode
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import Topology
 from raycache.shard.careful import is_settled, run_carefully
-from raycache.shard.commands import DISPATCH, resolve, unknown_command
+from raycache.shard.commands import DISPATCH, is_http, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.replication import READ
@@ -46,6 +46,8 @@ NEVER_FITS = encode.error("ERR value is larger than the shard's memory")
 TRANSACTION_TOO_LARGE = encode.error("ERR transaction is too large")
 MOVED_MEANWHILE = encode.error("TRYAGAIN Slots moved while the command ran")
 INTERNAL_ERROR = encode.error("ERR internal error, see the shard's log")
+
+HTTP_WARNING_EVERY_MS = 60_000
 
 _SLOT_MASK = SLOT_COUNT - 1
 # As a number: `b"{" in key` first fails to read b"{" as one, and takes four times as long (140 against 33 ns).
@@ -90,6 +92,7 @@ class ShardCore:
         self.errors = 0
         self.failures = 0
         """Handlers that raised something unexpected: bugs of ours."""
+        self._warned_ms = 0
         self.sessions: dict[int, Session] = {}
         self.sessions_opened = 0
         self.watch = WatchedKeys(store, lambda: self.rng.getrandbits(62) + 1)
@@ -174,6 +177,8 @@ class ShardCore:
     def _checked(self, session: Session, argv: list[bytes]) -> Reply:
         command = resolve(argv)
         if command is None:
+            if is_http(argv):
+                return self._hang_up(session)
             session.multi_error = True
             return self.counted_error(unknown_command(argv))
         session.command = command
@@ -190,6 +195,15 @@ class ShardCore:
                 return self.counted_error(refusal)
             return self._queue(session, command, argv)
         return self.serve(session, command, argv, keys) if keys else self.run(session, command, argv)
+
+    def _hang_up(self, session: Session) -> bytes:
+        """Close a connection that speaks HTTP without an answer, before the commands in its body run."""
+        session.closing = True
+        if self.now_ms - self._warned_ms >= HTTP_WARNING_EVERY_MS:
+            self._warned_ms = self.now_ms
+            log.warning("closed %s: it sent an HTTP request, perhaps a page that tries to run commands here",
+                        session.address)
+        return self.counted_error(b"")
 
     @staticmethod
     def command_named(argv: list[bytes]) -> Command | None:

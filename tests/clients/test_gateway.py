@@ -87,6 +87,25 @@ def test_strangers_cannot_fill_the_memory(cluster: LocalCluster, door: str) -> N
         assert replies.startswith(b"+OK\r\n")
 
 
+@pytest.mark.parametrize("door", ["gateway", "shard"])
+@pytest.mark.parametrize("request_line", [b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n",
+                                          b"*2\r\n$4\r\nPOST\r\n$1\r\n/\r\n"])
+def test_a_page_in_a_browser_cannot_run_commands(cluster: LocalCluster, client: Any, door: str,
+                                                 request_line: bytes) -> None:
+    """What Redis does, too: the connection closes at the request's first lines, before its body."""
+    address = cluster.gateway_address if door == "gateway" else cluster.addresses[0]
+    client.set("{b}kept", "here")
+    with socket.create_connection(address, timeout=10) as page:
+        page.sendall(b"AUTH %b\r\n" % SECRET.encode())
+        assert page.recv(100) == b"+OK\r\n"
+        page.sendall(request_line + b"Content-Type: text/plain\r\n\r\nFLUSHALL\r\nDEL {b}kept\r\n")
+        replies = b""
+        while chunk := page.recv(1000):
+            replies += chunk
+    assert replies in (b"", b"-ERR wrong number of arguments for 'get' command\r\n")
+    assert client.get("{b}kept") == b"here"
+
+
 def test_single_keys(client: Any) -> None:
     for name in NAMES:
         assert client.set(name, name.upper(), ex=100)

@@ -35,7 +35,7 @@ from raycache.shard.commands import (
 )
 from raycache.shard.commands.command import Command
 
-__all__ = ["DISPATCH", "TABLE", "Command", "resolve", "unknown_command"]
+__all__ = ["DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
                   introspection, transactions, cluster, handle, leases, replication, warming)
@@ -57,6 +57,14 @@ def resolve(argv: list[bytes]) -> Command | None:
     if command is None or not command.subcommands or len(argv) == 1:
         return command
     return command.subcommands.get(argv[1].upper())
+
+
+def is_http(argv: list[bytes]) -> bool:
+    """Return whether this is no command but a line of an HTTP request, of the two that Redis looks for, too.
+
+    A page in somebody's browser can send one to a door on loopback, with commands in its body: nobody else would.
+    """
+    return argv[0].lower() in (b"post", b"host:")
 
 
 def unknown_command(argv: list[bytes]) -> bytes:
