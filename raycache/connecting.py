@@ -38,7 +38,8 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
             this process's own Ray node, else on its machine, else the primary (which it is, too, without Ray).
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
     Raises:
-        ClusterNotFoundError: no such cluster runs; the text lists those that do.
+        ClusterNotFoundError: no such cluster runs; the text lists those that do. (With `address`, at the first
+            operation: another cluster's shard listens there.)
         ValueError: `address` is none, or a setting makes no sense.
     """
     info, refresh = _connection(name, address, secret)

@@ -25,7 +25,7 @@ from raycache.client.retry import LOOK_INTERVAL_S, RETRIED, Attempts, Lost, NoOw
 from raycache.client.routes import NOBODY, Routes, newer
 from raycache.client.settings import ClientSettings
 from raycache.client.wishes import PLAIN, ReadWishes
-from raycache.errors import CallerError, RayCacheError
+from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
 from raycache.ring.slots import slot_of
 
 T = TypeVar("T")
@@ -330,7 +330,7 @@ class AsyncDispatcher:
         try:
             try:
                 found = await self._search(addresses, deadline_s)
-            except RETRIED as error:
+            except (*RETRIED, ClusterNotFoundError) as error:
                 self._obstacle = error
                 if self._refresh_info is None:
                     raise
@@ -345,7 +345,7 @@ class AsyncDispatcher:
         return None
 
     async def _search(self, addresses: list[Address], deadline_s: float) -> Routes | None:
-        search = discovery.search(self._routes, addresses, self._settings.place)
+        search = discovery.search(self._routes, addresses, self._settings.place, self._info.cluster)
         question = requests.topology(0 if self._routes is None else self._routes.epoch)
         answer: discovery.Answer = None
         try:

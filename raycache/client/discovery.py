@@ -12,7 +12,14 @@ from typing import Final
 from raycache.client.info import Address, ConnectionInfo, Place
 from raycache.client.retry import Failure, Lost, Moved, Silent
 from raycache.client.routes import Routes, newer
-from raycache.errors import AuthenticationError, CallerError, DeadlineExceededError, RayCacheError, RetryableError
+from raycache.errors import (
+    AuthenticationError,
+    CallerError,
+    ClusterNotFoundError,
+    DeadlineExceededError,
+    RayCacheError,
+    RetryableError,
+)
 
 # A shard that answers at all answers in well under a millisecond; and a hung one must not eat the whole deadline.
 ASK_TIMEOUT_S: Final = 1.0
@@ -44,10 +51,12 @@ def candidates(
 
 
 def search(
-    routes: Routes | None, addresses: list[Address], place: Place | None = None
+    routes: Routes | None, addresses: list[Address], place: Place | None = None, cluster: str | None = None
 ) -> Generator[Address, Answer, Routes | None]:
     """Yield each address to ask, take its answer, return the first newer routes, or None if nobody has any.
 
+    Args:
+        cluster: whose routes; at an address somebody else's shard may listen by now. None: anybody's.
     Raises:
         Failure, RayCacheError: nobody answered at all; the last error, or a refused secret if there was one.
     """
@@ -63,6 +72,10 @@ def search(
             found = newer(routes, answer, place)
         except ValueError as rubbish:
             error, answered = Lost(f"{address[0]}:{address[1]}: {rubbish}", sent=False), False
+            continue
+        if found is not None and cluster not in (None, found.topology.cluster):
+            text = f"{address[0]}:{address[1]} serves cluster {found.topology.cluster!r}, not {cluster!r}"
+            error, answered = ClusterNotFoundError(text), False
             continue
         if found is not None:
             return found

@@ -26,7 +26,7 @@ from raycache.client.retry import LOOK_INTERVAL_S, RETRIED, Attempts, Lost, NoOw
 from raycache.client.routes import NOBODY, Routes, newer
 from raycache.client.settings import REPLICATED_CONNECT_TIMEOUT_S, ClientSettings
 from raycache.client.wishes import PLAIN, ReadWishes
-from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
+from raycache.errors import CallerError, ClusterNotFoundError, DeadlineExceededError, RayCacheError
 from raycache.ring.slots import SLOT_COUNT, slot_of
 
 T = TypeVar("T")
@@ -383,7 +383,7 @@ class Dispatcher:
         addresses = discovery.candidates(routes, self._info, failure, live, self._settings.rng, suspects)
         try:
             found = self._search(routes, addresses, deadline_s)
-        except RETRIED as error:
+        except (*RETRIED, ClusterNotFoundError) as error:
             if self._refresh_info is None:
                 raise
             found = self._ask_ray(self._refresh_info, error, deadline_s)
@@ -391,7 +391,7 @@ class Dispatcher:
             self._adopt(found)
 
     def _search(self, routes: Routes | None, addresses: list[Address], deadline_s: float) -> Routes | None:
-        search = discovery.search(routes, addresses, self._settings.place)
+        search = discovery.search(routes, addresses, self._settings.place, self._info.cluster)
         ask_timeout_s = discovery.BRISK_ASK_TIMEOUT_S if self._table.patient else discovery.ASK_TIMEOUT_S
         question = requests.topology(0 if routes is None else routes.epoch)
         answer: discovery.Answer = None

@@ -15,6 +15,7 @@ import pytest
 from raycache.client import ConnectionInfo
 from raycache.errors import (
     AuthenticationError,
+    ClusterNotFoundError,
     KeyTooLargeError,
     NotANumberError,
     OutOfMemoryError,
@@ -212,6 +213,15 @@ def test_one_seed_is_enough(kind: str, shared: LocalCluster) -> None:
     try:
         handle.set_many({f"k{i}": i for i in range(100)})
         assert len(handle.get_many([f"k{i}" for i in range(100)])) == 100
+    finally:
+        handle.close()
+
+
+def test_another_clusters_address_is_refused(kind: str, shared: LocalCluster) -> None:
+    handle = opened(kind, ConnectionInfo("other", tuple(shared.addresses), "hush"))
+    try:
+        with pytest.raises(ClusterNotFoundError, match="serves cluster 'local', not 'other'"):
+            handle.set("k", 1)
     finally:
         handle.close()
 
