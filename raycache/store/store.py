@@ -305,6 +305,7 @@ class Store:
         1,000 entries take about a millisecond. Call it every 10 ms or so, or at once if more waits.
         """
         self._stepped_ms = now_ms
+        self._policy.tick(now_ms)
         spent = self._expire_due(now_ms, budget)
         if self._graveyard:
             self._graveyard.release(budget - spent)

@@ -55,11 +55,6 @@ def _same_kind(ours: bytes, theirs: bytes) -> bool:
     return type(a) is type(b) if not isinstance(a, hiredis.ReplyError) else ours == theirs
 
 
-def _same_unless_number(ours: bytes, theirs: bytes) -> bool:
-    a, b = parsed(ours), parsed(theirs)
-    return ours == theirs if a is None or b is None else isinstance(b, int | hiredis.ReplyError)
-
-
 DIFFERENCES: dict[bytes, tuple[Same, str]] = {
     b"TTL": (_near(1000), "clocks"),
     b"PTTL": (_near(1), "clocks"),
@@ -72,7 +67,7 @@ DIFFERENCES: dict[bytes, tuple[Same, str]] = {
     b"OBJECT ENCODING": (_same_kind,
                          "worked out from the value: how it came about (APPEND, INCRBYFLOAT) is not remembered"),
     b"OBJECT REFCOUNT": (_same_kind, "values are not shared; Redis shares small integers"),
-    b"OBJECT IDLETIME": (_same_unless_number, "not tracked: no memory is spent on it"),
+    b"OBJECT IDLETIME": (_near(1000), "clocks"),
     b"TIME": (_same_kind, "clocks"),
 }
 """Command to how its answers are compared, and why not by equality. Everything else is equal, byte for byte."""

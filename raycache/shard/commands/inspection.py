@@ -1,11 +1,11 @@
 """Looking into entries: OBJECT and MEMORY.
 
-What lives here: what an entry can honestly say of itself. Idle times are kept for nobody: eight
-bytes an entry would buy a number that no policy here uses.
+What lives here: what an entry, or its place in the policy's order, can honestly say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from raycache.resp import encode
 from raycache.resp.encode import NULLS
 from raycache.shard.commands.access import peek, string_at
 from raycache.shard.commands.arguments import int64, integer
-from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, container, help_lines
+from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps, container, help_lines
 from raycache.store import Entry
 from raycache.store.policies.lfu import LfuEntry
 from raycache.store.policies.plain_lfu import PlainLfuEntry
@@ -29,7 +29,11 @@ _NO_FREQ: Final = (
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
     "between policies at runtime LRU and LFU data will take some time to adjust."
 )
-_NO_IDLE: Final = "ERR idle times are not tracked: no memory is spent on them"
+_LFU: Final = (
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies "
+    "at runtime LRU and LFU data will take some time to adjust."
+)
+_NO_IDLE: Final = "ERR idle times are tracked under the policy lru only"
 
 
 def _found(core: ShardCore, argv: list[bytes]) -> Entry | None:
@@ -58,11 +62,24 @@ def freq(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return encode.integer(count)
 
 
-def idletime(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """OBJECT IDLETIME key: not known here."""
-    if _found(core, argv) is None:
+def idletime(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
+    """OBJECT IDLETIME key: seconds since its last use, under the policy that orders by that."""
+    entry = _found(core, argv)
+    if entry is None:
         return NULLS[session.protocol]
-    raise Refusal(_NO_IDLE)
+    search = core.store.policy.idle(entry, core.now_ms)
+    if search is None:
+        raise Refusal(_LFU if isinstance(entry, LfuEntry | PlainLfuEntry) else _NO_IDLE)
+    try:
+        next(search)
+    except StopIteration as stop:
+        return encode.integer(stop.value // 1000)
+    return core.in_steps(session, _idle_steps(search))
+
+
+def _idle_steps(search: Generator[None, None, int]) -> Steps:
+    idle_ms = yield from search
+    return encode.integer(idle_ms // 1000)
 
 
 def refcount(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -97,14 +114,16 @@ COMMANDS = [
         _object(name="encoding", handler=encoding, summary="Returns how Redis would store the value."),
         _object(name="freq", handler=freq, since="4.0.0",
                 summary="Returns how often the key was used, where that is counted."),
-        _object(name="idletime", handler=idletime, summary="Refused: idle times are not tracked."),
+        _object(name="idletime", handler=idletime,
+                summary="Returns for how many seconds the key was not used, under the policy lru."),
         _object(name="refcount", handler=refcount, summary="Returns 1: values are not shared."),
         Command(name="help", arity=2, flags="loading stale", parent="object", group="generic", since="6.2.0",
                 summary="Returns help on the subcommands.",
                 handler=help_lines("OBJECT", ["ENCODING <key>", "    Return how Redis would store the value.",
                                               "FREQ <key>",
                                               "    Return how often the key was used, under a policy that counts uses.",
-                                              "IDLETIME <key>", "    Refused: idle times are not tracked.",
+                                              "IDLETIME <key>",
+                                              "    Return for how many seconds the key was not used, under lru.",
                                               "REFCOUNT <key>", "    Return 1."])),
     ], since="2.2.3"),
     container("memory", "server", "Says what entries cost.", [

@@ -8,7 +8,7 @@ the store has. A policy is touched by its store alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import ClassVar, Generic, TypeVar
 
 from raycache.store.entry import Entry
@@ -64,6 +64,13 @@ class EvictionPolicy(ABC, Generic[E]):
         Args:
             spare: never return this one (its value is growing right now). There is another.
         """
+
+    def tick(self, now_ms: int) -> None:
+        """Some time has passed, a tenth of a second or so. By default nobody cares."""
+
+    def idle(self, entry: E, now_ms: int) -> Generator[None, None, int] | None:
+        """Return steps whose result is for how many milliseconds nobody has used `entry`; None: nobody knows."""
+        return None
 
     @abstractmethod
     def entries(self) -> Iterator[E]:

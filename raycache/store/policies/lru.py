@@ -1,9 +1,13 @@
-"""LRU: what was used longest ago leaves first. Exact, not sampled; reading and writing both count as use."""
+"""LRU: what was used longest ago leaves first. Exact, not sampled; reading and writing both count as use.
+
+How long ago that was, dividers in the chain tell (`ages.py`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 
+from raycache.store.policies.ages import Ages, Divider
 from raycache.store.policies.chain import ChainEntry, neighbour
 from raycache.store.policies.fifo import FifoPolicy
 
@@ -13,6 +17,10 @@ class LruPolicy(FifoPolicy):
 
     name = "lru"
     knows_use = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ages = Ages(self._root)
 
     def on_hit(self, entry: ChainEntry) -> None:
         root = self._root
@@ -50,6 +58,27 @@ class LruPolicy(FifoPolicy):
         entry = neighbour(root if after is None else after)
         found: list[ChainEntry] = []
         while entry is not root and len(found) < count:
-            found.append(entry)
+            if not isinstance(entry, Divider):
+                found.append(entry)
             entry = entry.prev
         return found
+
+    def victim(self, spare: ChainEntry | None = None) -> ChainEntry:
+        oldest = self._root.next
+        if oldest.__class__ is not Divider and oldest is not spare:
+            return oldest
+        oldest = self._ages.first_behind(oldest)
+        return oldest if oldest is not spare else self._ages.first_behind(oldest.next)
+
+    def tick(self, now_ms: int) -> None:
+        self._ages.tick(now_ms)
+
+    def idle(self, entry: ChainEntry, now_ms: int) -> Generator[None, None, int]:
+        return self._ages.idle(entry, now_ms)
+
+    def entries(self) -> Iterator[ChainEntry]:
+        return (entry for entry in self._chain if not isinstance(entry, Divider))
+
+    def close(self) -> None:
+        self._ages.close()
+        super().close()

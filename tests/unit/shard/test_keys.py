@@ -99,10 +99,49 @@ def test_flush_drops_everything_at_once(shard: Shard) -> None:
 def test_object_says_what_it_can(shard: Shard) -> None:
     shard.run("SET k v")
     assert shard.run("OBJECT REFCOUNT k") == 1
-    assert shard.run("OBJECT IDLETIME k") == "ERR idle times are not tracked: no memory is spent on them"
     assert shard.run("OBJECT IDLETIME none") is None
     assert shard.run("OBJECT FREQ k").startswith("ERR An LFU maxmemory policy is not selected")
     assert b"ENCODING <key>" in shard.run("OBJECT HELP")
+
+
+def test_object_idletime_is_since_the_last_use(shard: Shard) -> None:
+    def pass_ms(duration_ms: int) -> None:
+        for _ in range(duration_ms // 100):
+            shard.advance(100)
+            shard.core.step(shard.core.now_ms)
+
+    shard.run("SET old v")
+    shard.run("SET used v")
+    pass_ms(2500)
+    assert (shard.run("OBJECT IDLETIME old"), shard.run("OBJECT IDLETIME used")) == (2, 2)
+    shard.run("GET used")
+    shard.run("EXISTS old")
+    pass_ms(1000)
+    assert (shard.run("OBJECT IDLETIME old"), shard.run("OBJECT IDLETIME used")) == (3, 0)
+    shard.run("GET used")
+    assert shard.run("OBJECT IDLETIME used") == 0
+
+
+def test_object_idletime_of_one_among_many_comes_in_steps(shard: Shard) -> None:
+    shard.run("SET k0 v")
+    for at in range(1, 50_000):
+        shard.raw("SET", f"k{at}", "v")
+    shard.core.step(shard.core.now_ms)
+    shard.advance(5000)
+    reply, steps = shard.drive(["OBJECT", "IDLETIME", "k0"])
+    assert (reply, steps) == (b":5\r\n", 4)
+    shard.store.check_invariants()
+
+
+@pytest.mark.parametrize(("policy", "refusal"), [
+    ("lfu", "ERR An LFU maxmemory policy is selected, idle time not tracked."),
+    ("plain-lfu", "ERR An LFU maxmemory policy is selected, idle time not tracked."),
+    ("fifo", "ERR idle times are tracked under the policy lru only"),
+])
+def test_object_idletime_is_refused_where_nobody_knows(policy: str, refusal: str) -> None:
+    shard = Shard(policy=policy)
+    shard.run("SET k v")
+    assert shard.run("OBJECT IDLETIME k").startswith(refusal)
 
 
 @pytest.mark.parametrize("policy", ["lfu", "plain-lfu"])
