@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import socket
 from collections.abc import Awaitable, Callable
@@ -133,7 +134,7 @@ class GatewayServer:
         """Return the INFO fields in which clients must see the gateway rather than a shard."""
         topology = self.executor.topology()
         return {
-            "tcp_port": self.port, "connected_clients": len(self.connections),
+            "process_id": os.getpid(), "tcp_port": self.port, "connected_clients": len(self.connections),
             "maxclients": self.limits.max_connections,
             "raycache_role": "gateway", "raycache_epoch": topology.epoch if topology is not None else 0,
             "raycache_shards": len(topology.shards) if topology is not None else 0,

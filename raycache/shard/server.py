@@ -29,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import time
 from collections import deque
@@ -252,8 +253,8 @@ class ShardServer:
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""
-        return {"connections": len(self.connections), "commands_per_s": self.commands_per_s, **self.stats.as_dict(),
-                **self.more_info()}
+        return {"process_id": os.getpid(), "connections": len(self.connections),
+                "commands_per_s": self.commands_per_s, **self.stats.as_dict(), **self.more_info()}
 
     def admit(self, connection: Connection) -> None:
         """Give a new connection its session, or refuse it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -155,7 +156,8 @@ def test_it_looks_like_one_standalone_redis(client: Any, cluster: LocalCluster) 
     assert info["redis_mode"] == "standalone"
     assert (info["cluster_enabled"], info["loading"], info["role"]) == (0, 0, "master")
     assert info["redis_version"].startswith("7.")
-    assert info["tcp_port"] == cluster.gateway_address[1]
+    assert (info["tcp_port"], info["process_id"]) == (cluster.gateway_address[1], os.getpid())
+    assert info["instantaneous_ops_per_sec"] >= 0
     assert info["raycache_shards"] == 3
     client.mset(dict.fromkeys(NAMES, 1))
     assert client.info("keyspace")["db0"]["keys"] == len(NAMES)

@@ -29,10 +29,17 @@ def _server(core: ShardCore) -> Fields:
     uptime_s = max(0, core.now_ms - core.started_ms) // 1000
     return {
         "redis_version": REDIS_VERSION, "redis_mode": "cluster" if core.topology is not None else "standalone",
-        "arch_bits": 64, "multiplexing_api": "asyncio", "tcp_port": core.slots.port(),
+        "arch_bits": 64, "multiplexing_api": "asyncio", **_of_shell(core, process_id="process_id"),
+        "tcp_port": core.slots.port(),
         "server_time_usec": core.now_ms * 1000,
         "uptime_in_seconds": uptime_s, "uptime_in_days": uptime_s // 86400, "hz": 10,
     }
+
+
+def _of_shell(core: ShardCore, **names: str) -> Fields:
+    """Return what only the shell knows, under Redis' names; nothing where it says nothing of it."""
+    known = core.info()
+    return {name: round(known[ours]) for name, ours in names.items() if ours in known}
 
 
 def _clients(core: ShardCore) -> Fields:
@@ -61,6 +68,7 @@ def _stats(core: ShardCore) -> Fields:
     counted = core.store.stats
     return {
         "total_connections_received": core.sessions_opened, "total_commands_processed": core.commands,
+        **_of_shell(core, instantaneous_ops_per_sec="commands_per_s"),
         "rejected_connections": core.info().get("connections_refused", 0),
         "expired_keys": counted.expired, "evicted_keys": counted.evicted,
         "keyspace_hits": counted.hits, "keyspace_misses": counted.misses, "total_error_replies": core.errors,
@@ -98,7 +106,7 @@ def _raycache(core: ShardCore) -> Fields:
     cluster = core.topology.cluster if core.topology is not None else ""
     return {"raycache_version": __version__, "raycache_cluster": cluster, "raycache_policy": core.policy,
             **{f"raycache_{name}": value for name, value in core.stats().items()
-               if name != "policy" and not isinstance(value, dict)}}
+               if name not in ("policy", "process_id") and not isinstance(value, dict)}}
 
 
 _SECTIONS: Final[dict[str, Callable[[ShardCore], Fields]]] = {
