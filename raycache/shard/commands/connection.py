@@ -166,7 +166,7 @@ def _clustered(core: ShardCore) -> None:
 
 
 def readonly(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """READONLY: remembered; there are no replicas to read from yet."""
+    """READONLY: reads of slots that this shard is a replica of are answered from now on."""
     _clustered(core)
     session.readonly = True
     return OK
@@ -180,7 +180,7 @@ def readwrite(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 
 def asking(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """ASKING: holds for the next command; no slot is on its way between shards yet."""
+    """ASKING: taken for the next command and changes nothing: a slot's new owner serves it from the start."""
     _clustered(core)
     session.asking = True
     session.refresh()
