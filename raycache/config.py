@@ -6,6 +6,7 @@ What lives here: what a cluster and a shard can be told. What does not: reading 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -104,7 +105,7 @@ class ClusterConfig:
     gateway_port: int = 0
     """Every machine's gateway listens here; 0 lets the system choose."""
     bind: str = "auto"
-    """"auto": loopback while Ray has one node, else the node's own address. Or an address to listen on."""
+    """"auto": loopback while Ray has one node, else "node", the node's own address. Or an IP address to listen on."""
     cpus_per_shard: float = 0.0
     """What a shard reserves of Ray's CPUs; where it does not fit the shard starts anyway, and `status` says so."""
     vnodes_per_shard: int = 128
@@ -162,6 +163,10 @@ class ClusterConfig:
         for name, port, span in (("port", self.port, self.shards), ("gateway_port", self.gateway_port, 1)):
             if port and not 1 <= port <= 65536 - span:
                 raise ValueError(f"{name} must be 0 or leave room for {span} below 65,536, not {port}")
+        if self.port and self.port <= self.gateway_port < self.port + self.shards:
+            raise ValueError(f"gateway_port {self.gateway_port} is one of the shards' ports, {self.port} to "
+                             f"{self.port + self.shards - 1}: choose one outside")
+        self._check_bind()
         self._check_copies()
         if not 0 < self.max_load <= 1:
             raise ValueError(f"max_load must be above 0 and at most 1, not {self.max_load}")
@@ -169,6 +174,15 @@ class ClusterConfig:
             raise ValueError(f"vnodes_per_shard must be at least 1, not {self.vnodes_per_shard}")
         if self.cpus_per_shard < 0:
             raise ValueError(f"cpus_per_shard must not be negative, not {self.cpus_per_shard}")
+
+    def _check_bind(self) -> None:
+        # Whether the doors demand the secret hangs on this, so no name whose address may change.
+        if self.bind not in ("auto", "node", "localhost"):
+            try:
+                ipaddress.ip_address(self.bind)
+            except ValueError:
+                choices = '"auto", "node", "localhost" or an IP address'
+                raise ValueError(f"bind must be {choices}, not {self.bind!r}") from None
 
     def _check_copies(self) -> None:
         if not 1 <= self.copies <= MAX_COPIES:

@@ -85,7 +85,7 @@ def _refuse_early(name: str, settings: dict[str, Any]) -> None:
     shards = settings["shards"]
     ClusterConfig(
         name=name, shards=shards, memory_per_shard_bytes=parse_bytes(settings["memory"]) // shards,
-        port=settings["port"], gateway_port=settings["gateway_port"], copies=settings["copies"],
+        port=settings["port"], gateway_port=settings["gateway_port"], bind=settings["bind"], copies=settings["copies"],
         replication=settings["replication"], read_quorum=settings["read_quorum"],
         write_quorum=settings["write_quorum"], allow_stale=settings["allow_stale"],
     )  # fmt: skip

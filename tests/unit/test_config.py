@@ -94,6 +94,9 @@ def test_names_that_a_cluster_may_not_have(name: str) -> None:
     ({"port": -1}, "port must be 0 or leave room for 3"),
     ({"port": 65_534}, "port must be 0 or leave room for 3"),
     ({"gateway_port": 65_536}, "gateway_port must be 0 or leave room for 1"),
+    ({"port": 6400, "gateway_port": 6402}, "gateway_port 6402 is one of the shards' ports, 6400 to 6402"),
+    ({"bind": "1.2.3"}, 'bind must be "auto", "node", "localhost" or an IP address, not \'1.2.3\''),
+    ({"bind": "127.example.org"}, "bind must be"),
     ({"copies": 0}, "copies must be 1 to 5, not 0"),
     ({"copies": 7}, "copies must be 1 to 5, not 7"),
     ({"replication": "raft"}, "no replication 'raft'; choose one of primary-replica, multi-primary, quorum"),
@@ -121,7 +124,7 @@ def test_settings_that_make_no_sense_say_which_and_why(settings: dict[str, Any],
 
 
 def test_the_highest_ports_that_fit_are_taken() -> None:
-    assert ClusterConfig(name="c", shards=3, port=65_533, gateway_port=65_535).port == 65_533
+    assert ClusterConfig(name="c", shards=3, port=65_533, gateway_port=65_532).port == 65_533
 
 
 @pytest.mark.parametrize("policy", POLICIES)
