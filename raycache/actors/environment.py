@@ -186,7 +186,8 @@ def attach(address: str) -> None:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RayCacheError(
-            f"cannot reach the Ray at {address}: {reason} (is RAY_AUTH_MODE the same there? is it still running?)"
+            f"cannot reach the Ray at {address}: {reason} (is it yours, with the same token and RAY_AUTH_MODE? is it "
+            "still running? RAY_ADDRESS names another)"
         ) from error
 
 

@@ -6,9 +6,12 @@ What lives here: one small interface and its one real implementation, which impo
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from raycache.cluster_status import ClusterStatus
@@ -85,6 +88,32 @@ def quiet_logs() -> None:
         logging.getLogger(logger).setLevel(logging.ERROR)
 
 
+@contextlib.contextmanager
+def only_python_on_stderr() -> Iterator[None]:
+    """Keep what native code writes to standard error away from it; Python's own lines still go there.
+
+    Connecting to a Ray that refuses us, Ray's C++ says so once a second, where no logger reaches it.
+    """
+    with contextlib.ExitStack() as undo:
+        real, nothing, own = os.dup(2), os.open(os.devnull, os.O_WRONLY), sys.stderr
+        undo.callback(os.close, real)
+        undo.callback(os.dup2, real, 2)
+        os.dup2(nothing, 2)
+        os.close(nothing)
+        if _is_stderr(own):
+            sys.stderr = undo.enter_context(open(real, "w", buffering=1, encoding=own.encoding, errors=own.errors,
+                                                 closefd=False))
+            undo.callback(setattr, sys, "stderr", own)
+        yield
+
+
+def _is_stderr(file: Any) -> bool:
+    try:
+        return bool(file.fileno() == 2)
+    except (AttributeError, OSError, ValueError):  # a test's or a notebook's
+        return False
+
+
 def _ask_router(name: str, call: Callable[[Any], T], *, patience_s: float = _CALL_TIMEOUT_S) -> T:
     """Call the cluster's router; while Ray restarts it, again for `patience_s`. What it raises is raised here."""
     from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
@@ -120,7 +149,8 @@ class RayBackend:
 
         quiet_logs()
         was_running = environment.running_address() is not None
-        environment.ensure_ray_running(start=start)
+        with only_python_on_stderr():
+            environment.ensure_ray_running(start=start)
         return not was_running
 
     def start(self, name: str, **settings: Any) -> ClusterStatus:
