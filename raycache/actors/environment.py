@@ -39,6 +39,8 @@ SETTINGS: Final = {
     "RAY_start_python_gc_manager_thread": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+RAYS_PORT: Final = 6379
+"""Where `ray start --head` listens unless it is told otherwise."""
 _ANSWER_TIMEOUT_S: Final = 2.0
 _CONSEQUENCES: Final = {
     "RAY_worker_niceness": "busy neighbours will slow the shards down many times",
@@ -215,11 +217,26 @@ def ensure_ray_running(*, start: bool) -> str:
 
 def _start_head() -> None:
     """Run `ray start --head` with the right environment; with token authentication, as `ray.init()` does."""
+    if os.environ.get("RAY_ADDRESS") == "local":
+        raise RayCacheError("RAY_ADDRESS=local asks for a Ray that ends with its program, and this one has to stay: "
+                            "unset it, or set it to the address of the Ray to use")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     binary = pathlib.Path(sys.executable).with_name("ray")
     if os.environ["RAY_AUTH_MODE"] == "token" and not has_token():
         _run([str(binary), "get-auth-token", "--generate"])
-    _run([str(binary), "start", "--head", "--include-dashboard=false", "--disable-usage-stats"])
+    _run([str(binary), "start", "--head", f"--port={_head_port()}", "--include-dashboard=false",
+          "--disable-usage-stats"])
+
+
+def _head_port(usual: int = RAYS_PORT) -> int:
+    """Return Ray's usual port, which is Redis', too; 0, for any that is free, where a Redis or another Ray has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", usual))
+        except OSError:
+            return 0
+    return usual
 
 
 def _run(command: list[str]) -> None:
