@@ -50,11 +50,20 @@ def run_seed(seed: int, *, mode: str | None = None, is_traced: bool = False,
 
 @contextmanager
 def shared_topologies() -> Iterator[None]:
-    """Let all shards of a simulation share what they decode: topologies are immutable, and decoding one costs more
-    than everything else that a shard does with it."""
-    decode = Topology.from_bytes
+    """Let all shards of a simulation share what they decode and encode: topologies are immutable, and that costs more
+    than everything else that a shard does with one."""
+    decode, encode = Topology.from_bytes, Topology.to_bytes
+    encoded: dict[int, tuple[Topology, bytes]] = {}
+
+    def to_bytes(self: Topology) -> bytes:
+        found = encoded.get(id(self))
+        if found is None:
+            found = encoded[id(self)] = (self, encode(self))  # as long as it stands here, nobody else has its id
+        return found[1]
+
     Topology.from_bytes = staticmethod(lru_cache(256)(decode))  # type: ignore[method-assign]
+    Topology.to_bytes = to_bytes  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Topology.from_bytes = decode  # type: ignore[method-assign]
+        Topology.from_bytes, Topology.to_bytes = decode, encode  # type: ignore[method-assign]
