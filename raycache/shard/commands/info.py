@@ -90,6 +90,7 @@ def _replication(core: ShardCore) -> Fields:
         "raycache_replication": stats["mode"], "raycache_copies": stats["copies"],
         "raycache_has_lease": int(stats["has_lease"]), "raycache_loss_window_mutations": loss["mutations"],
         "raycache_loss_window_bytes": loss["bytes"], "raycache_loss_window_age_ms": round(loss["age_s"] * 1000),
+        "raycache_loss_window_slots": loss["slots"],
     }
 
 
