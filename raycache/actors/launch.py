@@ -23,7 +23,7 @@ from raycache.actors.names import cluster_of, router_name
 from raycache.actors.shard import Door
 from raycache.client.info import ConnectionInfo
 from raycache.cluster_status import ClusterStatus, Event, ShardStatus, with_copies
-from raycache.config import ClusterConfig, Limits, parse_bytes
+from raycache.config import MIB, ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
 from raycache.store import make_policy
@@ -41,7 +41,8 @@ _CALL_TIMEOUT_S: Final = 10.0
 def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, policy: str | type[Any] = "lru",
           max_entries: int | None = None, port: int = 0, gateway_port: int = 0, bind: str = "auto",
           cpus_per_shard: float = 0.0, copies: int = 1, replication: str = "primary-replica", read_quorum: int = 0,
-          write_quorum: int = 0, allow_stale: bool = False, snapshot_dir: str | None = None,
+          write_quorum: int = 0, allow_stale: bool = False, tombstone_ttl_s: float = 600.0,
+          backlog_bytes: int = 16 * MIB, snapshot_dir: str | None = None, snapshot_interval_s: float = 60.0,
           split_transactions: bool = True, limits: Limits | None = None, timeout_s: float = 60.0) -> ClusterStatus:
     """Start a cluster and return once everything serves; attach to it if it runs already.
 
@@ -67,7 +68,10 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
             says what each keeps.
         read_quorum, write_quorum: in quorum mode, how many copies a read asks and a write waits for; 0: a majority.
         allow_stale: take quorums that need not overlap, so that a read may miss the newest write.
+        tombstone_ttl_s: how long a deletion is remembered, in seconds; a copy away for longer is compared first.
+        backlog_bytes: what a shard keeps for one copy that does not follow; beyond it that copy is compared instead.
         snapshot_dir: a folder on each machine where its shards keep snapshots for a warm restart; None: none.
+        snapshot_interval_s: between two snapshots of a shard, in seconds.
         split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
             shard, or refuses it.
         limits: on keys, values and connections.
@@ -83,7 +87,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         name=name, shards=shards, memory_per_shard_bytes=parse_bytes(memory) // shards, policy=policy,
         max_entries_per_shard=None if max_entries is None else _per_shard(max_entries, shards), port=port,
         gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, copies=copies, replication=replication,
-        read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, snapshot_dir=snapshot_dir,
+        read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, tombstone_ttl_s=tombstone_ttl_s,
+        backlog_bytes=backlog_bytes, snapshot_dir=snapshot_dir, snapshot_interval_s=snapshot_interval_s,
         split_transactions=split_transactions, limits=limits or Limits(), life=secrets.token_hex(8),
     )
     make_policy(policy)  # refuses here, in one sentence, what every shard would refuse

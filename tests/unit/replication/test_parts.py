@@ -109,6 +109,19 @@ def test_tombstones_go_when_they_are_old_or_too_many() -> None:
     assert b"k4" not in tombstones
 
 
+def test_tombstones_of_long_keys_go_when_they_take_too_much() -> None:
+    tombstones = Tombstones(10.0, most_key_bytes=250)
+    for number in range(5):
+        tombstones.add(b"%d" % number * 100, number, 0.0)
+    tombstones.step(1.0)
+    assert [key[:1] for key, _ in tombstones.items()] == [b"3", b"4"]
+    assert tombstones.dropped_early == 3
+    tombstones.clear()
+    tombstones.add(b"x" * 200, 9, 2.0)
+    tombstones.step(3.0)
+    assert len(tombstones) == 1, "what was cleared does not count"
+
+
 def test_digests_do_not_depend_on_order_and_tell_slots_that_differ() -> None:
     one, two = SlotDigests(), SlotDigests()
     pairs = [(b"k%d" % number, number + 1) for number in range(100)]
