@@ -77,8 +77,9 @@ class Replicator:
         self.on_topology: Callable[[bytes], None] = lambda data: None
         """Called with a newer topology that somebody sent."""
         self.listeners: dict[Callable[[], None], None] = {}
-        """Called whenever a stream has come further, here or at a peer; a set in the order of arrival, so that a
-        simulation can be repeated."""
+        """Called when streams have come further, here or at a peer, once for all messages that came together; a set in
+        the order of arrival, so that a simulation can be repeated."""
+        self._has_news = False
         self._mail: dict[str, list[Message]] = {}
         self._asides: list[Message] = []
         """What goes back with the answers to the messages that are taken in: there may be no other way there."""
@@ -302,6 +303,8 @@ class Replicator:
             reply = self._handlers[message[0]](sender, message)
             if reply is not None:
                 replies.append(reply)
+        if self._has_news:
+            self.tell_listeners()
         return replies + self._asides
 
     def _on_batch(self, sender: str, message: Message) -> Message | None:
@@ -325,7 +328,7 @@ class Replicator:
         self.copies.clock.observe(clock)
         stream.take(first, len(batch), clock)
         stream.epoch = max(stream.epoch, epoch)
-        self.tell_listeners()
+        self._has_news = True
         if stream.has_gap:
             self.repairs.soon(sender, self.now_s)
         return self._ack(stream, sent_s)
@@ -351,13 +354,14 @@ class Replicator:
                 box.is_whole()
             if contact.in_flight == 0 and box.rewind():  # refused: it has to learn something first
                 contact.refused_s = self.now_s
-        self.tell_listeners()
+        self._has_news = True
         if epoch > self.epoch:
             self._asides.append(["topology?", self.epoch])
         self._renew_lease()
 
     def tell_listeners(self) -> None:
         """Say that a stream has come further, or an answer has come."""
+        self._has_news = False
         for listener in list(self.listeners):
             listener()
 

@@ -11,6 +11,7 @@ mode, the reply waits until enough owners have the write. So every command works
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from raycache.replication.quorum import Question, is_safe, newest, whole
@@ -46,19 +47,29 @@ def not_enough(have: int, need: int, what: str) -> bytes:
 
 
 def until(core: ShardCore, condition: Callable[[], bool], deadline_s: float) -> Waiting:
-    """Wait until `condition` holds, looking whenever a stream between shards has come further."""
+    """Wait until `condition` holds, looking whenever a stream between shards has come further.
+
+    It is looked at where the news arrive. To wake each command for them would cost ten times as much, and the more
+    commands wait, the more often: a shard with too much to do would never catch up.
+    """
     replicator = core.replicator
     assert replicator is not None
     while not condition():
         wait = Wait(deadline_s)
-        replicator.listeners[wait.finish] = None
+        look = partial(_finish_if, wait, condition)
+        replicator.listeners[look] = None
         try:
             yield wait
         finally:
-            replicator.listeners.pop(wait.finish, None)
+            replicator.listeners.pop(look, None)
         if not wait.is_done:
             return condition()
     return True
+
+
+def _finish_if(wait: Wait, condition: Callable[[], bool]) -> None:
+    if condition():
+        wait.finish()
 
 
 def run_carefully(core: ShardCore, session: Session, command: Command, argv: list[bytes], keys: list[bytes],
