@@ -12,7 +12,7 @@ import click
 from benchmarks.harness.parts import announce, run_parts
 from benchmarks.harness.run import begin, describe, finish
 from benchmarks.warm import serving
-from benchmarks.warm.amount import Amount
+from benchmarks.warm.amount import ROUNDS, Amount
 
 PARTS: Final = serving.PARTS
 TARGET: Final = "bench-warm"
@@ -20,20 +20,22 @@ TARGET: Final = "bench-warm"
 
 @click.command()
 @click.option("--quick", is_flag=True, help="A tenth of the keys, one round: to try it, not for figures.")
-def main(quick: bool) -> None:
+@click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(min=1),
+              help="Rounds a side, in turns.")  # fmt: skip
+def main(quick: bool, rounds: int) -> None:
     """Warm 10,000 keys while the database serves others, with the feedback and without it.
 
-    A whole run writes benchmarks/out/bench-warm.json and bench-warm-raw.json; with --quick it writes
-    bench-warm-partial.json and -raw.json instead, so that a trial never replaces figures.
+    A whole run writes benchmarks/out/bench-warm.json and bench-warm-raw.json; with --quick or
+    fewer rounds it writes bench-warm-partial.json and -raw.json instead, so that a trial never replaces figures.
     """
     console = begin()
-    amount = Amount(quick=quick)
+    amount = Amount(quick=quick, wanted_rounds=rounds)
     facts = describe(console)
     announce(console, PARTS, amount)
     outcomes = run_parts(console, PARTS, amount)
     header = {"machine": facts, "plan": {"keys": amount.keys, "rounds": amount.rounds, "quick": quick,
                                          "seed": amount.seed}}  # fmt: skip
-    finish(console, f"{TARGET}-partial" if quick else TARGET, header, outcomes)
+    finish(console, f"{TARGET}-partial" if quick or rounds < ROUNDS else TARGET, header, outcomes)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ class Amount:
 
     quick: bool = False
     """A tenth of the keys and one round: to try the parts, not for figures."""
+    wanted_rounds: int = ROUNDS
+    """Rounds a side, unless quick."""
     seed: int = 20260
 
     @property
@@ -25,7 +27,7 @@ class Amount:
     @property
     def rounds(self) -> int:
         """Rounds a side."""
-        return 1 if self.quick else ROUNDS
+        return 1 if self.quick else self.wanted_rounds
 
     @property
     def rest_s(self) -> float:

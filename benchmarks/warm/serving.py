@@ -151,6 +151,6 @@ def _database() -> Iterator[tuple[Path, int]]:
 
 
 PARTS = (
-    Part("serving", "warming while the database serves others", lambda a: 25 if a.quick else 170,
+    Part("serving", "warming while the database serves others", lambda a: 25 if a.quick else 20 + 70 * a.rounds,
          lambda a: 2 + 2 * a.rounds, run, GOALS),
 )

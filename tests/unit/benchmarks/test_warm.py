@@ -38,7 +38,8 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("arguments", "target"), [((), "bench-warm"), (("--quick",), "bench-warm-partial")])
+@pytest.mark.parametrize(("arguments", "target"), [((), "bench-warm"), (("--quick",), "bench-warm-partial"),
+                                                   (("--rounds", "1"), "bench-warm-partial")])
 def test_a_trial_leaves_the_figures_of_a_whole_run_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], target: str
 ) -> None:
