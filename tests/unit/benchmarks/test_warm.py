@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from benchmarks.harness.parts import Part
 from benchmarks.harness.report import Figure, Outcome
 from benchmarks.warm import __main__ as bench
 from benchmarks.warm.amount import Amount
+from benchmarks.warm.foreign import busy_s, own_s, watched
 from benchmarks.warm.other_clients import RADIUS_KM, query_until, question
 from benchmarks.warm.serving import GOALS, WITH, WITHOUT, Loader, Round, _judge
 from raycache import WarmReport
@@ -67,6 +70,28 @@ def test_both_sides_are_judged_by_the_same_bound() -> None:
     assert (kept.figure, kept.value, kept.met) == (WITH, 0.8, True)
     assert (broken.figure, broken.value, broken.met) == (WITHOUT, 4.0, True)
     assert max(kept.rounds) == 4.0
+
+
+def test_rounds_that_other_programs_disturbed_are_not_judged() -> None:
+    calm, disturbed = Round([5.0] * 100, WarmReport(), 0.1), Round([500.0] * 100, WarmReport(), 1.2)
+    outcome = Outcome("serving")
+    _judge(outcome, {"with feedback": [calm, disturbed], "without feedback": [disturbed, disturbed, calm]}, 10.0)
+    kept, unknown = outcome.figures
+    assert (kept.value, kept.rounds) == (0.5, (0.5,))
+    assert (unknown.value, unknown.met) == (None, False)
+    shown = {series.name: list(series.samples) for series in outcome.series}
+    assert shown["foreign cores, with feedback"] == [0.1, 1.2]
+
+
+def test_our_own_work_is_not_foreign() -> None:
+    busy, own = busy_s(), own_s(os.getpid())
+    with watched() as foreign:
+        end_s = time.process_time() + 0.3
+        while time.process_time() < end_s:
+            pass
+    assert own_s(os.getpid()) - own >= 0.25
+    assert busy_s() - busy >= 0.25
+    assert 0 <= foreign.cores <= (os.cpu_count() or 1)
 
 
 def test_a_trial_does_a_tenth() -> None:
