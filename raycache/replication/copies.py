@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from binascii import crc_hqx
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 from zlib import crc32
 
@@ -79,6 +79,9 @@ class Copies:
         """1 = this shard is an owner of the slot."""
         self.is_emptying = False
         """Whether slots that left may still have entries here: none can begin to arrive before they are gone."""
+        self.doubts: dict[int, dict[str, int]] = {}
+        """In a quorum: slot that was filled by one other owner -> the owners of which all has come, with their floors.
+        A write that an earlier process here acknowledged may be with one of the others alone."""
         self.arriving = bytearray(SLOT_COUNT)
         """1 = older entries of the slot are still on their way here."""
         self.led_since: dict[int, int] = {}
@@ -243,18 +246,38 @@ class Copies:
     def floor_of(self, slot: int) -> int:
         """Return up to which version something of `slot` may have been evicted here; `NOT_WHOLE` where it has not all
         come yet."""
-        return self.floors[slot] if self.is_whole(slot) else NOT_WHOLE
+        return self.floors[slot] if self.is_whole(slot) and slot not in self.doubts else NOT_WHOLE
 
     def is_whole(self, slot: int) -> bool:
         """Return whether this shard owns `slot` and has all of it, but for what it evicted."""
         return bool(self.holds[slot]) and not self.arriving[slot] and not self.is_stranger
 
-    def knows(self, slots: Iterable[int], floor: int) -> None:
-        """Take note that of `slots` this shard has all that a peer has, who may have evicted up to `floor`."""
-        floors = self.floors
+    def knows(self, slots: Iterable[int], peer: str, floor: int, enough: Callable[[int], int]) -> None:
+        """Take note that of `slots` this shard has all that `peer` has, who may have evicted up to `floor`.
+
+        Args:
+            enough: of how many others a slot that is in doubt must have all.
+        """
         for slot in slots:
-            if floors[slot] == self._first_floor:  # nothing has been evicted here since
-                floors[slot] = min(floor, self._first_floor)
+            if (known := self.doubts.get(slot)) is not None:
+                known[peer] = floor
+                if len(known) >= enough(slot):
+                    self._learn(slot, max(self.doubts.pop(slot).values()))
+            else:
+                self._learn(slot, floor)
+
+    def settle_doubts(self, enough: Callable[[int], int]) -> None:
+        """Take note that slots have other owners, or are held here no more."""
+        for slot in list(self.doubts):
+            if not self.holds[slot]:
+                del self.doubts[slot]
+            elif len(known := self.doubts[slot]) >= enough(slot):
+                del self.doubts[slot]
+                self._learn(slot, max(known.values(), default=self._first_floor))
+
+    def _learn(self, slot: int, floor: int) -> None:
+        if self.floors[slot] == self._first_floor:  # nothing has been evicted here since
+            self.floors[slot] = min(floor, self._first_floor)
 
     def forget(self, entry: Entry) -> None:
         """Remove an entry that this shard should not have, or cannot vouch for, without telling anybody."""

@@ -118,9 +118,12 @@ class Repairs:
         # Where one of both has evicted something, a difference need not mean anything.
         theirs = set(slots_of_bitmap(evicted).tolist())
         unexplained = [slot for slot in differing if slot not in theirs and not owner.copies.evicted[slot]]
+        doubts = owner.copies.doubts
         if (arrival := owner.transfers.arrivals.get(tag)) is not None:
-            owner.copies.knows(set(slots).difference(differing), floor)
+            owner.copies.knows(set(slots).difference(differing), sender, floor, owner.enough)
             owner.transfers.checked(arrival, differing, unexplained)
+            if arrival.is_done:  # what still differs has come, too, but for what was evicted or written meanwhile
+                owner.copies.knows([slot for slot in arrival.slots if slot in doubts], sender, floor, owner.enough)
         elif tag == _VERIFY:
             self._comparison.open.discard(sender)
             self._comparison.differences += [[slot, sender] for slot in unexplained]
@@ -130,7 +133,9 @@ class Repairs:
             if self._asked.get(sender) == (bitmap, self._due_s.get(sender)):  # else something has called for it since
                 self._due_s[sender] = owner.now_s + INTERVAL_S
             stream = owner.streams.get(sender)
-            wanted = differing if stream is not None and stream.has_gap else unexplained
+            owner.copies.knows(doubts.keys() & set(slots).difference(differing), sender, floor, owner.enough)
+            has_gap = stream is not None and stream.has_gap
+            wanted = [slot for slot in differing if has_gap or slot in doubts or slot in unexplained]
             if wanted:
                 owner.transfers.mend(sender, wanted)
             elif stream is not None:

@@ -25,7 +25,7 @@ from raycache.replication.copies import Copies, Host
 from raycache.replication.lease import ROUTER, lease_until
 from raycache.replication.messages import Message
 from raycache.replication.mutation import CLEAR, Mutation, size_of
-from raycache.replication.neighbours import Neighbours, inherited, neighbours_of
+from raycache.replication.neighbours import Boxes, Neighbours, inherited, neighbours_of
 from raycache.replication.outbox import Outbox
 from raycache.replication.quorum import Question
 from raycache.replication.repairs import Repairs
@@ -168,6 +168,7 @@ class Replicator:
             if peer != self.me:
                 self.contacts.setdefault(peer, Contact(now_s))
         self.transfers.set_topology(topology, now_s, whole)
+        copies.settle_doubts(self.enough)
         self._renew_lease()
         self.on_change()
 
@@ -409,6 +410,23 @@ class Replicator:
     def others(self, slot: int) -> list[str]:
         """Return the other owners of `slot`."""
         return [box.peer for box in self.copies.boxes[slot]]
+
+    def doubt(self, giver: str, slots: list[int]) -> None:
+        """Take note that `giver` fills `slots` and stays an owner: what a copy that is gone had with another one, that
+        one alone may have. Whoever is filled by the copy that leaves has what that one had."""
+        stays: dict[Boxes, bool] = {}  # most slots share their owners with others
+        for slot in slots:
+            boxes = self.copies.boxes[slot]
+            if boxes not in stays:
+                stays[boxes] = any(box.peer == giver for box in boxes)
+            if stays[boxes]:
+                self.copies.doubts.setdefault(slot, {})
+
+    def enough(self, slot: int) -> int:
+        """Return all of how many other owners hold, together, every write that a quorum has acknowledged, though this
+        shard's part in it is lost."""
+        others = len(self.copies.boxes[slot])
+        return min(others, others - self.config.quorums[1] + 2)
 
     def token(self) -> tuple[int, int]:
         """Return this shard's index and how far its clock has come: whatever it wrote so far is at most that."""

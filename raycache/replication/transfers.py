@@ -55,6 +55,8 @@ class Transfers:
                 slots = slots_of_bitmap(one.slots).tolist()
                 was_whole = self._owner.is_versioned and all(whole[slot] for slot in slots)
                 arrivals[name] = Arrival(name, one.giver, slots, now_s, was_whole=was_whole)
+                if self._owner.mode == "quorum" and not was_whole:
+                    self._owner.doubt(one.giver, slots)
         given = {one.id for one in topology.transfers if one.giver == me}
         self._given = {name: check for name, check in self._given.items() if name in given}
         self._mark()

@@ -464,3 +464,22 @@ def test_a_shard_says_of_how_many_slots_it_is_the_only_owner() -> None:
     assert cluster.cores["s0"].replicator.loss_window()["slots"] == 0
     cluster.publish([0, -1])
     assert [cluster.cores[name].replicator.loss_window()["slots"] for name in ("s0", "s1")] == [SLOT_COUNT, 0]
+
+
+def test_a_copy_that_was_filled_by_one_other_owner_does_not_say_absent_for_the_rest() -> None:
+    """What it had acknowledged with the third, before it lost its memory, only the third has."""
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    assert cluster.run("s0", "SET", "k", "v") == b"+OK\r\n"
+    cluster.start("s0")
+    cluster.cut = {frozenset(("s0", "s2")), frozenset(("s1", "s2"))}
+    cluster.publish([1, 0, 2], [("s1", "s0", range(SLOT_COUNT))])
+    cluster.step(1)
+    assert not cluster.cores["s0"].replicator.transfers.arrival_of(slot_of(b"k"))
+    assert cluster.run("s1", "GET", "k").startswith(b"-NOREPLICAS")
+    cluster.cut = set()
+    cluster.step(2)
+    assert cluster.run("s0", "GET", "k") == b"$1\r\nv\r\n"
+    assert not cluster.cores["s0"].replicator.copies.doubts
