@@ -88,6 +88,16 @@ class ShardStatus:
     expired: int = 0
     uptime_s: float = 0.0
     restarts: int = 0
+    queued: int = 0
+    """Writes that wait for a database, of the slots that it is primary of."""
+    queued_bytes: int = 0
+    """Charged to those, to dead letters, and to copies of other shards' ones."""
+    queue_limit_bytes: int = 0
+    """Above this, writes for a database are refused."""
+    queue_oldest_s: float = 0.0
+    """For how long the oldest of them has been waiting."""
+    dead_letters: int = 0
+    """Writes that a database has refused for good."""
     replica_slots: int = 0
     """How many slots it holds a further copy of."""
     lag: Lag = Lag()
@@ -143,6 +153,21 @@ class ClusterStatus:
         every = [shard.loss for shard in self.shards]
         return LossWindow(sum(one.mutations for one in every), sum(one.bytes for one in every),
                           max((one.age_s for one in every), default=0.0))
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait for a database, in all shards."""
+        return sum(shard.queued for shard in self.shards)
+
+    @property
+    def queue_oldest_s(self) -> float:
+        """For how long the oldest of them has been waiting."""
+        return max((shard.queue_oldest_s for shard in self.shards), default=0.0)
+
+    @property
+    def dead_letters(self) -> int:
+        """Writes that a database has refused for good, in all shards."""
+        return sum(shard.dead_letters for shard in self.shards)
 
     @property
     def entries(self) -> int:

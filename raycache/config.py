@@ -125,6 +125,9 @@ class ClusterConfig:
     """How long a deleted key is remembered: a copy that was away for longer is compared before it counts."""
     backlog_bytes: int = 16 * MIB
     """What a shard keeps for one copy that does not follow; beyond it that copy is compared slot by slot instead."""
+    queue_bytes: int = 0
+    """What the writes that wait for a database (write-behind) may take of one shard, copies of other shards' included,
+    before more are refused; 0 = a quarter of what its entries may take."""
     snapshot_dir: str | None = None
     """Where each shard keeps a snapshot of itself for a warm restart, on its own machine's disk; None: nowhere."""
     snapshot_interval_s: float = 60.0
@@ -174,6 +177,9 @@ class ClusterConfig:
             raise ValueError(f"vnodes_per_shard must be at least 1, not {self.vnodes_per_shard}")
         if self.cpus_per_shard < 0:
             raise ValueError(f"cpus_per_shard must not be negative, not {self.cpus_per_shard}")
+
+        if self.queue_bytes < 0:
+            raise ValueError(f"queue_bytes must not be negative, not {self.queue_bytes}")
 
     def _check_bind(self) -> None:
         # Whether the doors demand the secret hangs on this, so no name whose address may change.

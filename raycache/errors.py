@@ -11,6 +11,9 @@
     │   ├── AuthenticationError    (PermissionError)
     │   ├── ClusterNotFoundError   (LookupError)
     │   ├── ReentrantLoadError     a load of a key asks for the same key
+    │   ├── StoreRefusedError      (ValueError)  the database behind the cache will never take this
+    │   ├── QueueClosedError       the writer of a database is being stopped
+    │   ├── WriterReplacedError    another writer of the same database has taken over
     │   └── CommandError           any other refusal by the server
     ├── RetryableError             nobody's fault; the same call may succeed later
     │   ├── ShardUnavailableError  (ConnectionError)
@@ -20,6 +23,10 @@
     │   ├── LoadFailedError        somebody else's loader failed
     │   ├── LoadTimeoutError       (TimeoutError)    somebody else's loader was waited for too long
     │   ├── ChangeUnderWayError    another change of the cluster is not complete yet
+    │   ├── StoreUnavailableError  the database behind the cache cannot be used now
+    │   ├── CacheNotWrittenError   the database has the write, the cache does not
+    │   ├── StoreNotDrainedError   acknowledged writes still wait for the database
+    │   ├── QueueFullError         too many writes wait for the database
     │   └── OutOfMemoryError       the shard is full and may not evict
     └── InternalError              we must act: a bug here
         ├── ProtocolError          the peer broke the framing
@@ -88,6 +95,22 @@ class ReentrantLoadError(CallerError):
     """A load asks, on its way, for the very key that it loads: waiting would be waiting for itself."""
 
 
+class StoreRefusedError(CallerError, ValueError):
+    """The database behind the cache will never take this value or key; the text has its reason. Nothing was changed."""
+
+
+class QueueClosedError(CallerError):
+    """The writer of this store is being stopped, and takes no more. Nothing was changed."""
+
+    prefix = "QUEUECLOSED"
+
+
+class WriterReplacedError(CallerError):
+    """Another writer of the same store has taken over; this one must end."""
+
+    prefix = "FENCED"
+
+
 class CommandError(CallerError):
     """The server refused a command; the text is the server's own."""
 
@@ -147,6 +170,28 @@ class ChangeUnderWayError(RetryableError):
     """Somebody is scaling or draining the cluster already; the text says what, and since when. Nothing was changed."""
 
 
+class StoreUnavailableError(RetryableError):
+    """The database behind the cache cannot be used now. Nothing was changed, unless the text says "may or may not".
+
+    After "may or may not" the key is not in the cache: the next read loads what is true.
+    """
+
+
+class CacheNotWrittenError(RetryableError):
+    """The database has the write and the cache does not; the text says what the cache may serve until then."""
+
+
+class StoreNotDrainedError(RetryableError):
+    """Acknowledged writes still wait for a database, and what was asked for would lose them. Nothing was stopped."""
+
+
+class QueueFullError(RetryableError):
+    """As many bytes of writes wait for the database as may: it is down, or too slow. Nothing was changed."""
+
+    prefix = "QUEUEFULL"
+    retry_safe = True
+
+
 class OutOfMemoryError(RetryableError):
     """The shard is full and its policy may not evict (`noeviction`)."""
 
@@ -173,6 +218,9 @@ _BY_PREFIX: dict[str, type[RayCacheError]] = {
     "NOAUTH": AuthenticationError,
     "NOPERM": AuthenticationError,
     "OOM": OutOfMemoryError,
+    "QUEUEFULL": QueueFullError,
+    "QUEUECLOSED": QueueClosedError,
+    "FENCED": WriterReplacedError,
     "NOREPLICAS": NotEnoughReplicasError,
     "CLUSTERDOWN": ClusterLoadingError,
     "LOADING": ClusterLoadingError,

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any, Final, NewType
 
 import ray
 
-from raycache.actors.names import NAMESPACE, gateway_name, router_name, shard_name
+from raycache.actors.names import NAMESPACE, gateway_name, router_name, shard_name, store_name
 
 if TYPE_CHECKING:
     from raycache.actors.shard import Door
     from raycache.config import ClusterConfig
+    from raycache.stores.config import Attachment
+    from raycache.stores.writer import WriterSettings
 
 RouterHandle = NewType("RouterHandle", object)
 ShardHandle = NewType("ShardHandle", object)
 GatewayHandle = NewType("GatewayHandle", object)
+StoreHandle = NewType("StoreHandle", object)
 
 # Ray's default of 1,000 concurrent calls to an async actor means that 1,000 waiting ones hang all others.
 MAX_CONCURRENCY: Final = 10_000
+# A store's actor has a thread for each call, and one that drains may take a minute.
+_STORE_THREADS: Final = 8
 
 
 def _options(name: str, cpus: float, **more: Any) -> dict[str, Any]:
@@ -62,6 +67,43 @@ def create_gateway(config: ClusterConfig, node_id: str, door: Door) -> GatewayHa
         **_options(gateway_name(config.name, node_id), 0), label_selector={"ray.io/node-id": node_id},
     )
     return GatewayHandle(actor.remote(config, door))
+
+
+def create_store(cluster: str, attachment: Attachment, settings: WriterSettings) -> StoreHandle:
+    """Create the actor of an attached store, or return the one that is there."""
+    from raycache.actors.store import StoreActor
+
+    options = _options(store_name(cluster, attachment.name), 0) | {"max_concurrency": _STORE_THREADS}
+    actor: Any = ray.remote(StoreActor).options(**options)
+    return StoreHandle(actor.remote(cluster, attachment, settings))
+
+
+def find_store(cluster: str, store: str) -> StoreHandle:
+    """Return the actor of an attached store. Raises ValueError if there is none."""
+    return StoreHandle(ray.get_actor(store_name(cluster, store), namespace=NAMESPACE))
+
+
+def describe_store(store: StoreHandle, timeout_s: float) -> tuple[Attachment, WriterSettings]:
+    """Return how a store is attached. Blocks; raises Ray's errors."""
+    answer: Any = ray.get(store.describe.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+    return answer[0], answer[1]
+
+
+def store_status(store: StoreHandle, timeout_s: float) -> dict[str, Any]:
+    """Return what a store's writer has done. Blocks; raises Ray's errors."""
+    answer: Any = ray.get(store.status.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+    return dict(answer)
+
+
+def drain_store(store: StoreHandle, drain_s: float, timeout_s: float) -> bool:
+    """Drain a store; return whether that was done in `drain_s`. Blocks; raises Ray's errors."""
+    answer: Any = ray.get(store.drain.remote(drain_s), timeout=timeout_s)  # type: ignore[attr-defined]
+    return bool(answer)
+
+
+def reopen_store(store: StoreHandle, timeout_s: float) -> None:
+    """Let a drained store take writes again. Blocks; raises Ray's errors."""
+    ray.get(store.reopen.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
 
 
 def find_router(cluster: str) -> RouterHandle:

@@ -11,7 +11,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -19,14 +19,17 @@ import ray
 
 from raycache.actors import calls
 from raycache.actors.environment import answers, ensure_initialized, ray_token
-from raycache.actors.names import cluster_of, router_name
+from raycache.actors.names import cluster_of, router_name, store_of
 from raycache.actors.shard import Door
+from raycache.actors.stores import attach, drain
 from raycache.client.info import ConnectionInfo
 from raycache.cluster_status import ClusterStatus, Event, ShardStatus, with_copies
 from raycache.config import MIB, ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
 from raycache.store import make_policy
+from raycache.stores.config import Attachment
+from raycache.stores.writer import WriterSettings
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
           cpus_per_shard: float = 0.0, copies: int = 1, replication: str = "primary-replica", read_quorum: int = 0,
           write_quorum: int = 0, allow_stale: bool = False, tombstone_ttl_s: float = 600.0,
           backlog_bytes: int = 16 * MIB, snapshot_dir: str | None = None, snapshot_interval_s: float = 60.0,
-          split_transactions: bool = True, limits: Limits | None = None, timeout_s: float = 60.0) -> ClusterStatus:
+          split_transactions: bool = True, queue_memory: int | str | None = None, stores: Sequence[Attachment] = (),
+          limits: Limits | None = None, timeout_s: float = 60.0) -> ClusterStatus:
     """Start a cluster and return once everything serves; attach to it if it runs already.
 
     Connects this process to Ray first: to a Ray that runs, else to a new local one, which ends with
@@ -74,6 +78,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         snapshot_interval_s: between two snapshots of a shard, in seconds.
         split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
             shard, or refuses it.
+        queue_memory: what writes that wait for a database may take of each shard, bytes or text; None: a quarter.
+        stores: databases to attach, as `attach_store` would.
         limits: on keys, values and connections.
         timeout_s: how long to wait, in seconds.
 
@@ -90,6 +96,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, tombstone_ttl_s=tombstone_ttl_s,
         backlog_bytes=backlog_bytes, snapshot_dir=snapshot_dir, snapshot_interval_s=snapshot_interval_s,
         split_transactions=split_transactions, limits=limits or Limits(), life=secrets.token_hex(8),
+        queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory),
     )
     make_policy(policy)  # refuses here, in one sentence, what every shard would refuse
     ensure_initialized()
@@ -97,9 +104,11 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
     calls.create_router(config, _door(config))
     try:
         status = _wait_until_serving(name, timeout_s, config, existed=existed)
+        for each in stores:
+            attach(name, each, WriterSettings())
     except RayCacheError:
         if not existed:
-            stop(name)
+            stop(name, drain_timeout_s=0.1, force=True)
         raise
     has = _main_settings(status.memory_per_shard_bytes, len(status.shards), status.copies, status.replication)
     wanted = _main_settings(config.memory_per_shard_bytes, shards, copies, replication)
@@ -113,16 +122,22 @@ def _main_settings(memory_per_shard_bytes: int, shards: int, copies: int, replic
     return f"{shards} shards of {memory_per_shard_bytes} bytes, copies={copies}{mode}"
 
 
-def stop(name: str) -> None:
-    """Stop a cluster and forget all it holds. Ray goes on.
+def stop(name: str, *, drain_timeout_s: float = 30.0, force: bool = False) -> None:
+    """Stop a cluster and forget all it holds, once what waits for attached databases is written. Ray goes on.
 
+    Args:
+        drain_timeout_s: how long writing may take, in seconds.
+        force: stop it all the same after that time; acknowledged writes are lost.
     Raises:
         ClusterNotFoundError: no such cluster runs.
+        StoreNotDrainedError: acknowledged writes still wait for a database; the cluster runs on.
     """
     ensure_initialized(start=False)
     mine = sorted(actor for actor in calls.actor_names() if cluster_of(actor) == name)
     if not mine:
         raise _not_found(name)
+    if attached := [store for actor in mine if (store := store_of(actor, name)) is not None]:
+        drain(name, attached, drain_timeout_s, force=force)
     doors = _doors(name)
     # The router first: it would start the shards again.
     router = router_name(name)
@@ -298,7 +313,8 @@ def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
 
 
 _COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s",
-                    "connections", "evicted", "expired", "uptime_s")
+                    "connections", "evicted", "expired", "uptime_s", "queued", "queued_bytes", "queue_limit_bytes",
+                    "queue_oldest_s", "dead_letters")
 
 
 def _door(config: ClusterConfig) -> Door:

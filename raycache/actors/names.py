@@ -26,6 +26,17 @@ def gateway_name(cluster: str, node_id: str) -> str:
     return f"{_PREFIX}{cluster}:gateway:{node_id}"
 
 
+def store_name(cluster: str, store: str) -> str:
+    """Return the name of the actor of an attached store."""
+    return f"{_PREFIX}{cluster}:store:{store}"
+
+
+def store_of(actor_name: str, cluster: str) -> str | None:
+    """Return the store of `cluster` that an actor is of, or None if it is of none."""
+    prefix = store_name(cluster, "")
+    return actor_name[len(prefix) :] if actor_name.startswith(prefix) else None
+
+
 def cluster_of(actor_name: str) -> str | None:
     """Return the cluster that an actor's name belongs to, or None if it is none of ours."""
     if not actor_name.startswith(_PREFIX):

@@ -7,7 +7,7 @@ What lives here: frozen values built from the shards' RC.STATS. What a shard cou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import msgpack
@@ -130,6 +130,18 @@ class ShardStats:
     """How often somebody waited at the shard for another's load."""
     replication: ReplicationStats | None = None
     """None where slots have one copy."""
+    queued: int = 0
+    """Writes that wait for a database, of the slots that it is primary of."""
+    queued_bytes: int = 0
+    """Charged to those, to dead letters, and to copies of other shards' ones."""
+    queue_limit_bytes: int = 0
+    """Above this, writes for a database are refused."""
+    queue_oldest_s: float = 0.0
+    """For how long the oldest of them has been waiting."""
+    queue_refused: int = 0
+    """Writes refused because too many were waiting."""
+    dead_letters: int = 0
+    """Writes that a database has refused for good, of the slots that it is primary of."""
 
     @property
     def hit_ratio(self) -> float:
@@ -148,8 +160,9 @@ class ShardStats:
             replication = given.pop("replication", None)
             if not replication or replication.get("copies") == 1:
                 replication = None
-            required = {field.name: given[field.name] for field in fields(cls) if field.name != "replication"}
-            return cls(**required, replication=None if replication is None else ReplicationStats.of(replication))
+            figures = {one.name: given[one.name] for one in fields(cls) if one.default is MISSING or one.name in given}
+            figures["replication"] = None if replication is None else ReplicationStats.of(replication)
+            return cls(**figures)
         except Exception as error:  # msgpack raises half a dozen kinds; here they all mean one thing
             raise ProtocolError(f"a shard's statistics cannot be read: {error!r}") from error
 
@@ -211,6 +224,21 @@ class ClusterStats:
     def expired(self) -> int:
         """Entries removed for age."""
         return self._sum(lambda shard: shard.expired)
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait for a database."""
+        return self._sum(lambda shard: shard.queued)
+
+    @property
+    def queue_oldest_s(self) -> float:
+        """For how long the oldest of them has been waiting, 0.0 if none is."""
+        return max((shard.queue_oldest_s for shard in self.shards), default=0.0)
+
+    @property
+    def dead_letters(self) -> int:
+        """Writes that a database has refused for good."""
+        return self._sum(lambda shard: shard.dead_letters)
 
     @property
     def loss_window(self) -> LossWindow:

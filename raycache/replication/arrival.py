@@ -80,6 +80,8 @@ class Arrival:
         """Commands wait until the giver's stream has come as far as this."""
         self.settled: set[bytes] = set()
         """Keys that the giver does not have either."""
+        self.only_records = False
+        """Entries of these slots were cleared while they were on their way."""
         self.entries = self.bytes = self.misses = self.mismatches = 0
         self.on_started: list[Callable[[], None]] = []
         self._cursor = 0

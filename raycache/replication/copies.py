@@ -20,8 +20,9 @@ from raycache.replication.mutation import CLEAR, EVICTED, OVERHEAD_BYTES, Mutati
 from raycache.replication.neighbours import Boxes
 from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version, version_shard
-from raycache.ring.slots import SLOT_COUNT, hash_tag, slots_of_bitmap
-from raycache.store import Entry, RemovalCause, Store, StoreFullError
+from raycache.ring.records import RECORD_PREFIX
+from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of, slots_of_bitmap
+from raycache.store import PINNED_KIND, Entry, RemovalCause, StoreFullError, WholeStore
 
 _MASK: Final = SLOT_COUNT - 1
 _BRACE: Final = 0x7B
@@ -34,7 +35,7 @@ NOT_WHOLE: Final = (1 << 63) - 1
 class Host(Protocol):
     """What the copies belong to: the shard's core."""
 
-    store: Store
+    whole: WholeStore
     now_ms: int
 
     def key_changed(self, key: bytes) -> None:
@@ -148,6 +149,8 @@ class Copies:
             self._evicted_to[slot] = max(version, self._evicted_to.get(slot, 0))
 
     def _deleted(self, key: bytes, slot: int) -> None:
+        if key.startswith(RECORD_PREFIX):
+            return  # not a record: those go by `unpin`. What others keep under this key is one
         version = self.clock.next(self._host.now_ms)
         self.tombstones.add(key, version, self.now_s)
         self._emit(slot, (key, version, 0, 0, None))
@@ -170,7 +173,7 @@ class Copies:
         if since is None or mutation[2] < 0:
             return self.merge(mutation)
         host = self._host
-        entry = host.store.peek(key, host.now_ms)
+        entry = host.whole.peek(key, host.now_ms)
         local = entry.version if entry is not None else self.tombstones.get(key, -1)
         if not since < local < version or version_shard(local) != self._shard_index:
             return self.merge(mutation)
@@ -179,7 +182,7 @@ class Copies:
         if entry is None:
             self._deleted(key, slot)
         else:
-            host.store.rewrite(entry, entry.value, entry.kind, host.now_ms)
+            host.whole.rewrite(entry, entry.value, entry.kind, host.now_ms)
         return False
 
     def merge(self, mutation: Mutation, *, is_vouched: bool = False) -> bool:
@@ -194,12 +197,13 @@ class Copies:
         slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
         host = self._host
         self.clock.observe(version)
-        entry = host.store.peek(key, host.now_ms)
+        entry = host.whole.peek(key, host.now_ms)
         if self.is_versioned:
             local = entry.version if entry is not None else self.tombstones.get(key, -1)
+            least = self.cleared.get(slot, -1)
             if local < 0 and not (is_vouched or self.arriving[slot]):
-                local = self._evicted_to.get(slot, -1)
-            is_newer = version > local and version > self.cleared.get(slot, -1)
+                least = max(least, self._evicted_to.get(slot, -1))
+            is_newer = version > local and (version > least or key.startswith(RECORD_PREFIX))
         else:
             is_newer = entry is None and key not in self.tombstones
         if not is_newer or not self.holds[slot]:
@@ -211,7 +215,7 @@ class Copies:
                 self.drop(key)
                 self.tombstones.add(key, version, self.now_s)
             else:
-                host.store.put(key, value, kind, expires_ms or None, host.now_ms)
+                host.whole.put(key, value, kind, expires_ms or None, host.now_ms)
                 self.tombstones.discard(key)
         except StoreFullError:  # it does not fit here: this copy does not know
             self.floors[slot] = max(self.floors[slot], version)
@@ -223,12 +227,12 @@ class Copies:
         return True
 
     def _merge_evicted(self, key: bytes, version: int) -> bool:
-        entry = self._host.store.peek(key, self._host.now_ms)
+        entry = self._host.whole.peek(key, self._host.now_ms)
         slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
         if self.arriving[slot] and (entry is None or entry.version <= version) and (
                 self.tombstones.get(key, -1) < version):
             self.tombstones.add(key, version, self.now_s)  # what is on its way may be older than what was evicted
-        if entry is None or entry.version > version:
+        if entry is None or entry.version > version or entry.kind == PINNED_KIND:
             return False
         self.floors[slot] = max(version, self.floors[slot])
         self.drop(key)
@@ -237,7 +241,7 @@ class Copies:
     def mutation_of(self, key: bytes) -> Mutation | None:
         """Return what this shard knows of `key`: its entry, its tombstone, or None."""
         host = self._host
-        entry = host.store.peek(key, host.now_ms)
+        entry = host.whole.peek(key, host.now_ms)
         if entry is not None:
             return (key, entry.version, entry.kind, entry.expires_ms or 0, entry.value)
         version = self.tombstones.get(key, -1)
@@ -281,7 +285,7 @@ class Copies:
 
     def forget(self, entry: Entry) -> None:
         """Remove an entry that this shard should not have, or cannot vouch for, without telling anybody."""
-        self._host.store.evict(entry)
+        self._host.whole.evict(entry)
 
     # Clearing whole slots
 
@@ -313,16 +317,27 @@ class Copies:
         host, cleared, count = self._host, self.cleared, 0
         for key in keys:
             slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
-            entry = host.store.peek(key, host.now_ms)
-            if entry is not None and entry.version <= cleared.get(slot, -1):
+            entry = host.whole.peek(key, host.now_ms)
+            if entry is not None and entry.version <= cleared.get(slot, -1) and entry.kind != PINNED_KIND:
                 self.drop(key)
                 count += 1
         return count
+
+    def unpin(self, entry: Entry) -> None:
+        """Remove a record, here and at the other owners, and nothing that was written later: the version is the next
+        one after its own and not a new one. Another owner may have written a later record that is on its way."""
+        key, version = entry.key, entry.version + 1
+        slot = slot_of(key)
+        self.drop(key)
+        if self.is_versioned or self.arriving[slot]:
+            self.tombstones.add(key, version, self.now_s)
+        if self.is_versioned:
+            self._emit(slot, (key, version, 0, 0, None))
 
     def drop(self, key: bytes) -> None:
         """Remove `key` here, without telling anybody or remembering it."""
         self._is_silent = True
         try:
-            self._host.store.delete(key, self._host.now_ms)
+            self._host.whole.delete(key, self._host.now_ms)
         finally:
             self._is_silent = False

@@ -14,7 +14,7 @@ from zlib import crc32
 from raycache.replication.copies import Copies
 from raycache.replication.mutation import Mutation
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of
-from raycache.store import Store
+from raycache.store import WholeStore
 
 CHUNK_ENTRIES: Final = 128
 """Merging so many takes the receiver about half a millisecond."""
@@ -35,7 +35,7 @@ def checksum(mutations: list[Mutation]) -> list[int]:
     return [len(mutations), total]
 
 
-def give(store: Store, copies: Copies, member: bytearray, cursor: int, now_ms: int) -> tuple[int, list[Mutation]]:
+def give(store: WholeStore, copies: Copies, member: bytearray, cursor: int, now_ms: int) -> tuple[int, list[Mutation]]:
     """Return the next cursor (0: done) and the next entries of the slots marked in `member`; start with cursor 0.
 
     After the entries come the slots' tombstones, where entries have versions.

@@ -99,7 +99,7 @@ class Replicator:
         }
         self.copies.follows_primary = self.mode == "primary-replica"
         if self.is_versioned:
-            host.store.set_journal(self.copies)
+            host.whole.set_journal(self.copies)
 
     @property
     def has_leases(self) -> bool:
@@ -468,6 +468,6 @@ class Replicator:
         if self.copies.must_sweep:
             self.copies.must_sweep, self._sweep_cursor = False, 0
         if self._sweep_cursor >= 0:
-            cursor, keys = self.host.store.scan(self._sweep_cursor, 1000, self.host.now_ms)
+            cursor, keys = self.host.whole.scan(self._sweep_cursor, 1000, self.host.now_ms)
             self.copies.sweep(keys)
             self._sweep_cursor = cursor or -1

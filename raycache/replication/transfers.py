@@ -15,8 +15,10 @@ from raycache.replication.giving import checksum, give
 from raycache.replication.messages import Message
 from raycache.replication.mutation import Mutation
 from raycache.replication.version import version_ms
+from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
 from raycache.ring.topology import Topology
+from raycache.store import PINNED_KIND
 
 if TYPE_CHECKING:
     from raycache.replication.replicator import Replicator
@@ -71,7 +73,7 @@ class Transfers:
                 arriving[arrival.slots] = 1
         owner.copies.arriving[:] = arriving.tobytes()
         if not owner.is_versioned:
-            owner.host.store.set_journal(owner.copies if arriving.any() else None)
+            owner.host.whole.set_journal(owner.copies if arriving.any() else None)
             if not arriving.any():
                 owner.copies.tombstones.clear()
 
@@ -83,9 +85,9 @@ class Transfers:
                      if one.member[slot] and not one.is_done and not one.is_repair), None)
 
     def abandon(self) -> None:
-        """Take nothing more from givers: all that they have was cleared."""
-        for arrival in [one for one in self.arrivals.values() if not one.is_done]:
-            self._arrived(arrival)
+        """Take nothing more from givers but records: all else that they have was cleared."""
+        for arrival in self.arrivals.values():
+            arrival.only_records = True
 
     def mend(self, peer: str, slots: list[int]) -> None:
         """Begin a repair: bring what `peer` has in `slots`."""
@@ -158,7 +160,7 @@ class Transfers:
             return None
         for slot in slots:
             member[slot] = 1
-        after, found = give(host.store, self._owner.copies, member, cursor, host.now_ms)
+        after, found = give(host.whole, self._owner.copies, member, cursor, host.now_ms)
         check = self._given.setdefault(name, [0, 0])
         if cursor == 0:
             check[:] = 0, 0
@@ -181,7 +183,10 @@ class Transfers:
                 arrival.prune_version, arrival.prune_floor = clock, floor
             arrival.seen.update([one[0] for one in mutations])
             self._give_back(arrival, mutations)
-        merged = sum([copies.merge(mutation) for mutation in mutations])
+        wanted = mutations
+        if arrival.only_records:
+            wanted = [mutation for mutation in mutations if mutation[0].startswith(RECORD_PREFIX)]
+        merged = sum([copies.merge(mutation) for mutation in wanted])
         if arrival.is_repair:
             self.repaired += merged
         size = sum(len(one[0]) + len(one[4] or b"") for one in mutations)
@@ -225,14 +230,16 @@ class Transfers:
         # A delete so young would still be remembered; half the time, because clocks differ by minutes.
         now_ms = max(version_ms(copies.clock.latest), host.now_ms)
         young_ms = now_ms - int(self._owner.config.tombstone_ttl_s * 500)
-        arrival.prune_cursor, keys = host.store.scan(arrival.prune_cursor, PRUNED_PER_STEP, host.now_ms)
+        arrival.prune_cursor, keys = host.whole.scan(arrival.prune_cursor, PRUNED_PER_STEP, host.now_ms)
         for key in keys:
             if slot_of(key) in wanted and key not in arrival.seen:
-                entry = host.store.peek(key, host.now_ms)
+                entry = host.whole.peek(key, host.now_ms)
                 if entry is None or arrival.may_be_coming(entry.version):
                     continue
                 mine = copies.mutation_of(key)
-                if mine is not None and entry.version > arrival.prune_floor and version_ms(mine[1]) > young_ms:
+                # A record is never taken for evicted: were it written once more, that would change nothing.
+                is_later = entry.version > arrival.prune_floor and version_ms(entry.version) > young_ms
+                if mine is not None and (is_later or entry.kind == PINNED_KIND):
                     self._owner.send_again(arrival.giver, mine)
                 else:
                     copies.drop(key)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from raycache.replication.quorum import Question, is_safe, newest, whole
 from raycache.resp import encode
+from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import slot_of
 from raycache.shard.wait import Wait
 
@@ -174,7 +175,9 @@ def _started(core: ShardCore, arrival: Arrival) -> Waiting:
 
 def is_missing(core: ShardCore, arrival: Arrival, key: bytes) -> bool:
     """Return whether only the giver can tell what `key` holds."""
-    return (key not in arrival.settled and core.store.peek(key, core.now_ms) is None
+    if arrival.only_records and not key.startswith(RECORD_PREFIX):
+        return False
+    return (key not in arrival.settled and core.whole.peek(key, core.now_ms) is None
             and core.replicator is not None and key not in core.replicator.copies.tombstones)
 
 

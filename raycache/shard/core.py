@@ -22,7 +22,9 @@ from typing import Any
 from raycache.config import ClusterConfig, Limits
 from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
+from raycache.replication.version import HybridClock
 from raycache.resp import encode
+from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import Topology
 from raycache.shard.careful import is_settled, run_carefully
@@ -31,12 +33,13 @@ from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.replication import READ
 from raycache.shard.owned import ELSEWHERE, PLAIN, OwnedSlots
+from raycache.shard.queues import QUEUE_SHARE, WriteQueues
 from raycache.shard.recording import Recording
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
 from raycache.shard.turn import run_turn
 from raycache.shard.watch import WatchedKeys
-from raycache.store import Store, StoreFullError, StoreStats
+from raycache.store import Entry, Store, StoreFullError, StoreStats, WholeStore
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,10 @@ class ShardCore:
                  info: Callable[[], Mapping[str, Any]] | None = None, reset_info: Callable[[], None] | None = None,
                  rng: random.Random | None = None, started_ms: int = 0) -> None:
         self.store = store
+        self.whole = WholeStore(store, RECORD_PREFIX)
+        """The store with what is kept beside its entries: what goes to other shards, and into a snapshot."""
+        self.queues = WriteQueues(store.capacity_bytes // QUEUE_SHARE)
+        self.whole.pinned.listener = self.queues.changed
         self.get, self.put = store.get, store.put
         self.shard_id = shard_id
         self.secret = secret
@@ -100,6 +107,8 @@ class ShardCore:
         self.leases = self.watch.leases
         self.monotonic_s: Callable[[], float] = lambda: self.replicator_now_s
         """Monotonic seconds, for commands that wait; the shell sets its clock's."""
+        self._clock = HybridClock(0)
+        """Of a shard that stands alone; else the replicator's counts."""
         self.slots = OwnedSlots(shard_id)
         self.owned = self.slots.owned
         self.owns_all = True
@@ -290,6 +299,8 @@ class ShardCore:
         Args:
             now_s: monotonic seconds.
         """
+        if config.queue_bytes:
+            self.queues.limit_bytes = config.queue_bytes
         replicator = self.replicator = Replicator(self, self.shard_id, config, self.started_ms, now_s)
         self.touched = replicator.copies.touched
         self.slots.replicator = replicator
@@ -325,6 +336,19 @@ class ShardCore:
             session.wrote.update(writes)
         return writes
 
+    def next_version(self) -> int:
+        """Return a version above every one that this shard has given out or heard of."""
+        if self.replicator is not None:
+            return self.replicator.copies.clock.next(self.now_ms)
+        return self._clock.next(self.now_ms)
+
+    def unpin(self, entry: Entry) -> None:
+        """Remove a record, here and at the other owners."""
+        if self.replicator is not None:
+            self.replicator.copies.unpin(entry)
+        else:
+            self.whole.pinned.remove(entry.key, self.now_ms)
+
     def key_changed(self, key: bytes) -> None:
         """Another shard's write has changed a key."""
         if self.watched:
@@ -339,7 +363,7 @@ class ShardCore:
         replicator = self.replicator
         if replicator is not None and topology.term < replicator.granted_term and topology.epoch:
             return False  # made by a router that has been replaced
-        if not self.slots.set(topology, is_empty=not len(self.store)):
+        if not self.slots.set(topology, is_empty=not len(self.whole)):
             return False
         if replicator is not None:
             replicator.set_topology(topology, replicator.now_s)
@@ -370,7 +394,7 @@ class ShardCore:
         more = self.store.step(now_ms, budget)
         self.leases.step(now_ms)
         if self.slots.has_stale:
-            more = self.slots.sweep(self.store, now_ms, budget // 2) or more
+            more = self.slots.sweep(self.whole, now_ms, budget // 2) or more
             self.owns_all = self.slots.owns_all
         return more
 

@@ -14,6 +14,7 @@ that returns before the sweep has passed answers TRYAGAIN until it has.
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from raycache.resp import encode
 from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
 from raycache.ring.topology import Topology
-from raycache.store import Store
+from raycache.store import WholeStore
 
 if TYPE_CHECKING:
     from raycache.replication.replicator import Replicator
@@ -121,7 +122,17 @@ class OwnedSlots:
         led = self._led
         return [key for key in keys if led[slot_of(key)]]
 
-    def sweep(self, store: Store, now_ms: int, budget: int) -> bool:
+    def each_led(self, keys: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield those of `keys` whose slot this shard is primary of now, one by one."""
+        led = self.led_marks
+        return iter(keys) if led is None else (key for key in keys if led[slot_of(key)])
+
+    @property
+    def led_marks(self) -> bytes | None:
+        """By slot, 1 = this shard is its primary; None: it stands alone and is that of all."""
+        return self._led if self.topology is not None else None
+
+    def sweep(self, store: WholeStore, now_ms: int, budget: int) -> bool:
         """Remove some of the entries whose slot is not held here; return whether more may be left."""
         self._cursor, keys = store.scan(self._cursor, budget, now_ms)
         stale, replicator = self._stale, self.replicator

@@ -25,6 +25,7 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
         "capacity_bytes": store.capacity_bytes,
         "policy": core.policy,
         **store.stats.as_dict(),
+        **core.queues.figures(core.slots, core.whole.pinned.bytes, core.now_ms),
         "commands": core.commands,
         "errors": core.errors,
         "failures": core.failures,

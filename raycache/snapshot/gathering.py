@@ -15,10 +15,10 @@ from itertools import islice
 
 from raycache.replication.copies import Copies
 from raycache.replication.mutation import Mutation
-from raycache.store import Store
+from raycache.store import WholeStore
 
 
-def walk(store: Store, copies: Copies, now_ms: int, count: int) -> Iterator[list[Mutation]]:
+def walk(store: WholeStore, copies: Copies, now_ms: int, count: int) -> Iterator[list[Mutation]]:
     """Yield some `count` entries at a time, then the tombstones; may be left standing between two."""
     cursor = 0
     while True:

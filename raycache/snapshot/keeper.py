@@ -28,7 +28,7 @@ from raycache.ring.topology import ShardInfo, Topology
 from raycache.snapshot import files
 from raycache.snapshot.format import BLOCK_BYTES, Head, SnapshotError, pack_records
 from raycache.snapshot.gathering import walk
-from raycache.store import Store
+from raycache.store import WholeStore
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ WATCH_S: Final = 1.0
 class Host(Protocol):
     """The shard's core, as far as it is used here."""
 
-    store: Store
+    whole: WholeStore
     shard_id: str
     started_ms: int
     now_ms: int
@@ -200,7 +200,7 @@ class SnapshotKeeper:
     async def _fill(self, file: files.SnapshotFile) -> None:
         parts: list[bytes] = []
         count = size = 0
-        for some in walk(self._core.store, self._copies, self._clock.unix_ms(), STEP_ENTRIES):
+        for some in walk(self._core.whole, self._copies, self._clock.unix_ms(), STEP_ENTRIES):
             records = pack_records(some)
             parts += records
             count += len(some)

@@ -1,22 +1,28 @@
 """The store of one shard: entries, expiry, eviction. Pure: no Ray, no sockets, no clock.
 
 `store.py` joins the parts: `entry.py` the record, `wheel.py` active expiry, `weight.py` what an
-entry is charged, `policies/` who leaves when room is needed, `stats.py` what is counted.
+entry is charged, `policies/` who leaves when room is needed, `stats.py` what is counted, `pinned.py` what never leaves
+by itself, `whole.py` the view on both.
 """
 
 from raycache.store.entry import Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
+from raycache.store.pinned import PINNED_KIND, PinnedEntries
 from raycache.store.policies import EvictionPolicy, make_policy
 from raycache.store.stats import StoreStats
 from raycache.store.store import Store
+from raycache.store.whole import WholeStore
 
 __all__ = [
+    "PINNED_KIND",
     "Entry",
     "EvictionPolicy",
+    "PinnedEntries",
     "RemovalCause",
     "RemovalListener",
     "Store",
     "StoreFullError",
     "StoreStats",
+    "WholeStore",
     "make_policy",
 ]

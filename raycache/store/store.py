@@ -95,6 +95,7 @@ class Store:
         self._count = 0
         self._free_bytes = capacity_bytes
         self._buried_bytes = 0  # neither free nor used: cleared, and waiting in the graveyard
+        self._aside_bytes = 0  # used, and not by entries
         self._next_version = seed_version
         self._stepped_ms = 0
         self._show_hot()
@@ -105,7 +106,7 @@ class Store:
 
     @property
     def used_bytes(self) -> int:
-        """What the entries are charged; never above `capacity_bytes`."""
+        """What the entries are charged, and what was set aside; above `capacity_bytes` only where that is."""
         return self.capacity_bytes - self._free_bytes - self._buried_bytes
 
     @property
@@ -172,6 +173,10 @@ class Store:
         """Return the bytes that `entry` is charged."""
         charge = self._weigh(entry.key, entry.value)
         return charge if entry.timer is None else charge + self._timer_bytes
+
+    def charge_for(self, key: bytes, value: Any) -> int:
+        """Return the bytes that an entry without expiry would be charged."""
+        return self._weigh(key, value)
 
     def version_of(self, entry: Entry) -> int:
         """Return the number of the last write of `entry`, above 0. It costs memory only where it was asked for.
@@ -274,6 +279,24 @@ class Store:
         """Remove a live entry as if room had been needed."""
         self._remove(entry, _EVICTED)
 
+    def set_aside(self, growth: int, now_ms: int) -> None:
+        """Take `growth` bytes of the capacity for something else than entries, or give them back if it is negative.
+
+        Entries make room. Where they cannot, the bytes are taken all the same, and no entry can grow until some are
+        back. Cost: O(evicted).
+        """
+        self._aside_bytes += growth
+        self._free_bytes -= growth
+        while self._free_bytes < 0:
+            if self._buried_bytes:
+                self._graveyard.release(1)
+            elif self._count and self._policy.can_evict:
+                victim = self._policy.victim()
+                timer = victim.timer
+                self._remove(victim, _EVICTED if timer is None or timer.expires_ms > now_ms else _EXPIRED)
+            elif not self._expire_due(now_ms, _EXPIRE_BATCH):
+                return
+
     def set_journal(self, journal: Journal | None) -> None:
         """Tell `journal` of every write and removal from now on; it then gives entries their versions."""
         self._journal = journal
@@ -287,7 +310,7 @@ class Store:
         count = self._count
         if count:
             self._graveyard.add(Generation(self._segments, self._policy, self._wheel))
-            self._buried_bytes += self.used_bytes
+            self._buried_bytes += self.used_bytes - self._aside_bytes
             self._segments = segmented.new_segments(len(self._segments))
             self._policy = self._policy.fresh()
             self._on_hit = self._policy.on_hit
@@ -320,7 +343,7 @@ class Store:
         """
         entry = self.peek(key, now_ms)
         charge = self._weigh(key, value) + self._timer_bytes
-        if charge > self.capacity_bytes:
+        if charge > self.capacity_bytes - self._aside_bytes:
             return False
         growth = charge if entry is None else charge - self.charge_of(entry)
         while growth > self._free_bytes:
@@ -390,10 +413,11 @@ class Store:
         Raises:
             StoreFullError: an entry of `charge` bytes can never fit, or nothing may be evicted.
         """
-        if charge > self.capacity_bytes:
+        if charge > self.capacity_bytes - self._aside_bytes:
             self.stats.rejected += 1
             raise StoreFullError(
-                f"the entry needs {charge} bytes and the whole store has {self.capacity_bytes}", never_fits=True
+                f"the entry needs {charge} bytes and the whole store has {self.capacity_bytes - self._aside_bytes}",
+                never_fits=charge > self.capacity_bytes,
             )
         most = self._max_entries - count
         policy = self._policy

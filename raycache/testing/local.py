@@ -28,6 +28,10 @@ from raycache.router.core import RouterCore
 from raycache.router.messages import GatewayReport, NodeReport, ShardReport
 from raycache.shard.build import build_server
 from raycache.shard.server import ShardServer, listening_socket
+from raycache.stores.config import Attachment
+from raycache.stores.protocol import BackingStore
+from raycache.stores.worker import WriterThread
+from raycache.stores.writer import WriterSettings
 from raycache.testing.local_router import LocalRouter
 from raycache.testing.seat import Seat
 
@@ -70,6 +74,8 @@ class LocalCluster:
         self._nodes = [NodeReport(f"node{number}", f"machine{number}") for number in range(machines or shards)]
         self._gateway_info: GatewayInfo | None = None
         self._seats: list[Seat] = []
+        self.writers: dict[str, WriterThread] = {}
+        """What writes to the stores that are attached for write-behind, by name."""
         self._front: Seat | None = None
         self._office: Seat | None = None
 
@@ -198,8 +204,27 @@ class LocalCluster:
 
         self.router = self._office.run(start())
 
+    def attach_store(self, attachment: Attachment, settings: WriterSettings | None = None, *,
+                     store: BackingStore | None = None) -> Attachment:
+        """Attach a store as `raycache.attach_store` does: with write-behind its writer starts, in place of an earlier.
+
+        Args:
+            store: the store itself, where it is open already.
+        """
+        if attachment.write == "behind":
+            before = self.writers.get(attachment.name)
+            writer = self.writers[attachment.name] = WriterThread(
+                self.info, attachment, settings, refresh_info=lambda: self.info, store=store,
+                number=max(time.time_ns() // 1_000_000, before.number + 1 if before is not None else 0))
+            writer.start()
+            if before is not None:
+                before.close()
+        return attachment
+
     def close(self) -> None:
         """Stop everything."""
+        for writer in self.writers.values():
+            writer.close()
         self.kill_router()
         if self._office is not None:
             self._office.close()

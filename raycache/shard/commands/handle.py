@@ -27,26 +27,28 @@ from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.counters import add
 from raycache.shard.commands.keyspace import MAX_SCAN_COUNT, scan_cursor
+from raycache.store import PINNED_KIND
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
     from raycache.store import Entry
 
-_KINDS: Final = {b"%d" % kind: kind for kind in range(256)}
+_KINDS: Final = {b"%d" % kind: kind for kind in range(PINNED_KIND)}
 _KIND_BYTES: Final = tuple(bytes([kind]) for kind in range(256))
 _SHORT: Final = len(HEADERS)
 KEEP_EXPIRY: Final = -1
 
 
-def _kind(text: bytes) -> int:
+def kind_of(text: bytes) -> int:
+    """Return the kind that `text` names."""
     kind = _KINDS.get(text)
     if kind is None:
-        raise Refusal("ERR kind must be 0 to 255")
+        raise Refusal(f"ERR kind must be 0 to {PINNED_KIND - 1}")
     return kind
 
 
-def _lifetime(text: bytes) -> int:
+def lifetime_of(text: bytes) -> int:
     """Return a time to live in milliseconds; 0: none, -1: keep the entry's own."""
     px = integer(text)
     if px < KEEP_EXPIRY:
@@ -54,7 +56,8 @@ def _lifetime(text: bytes) -> int:
     return px
 
 
-def _expires_ms(core: ShardCore, key: bytes, px: int) -> int | None:
+def expires_ms_of(core: ShardCore, key: bytes, px: int) -> int | None:
+    """Return when `key` expires that is written with a lifetime of `px`, unix milliseconds."""
     if px == KEEP_EXPIRY:
         entry = core.store.peek(key, core.now_ms)
         return entry.expires_ms if entry is not None else None
@@ -131,7 +134,7 @@ def getv(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def _set(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.SET key kind value px [NX | XX] -> OK, or null if the condition does not hold."""
-    key, kind, px = argv[1], _kind(argv[2]), _lifetime(argv[4])
+    key, kind, px = argv[1], kind_of(argv[2]), lifetime_of(argv[4])
     if len(argv) > 5:
         condition = argv[5].upper()
         if len(argv) > 6 or condition not in (b"NX", b"XX"):
@@ -139,7 +142,7 @@ def _set(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         check_size(core, key, len(argv[3]))
         if (peek(core, key) is not None) == (condition == b"NX"):
             return NULLS[session.protocol]
-    put(core, key, argv[3], kind, _expires_ms(core, key, px))
+    put(core, key, argv[3], kind, expires_ms_of(core, key, px))
     return OK
 
 
@@ -147,15 +150,15 @@ def mset(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """RC.MSET px kind key value [kind key value ...] -> OK."""
     if len(argv) % 3 != 2:
         raise Refusal("ERR wrong number of arguments for 'rc.mset' command")
-    px = _lifetime(argv[1])
+    px = lifetime_of(argv[1])
     for at in range(2, len(argv), 3):
-        _kind(argv[at])
+        kind_of(argv[at])
         check_size(core, argv[at + 1], len(argv[at + 2]))
     steps = _mset_steps(core, argv, px)
     if len(argv) > 3 * LONG_KEYS or sum(map(len, argv)) > core.large_value_bytes:
         return core.in_steps(session, steps)
     for at in range(2, len(argv), 3):
-        put(core, argv[at + 1], argv[at + 2], _KINDS[argv[at]], _expires_ms(core, argv[at + 1], px))
+        put(core, argv[at + 1], argv[at + 2], _KINDS[argv[at]], expires_ms_of(core, argv[at + 1], px))
     return OK
 
 
@@ -166,7 +169,7 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
         if len(value) > core.large_value_bytes:
             while core.store.reserve(key, value, core.now_ms):
                 yield None
-        put(core, key, value, _KINDS[argv[at]], _expires_ms(core, key, px))
+        put(core, key, value, _KINDS[argv[at]], expires_ms_of(core, key, px))
         written_bytes, count = written_bytes + len(value), count + 1
         if count == LONG_KEYS or written_bytes > core.large_value_bytes:
             written_bytes = count = 0
@@ -176,19 +179,19 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
 
 def _cas(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.CAS key version kind value px -> 1 if it was written, else 0. Version 0: the key must be absent."""
-    key, version, kind, px = argv[1], integer(argv[2]), _kind(argv[3]), _lifetime(argv[5])
+    key, version, kind, px = argv[1], integer(argv[2]), kind_of(argv[3]), lifetime_of(argv[5])
     check_size(core, key, len(argv[4]))
     entry = peek(core, key)
     # An entry that nobody asked for since its last write has version 0: no token can be valid for it.
     if version != (entry.version if entry is not None else 0) or (entry is not None and version == 0):
         return ZERO
-    put(core, key, argv[4], kind, _expires_ms(core, key, px))
+    put(core, key, argv[4], kind, expires_ms_of(core, key, px))
     return ONE
 
 
 def incrby(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.INCRBY key delta px -> the sum. `px` counts only if the key is made by this."""
-    px = _lifetime(argv[3])
+    px = lifetime_of(argv[3])
     expires_ms = core.now_ms + px if px > 0 else None
     return encode.integer(add(core, argv[1], integer(argv[2]), kind=KIND_INT, expires_ms=expires_ms))
 

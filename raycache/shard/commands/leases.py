@@ -23,7 +23,7 @@ from raycache.shard.commands.access import KIND_INT, LONG_KEYS, check_size, in_c
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.wait import Wait
-from raycache.store import StoreFullError
+from raycache.store import PINNED_KIND, StoreFullError
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -162,7 +162,7 @@ def fill(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     size = 0
     for at in range(1, len(argv), _PER_FILL):
         integer(argv[at + 1])
-        if not 0 <= integer(argv[at + 2]) <= 255 or integer(argv[at + 4]) < PASS_ON:
+        if not 0 <= integer(argv[at + 2]) < PINNED_KIND or integer(argv[at + 4]) < PASS_ON:
             raise Refusal(SYNTAX_ERROR)
         size += len(argv[at + 3])
     if size > core.large_value_bytes:
