@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.errors import (
     AuthenticationError,
+    CacheNotWrittenError,
     CallerError,
     ChangeUnderWayError,
     ClusterLoadingError,
@@ -27,17 +28,25 @@ from raycache.errors import (
     NotEnoughReplicasError,
     OutOfMemoryError,
     ProtocolError,
+    QueueClosedError,
+    QueueFullError,
     RayCacheError,
     ReentrantLoadError,
     RetryableError,
     ShardUnavailableError,
+    StoreNotDrainedError,
+    StoreRefusedError,
+    StoreUnavailableError,
     UnsupportedTypeError,
     ValueTooLargeError,
+    WriterReplacedError,
     WrongTypeError,
 )
 
 if TYPE_CHECKING:
     from raycache.actors.launch import clusters, scale, start, status, stop, topology
+    from raycache.actors.stores import attach_store, detach_store
+    from raycache.backing import backed
     from raycache.client.aio import AsyncCache
     from raycache.client.info import ConnectionInfo, Versioned
     from raycache.client.results import Result
@@ -47,6 +56,11 @@ if TYPE_CHECKING:
     from raycache.config import ClusterConfig, Limits
     from raycache.connecting import connect, connect_async
     from raycache.ring.topology import Topology
+    from raycache.stores.backed import BackedCache
+    from raycache.stores.backed_aio import AsyncBackedCache
+    from raycache.stores.config import Attachment, StoreConfig
+    from raycache.stores.protocol import BackingStore
+    from raycache.stores.writer import WriterSettings
     from raycache.warming.api import HotKeys, hot_keys, warm, warm_from
     from raycache.warming.pace import WarmSettings
     from raycache.warming.report import WarmReport
@@ -54,6 +68,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    **dict.fromkeys(("attach_store", "detach_store"), "raycache.actors.stores"),
+    **dict.fromkeys(("Attachment", "StoreConfig"), "raycache.stores.config"),
+    "AsyncBackedCache": "raycache.stores.backed_aio",
+    "BackedCache": "raycache.stores.backed",
+    "BackingStore": "raycache.stores.protocol",
+    "WriterSettings": "raycache.stores.writer",
+    "backed": "raycache.backing",
     **dict.fromkeys(("clusters", "scale", "start", "status", "stop", "topology"), "raycache.actors.launch"),
     **dict.fromkeys(("connect", "connect_async"), "raycache.connecting"),
     "AsyncCache": "raycache.client.aio",
@@ -71,9 +92,14 @@ _LAZY = {
 }
 
 __all__ = [
+    "AsyncBackedCache",
     "AsyncCache",
+    "Attachment",
     "AuthenticationError",
+    "BackedCache",
+    "BackingStore",
     "Cache",
+    "CacheNotWrittenError",
     "CallerError",
     "ChangeUnderWayError",
     "ClusterConfig",
@@ -96,6 +122,8 @@ __all__ = [
     "NotEnoughReplicasError",
     "OutOfMemoryError",
     "ProtocolError",
+    "QueueClosedError",
+    "QueueFullError",
     "RayCacheError",
     "ReentrantLoadError",
     "Result",
@@ -103,6 +131,10 @@ __all__ = [
     "ShardStats",
     "ShardStatus",
     "ShardUnavailableError",
+    "StoreConfig",
+    "StoreNotDrainedError",
+    "StoreRefusedError",
+    "StoreUnavailableError",
     "Token",
     "Topology",
     "UnsupportedTypeError",
@@ -110,11 +142,16 @@ __all__ = [
     "Versioned",
     "WarmReport",
     "WarmSettings",
+    "WriterReplacedError",
+    "WriterSettings",
     "WrongTypeError",
     "__version__",
+    "attach_store",
+    "backed",
     "clusters",
     "connect",
     "connect_async",
+    "detach_store",
     "hot_keys",
     "scale",
     "start",

@@ -7,6 +7,7 @@ end could lose: what waits is in the shards, and Ray starts it again.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import Any, Final
@@ -62,7 +63,7 @@ class StoreActor:
         attachment, writer = self._attachment, self._writer
         table = attachment.config.table if attachment.config is not None and not attachment.config.is_class else ""
         known = {"name": attachment.name, "store": attachment.shown, "table": table, "write": attachment.write,
-                 "read": attachment.read}
+                 "read": attachment.read, "pid": os.getpid()}
         if attachment.write != "behind":
             return known
         figures = writer.status() if writer is not None else {"state": "starting", "failure": ""}

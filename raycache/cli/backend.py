@@ -42,7 +42,14 @@ class Backend(Protocol):
 
     def start(self, name: str, **settings: Any) -> ClusterStatus: ...
 
-    def stop(self, name: str) -> None: ...
+    def stop(self, name: str, *, drain_timeout_s: float, force: bool) -> None: ...
+
+    def attach_store(self, name: str, store: str, where: str, **settings: Any) -> None: ...
+
+    def detach_store(self, name: str, store: str, *, drain_timeout_s: float, force: bool) -> None: ...
+
+    def store_statuses(self, name: str) -> list[dict[str, Any]]:
+        """Return what is known of each store that is attached."""
 
     def begin_scale(self, name: str, shards: int) -> None:
         """Want so many shards. Raises ChangeUnderWayError where another change is not complete."""
@@ -159,10 +166,25 @@ class RayBackend:
         launch.start(name, **settings)
         return self.status(name)
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, drain_timeout_s: float, force: bool) -> None:
         from raycache.actors import launch
 
-        launch.stop(name)
+        launch.stop(name, drain_timeout_s=drain_timeout_s, force=force)
+
+    def attach_store(self, name: str, store: str, where: str, **settings: Any) -> None:
+        from raycache.actors import stores
+
+        stores.attach_store(name, store, where, **settings)
+
+    def detach_store(self, name: str, store: str, *, drain_timeout_s: float, force: bool) -> None:
+        from raycache.actors import stores
+
+        stores.detach_store(name, store, drain_timeout_s=drain_timeout_s, force=force)
+
+    def store_statuses(self, name: str) -> list[dict[str, Any]]:
+        from raycache.actors import stores
+
+        return [stores.store_status(name, store) for store in stores.attached(name)]
 
     def begin_scale(self, name: str, shards: int) -> None:
         from raycache.actors import calls

@@ -44,6 +44,8 @@ SHARDS = click.IntRange(1, 1000)
 @click.option("--allow-stale", is_flag=True, help="Take quorums that need not overlap: a read may miss a write.")
 @click.option("--snapshot-dir", type=click.Path(), help="Where each shard keeps a snapshot, on its own machine's disk, "
               "to start warm after a restart. Default: nowhere.")  # fmt: skip
+@click.option("--queue-memory", help="What writes that wait for a database may take of each shard. "
+              "Default: a quarter.")  # fmt: skip
 @click.option("--cpus-per-shard", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
 @click.option("--split-transactions/--refuse-split-transactions", default=True, show_default=True,
@@ -112,9 +114,14 @@ def _kept_settings(status: ClusterStatus, settings: dict[str, Any]) -> str:
 @click.command()
 @click.argument("name")
 @click.option("--if-running", is_flag=True, help="Succeed also where NAME does not run.")
+@click.option("--drain-timeout", "drain_timeout_s", type=click.FloatRange(min=0), default=30.0, show_default=True,
+              help="Seconds that writing what waits for databases may take.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Stop it even if acknowledged writes wait for a database: they are lost.")
 @click.pass_obj
-def down(backend: Backend, name: str, if_running: bool) -> None:
+def down(backend: Backend, name: str, if_running: bool, drain_timeout_s: float, force: bool) -> None:
     """Stop the cluster NAME and forget all it holds. Ray goes on; `ray stop` ends it.
+
+    What waits for attached databases is written first.
 
     \b
     Examples:
@@ -123,7 +130,7 @@ def down(backend: Backend, name: str, if_running: bool) -> None:
     """
     try:
         backend.attach(start=False)
-        backend.stop(name)
+        backend.stop(name, drain_timeout_s=drain_timeout_s, force=force)
     except ClusterNotFoundError as error:
         if not if_running:
             raise ClusterNotFoundError(f"nothing to stop: {_not_found(backend, name)}") from error

@@ -30,7 +30,8 @@ def status_record(status: ClusterStatus, *, secret: bool = False) -> dict[str, A
     for shard, plain in zip(status.shards, record["shards"], strict=True):
         plain["hit_ratio"] = shard.hit_ratio
     return {**record, "serving": status.serving, "entries": status.entries, "hit_ratio": status.hit_ratio,
-            "loss": dataclasses.asdict(status.loss)}  # fmt: skip
+            "loss": dataclasses.asdict(status.loss), "queued": status.queued,
+            "queue_oldest_s": status.queue_oldest_s, "dead_letters": status.dead_letters}  # fmt: skip
 
 
 def print_status(status: ClusterStatus) -> None:
@@ -40,6 +41,8 @@ def print_status(status: ClusterStatus) -> None:
     rows = [_shard_row(shard, has_copies=has_copies) for shard in status.shards]
     print_table(_COPIES if has_copies else _ONE_COPY, rows, left=len(_FIRST))
     click.echo(f"gateways: {', '.join(status.gateways) or 'none'}")
+    if waiting := queue_text(status):
+        click.echo(f"queue: {waiting}")
     for transfer in status.transfers:
         click.echo(f"moving: {transfer_text(transfer)}")
     # Single transfers are in the JSON; of the change that they belong to one line tells the sum.
@@ -48,6 +51,18 @@ def print_status(status: ClusterStatus) -> None:
     if status.requires_auth:
         click.echo(f"the doors demand AUTH: `raycache status {status.name} --secret` shows the password")
     print_warnings(status)
+
+
+def queue_text(status: ClusterStatus) -> str:
+    """Return what waits for databases in one line, "" if nothing does."""
+    parts = []
+    if status.queued:
+        parts.append(f"{status.queued:,} writes wait for a database, the oldest for "
+                     f"{duration_text(status.queue_oldest_s)}")
+    if status.dead_letters:
+        parts.append(f"{status.dead_letters:,} writes were refused by a database: see `raycache letters {status.name} "
+                     "STORE`")
+    return "; ".join(parts)
 
 
 def _headline(status: ClusterStatus) -> str:

@@ -19,7 +19,7 @@ from raycache.stores.config import Attachment
 from raycache.stores.opened import Opened
 from raycache.stores.plans import Call, Look, Plan, Plans, Run, Sleep
 from raycache.stores.protocol import BackingStore
-from raycache.stores.reading import is_something, load_options, several_of, value_of
+from raycache.stores.reading import is_something, load_options, named, value_of
 from raycache.stores.wire import DeadLetter
 
 K = TypeVar("K", str, bytes)
@@ -89,10 +89,9 @@ class BackedCache:
             return self._cache.get_many(given)
 
         def load(missing: list[K]) -> dict[K, Any]:
-            return several_of(self._do(self._plans.loading(encode_keys(missing))), missing)
+            return named(self._do(self._plans.loading(encode_keys(missing))), missing)
 
-        found = self._cache.get_or_load_many(given, load, **self._options)
-        return {key: value for key, value in found.items() if is_something(value)}
+        return self._cache.get_or_load_many(given, load, **self._options)
 
     def set(self, key: Key, value: Any, *, ttl: TimeToLive = None) -> None:
         """Store `value`; `ttl` is how long the cache keeps it."""

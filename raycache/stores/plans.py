@@ -98,11 +98,11 @@ class Plans:
                     found[key] = decode_payload(payload)
         if rest:
             names = {key.decode(): key for key in rest}
-            loaded = yield Call(lambda: self._guarded(lambda store: store.load_many(list(names))))
+            loaded = yield Call(lambda: self._guarded(lambda store: store.load_many(list(names)), "nothing was read"))
             found |= {names[name]: value for name, value in loaded.items()}
         return found
 
-    def _guarded(self, work: Callable[[BackingStore], Any]) -> Any:
+    def _guarded(self, work: Callable[[BackingStore], Any], outcome: str) -> Any:
         """Call the store; whatever it raises becomes an error of ours, without passwords."""
         try:
             return work(self._store())
@@ -112,7 +112,7 @@ class Plans:
             raise StoreRefusedError(self._attachment.clean(error)) from error
         except Exception as error:
             text = self._attachment.clean(f"{type(error).__name__}: {error}")
-            raise StoreUnavailableError(f"{text}; the write may or may not have happened") from error
+            raise StoreUnavailableError(f"{text}; {outcome}") from error
 
     # Writing
 
@@ -173,7 +173,7 @@ class Plans:
             return
         tokens: dict[bytes, int] = yield from self._leased(keys)
         try:
-            yield Call(lambda: self._guarded(write))
+            yield Call(lambda: self._guarded(write, "the write may or may not have happened"))
         except BaseException:
             yield from self._given_up(tokens)
             raise

@@ -38,6 +38,7 @@ def value_of(loaded: Mapping[bytes, Any], key: bytes) -> Any:
     return loaded.get(key, NOTHING)
 
 
-def several_of(loaded: Mapping[bytes, Any], keys: Sequence[K]) -> dict[K, Any]:
-    """Return what was loaded for each of `keys`, or `NOTHING`."""
-    return {key: loaded.get(wire_key, NOTHING) for key, wire_key in zip(keys, encode_keys(list(keys)), strict=True)}
+def named(loaded: Mapping[bytes, Any], keys: Sequence[K]) -> dict[K, Any]:
+    """Return what was loaded under the names that the caller has for `keys`."""
+    wire_keys = encode_keys(list(keys))
+    return {key: loaded[wire_key] for key, wire_key in zip(keys, wire_keys, strict=True) if wire_key in loaded}

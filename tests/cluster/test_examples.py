@@ -16,6 +16,11 @@ FOLDER = Path(__file__).parents[2] / "examples"
 
 PRINTED = {
     "async_handle": ["1000 prices read, 49950000 cents in all", "unknown item: not for sale", "seconds to live: 60"],
+    "backing_store": [
+        "read through: {'user:1': {'name': 'Ada', 'visits': 0}, 'user:2': {'name': 'Grace', 'visits': 0}}",
+        "in the cache at once: {'name': 'Ada', 'visits': 500} None",
+        "in the database: [(1, 'Ada', 500), (3, 'Edith', 0)]",
+    ],
     "counters": [
         "visits: 300",
         "winner: bidder 4",

@@ -10,6 +10,7 @@ import pytest
 from raycache import errors
 from raycache.errors import (
     AuthenticationError,
+    CacheNotWrittenError,
     CallerError,
     ChangeUnderWayError,
     ClusterLoadingError,
@@ -26,12 +27,18 @@ from raycache.errors import (
     NotEnoughReplicasError,
     OutOfMemoryError,
     ProtocolError,
+    QueueClosedError,
+    QueueFullError,
     RayCacheError,
     ReentrantLoadError,
     RetryableError,
     ShardUnavailableError,
+    StoreNotDrainedError,
+    StoreRefusedError,
+    StoreUnavailableError,
     UnsupportedTypeError,
     ValueTooLargeError,
+    WriterReplacedError,
     WrongTypeError,
     from_reply,
 )
@@ -51,6 +58,9 @@ TREE: dict[type[RayCacheError], tuple[type[RayCacheError], type[Exception], str,
     ClusterNotFoundError: (CallerError, LookupError, "ERR", False),
     CommandError: (CallerError, Exception, "ERR", False),
     ReentrantLoadError: (CallerError, Exception, "ERR", False),
+    StoreRefusedError: (CallerError, ValueError, "ERR", False),
+    QueueClosedError: (CallerError, Exception, "QUEUECLOSED", False),
+    WriterReplacedError: (CallerError, Exception, "FENCED", False),
     ShardUnavailableError: (RetryableError, ConnectionError, "CLUSTERDOWN", False),
     DeadlineExceededError: (RetryableError, TimeoutError, "ERR", False),
     ClusterLoadingError: (RetryableError, Exception, "CLUSTERDOWN", True),
@@ -59,6 +69,10 @@ TREE: dict[type[RayCacheError], tuple[type[RayCacheError], type[Exception], str,
     LoadFailedError: (RetryableError, Exception, "ERR", False),
     LoadTimeoutError: (RetryableError, TimeoutError, "ERR", True),
     ChangeUnderWayError: (RetryableError, Exception, "ERR", False),
+    StoreUnavailableError: (RetryableError, Exception, "ERR", False),
+    CacheNotWrittenError: (RetryableError, Exception, "ERR", False),
+    StoreNotDrainedError: (RetryableError, Exception, "ERR", False),
+    QueueFullError: (RetryableError, Exception, "QUEUEFULL", True),
     ProtocolError: (InternalError, Exception, "ERR", False),
     CorruptValueError: (InternalError, Exception, "ERR", False),
 }
@@ -97,7 +111,7 @@ def test_errors_survive_pickling_and_copying(kind: type[RayCacheError]) -> None:
 
 def test_only_what_surely_did_not_happen_is_safe_to_repeat() -> None:
     assert {kind for kind in all_errors() if kind.retry_safe} == {
-        ClusterLoadingError, LoadTimeoutError, OutOfMemoryError}
+        ClusterLoadingError, LoadTimeoutError, OutOfMemoryError, QueueFullError}
 
 
 @pytest.mark.parametrize(("text", "kind"), [

@@ -18,15 +18,17 @@ from raycache.client.sync import Cache
 REPOSITORY = Path(__file__).parents[2]
 
 PUBLIC = [
-    "AsyncCache", "AuthenticationError", "Cache", "CallerError", "ChangeUnderWayError", "ClusterConfig",
-    "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError",
-    "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "HotKeys", "InternalError",
-    "KeyTooLargeError", "Limits", "LoadFailedError", "LoadTimeoutError", "NotANumberError",
-    "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError", "RayCacheError", "ReentrantLoadError", "Result",
-    "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "Token", "Topology",
-    "UnsupportedTypeError", "ValueTooLargeError", "Versioned", "WarmReport", "WarmSettings", "WrongTypeError",
-    "__version__", "clusters", "connect", "connect_async", "hot_keys", "scale", "start", "status", "stop",
-    "topology", "warm", "warm_from",
+    "AsyncBackedCache", "AsyncCache", "Attachment", "AuthenticationError", "BackedCache", "BackingStore", "Cache",
+    "CacheNotWrittenError", "CallerError", "ChangeUnderWayError", "ClusterConfig", "ClusterLoadingError",
+    "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError", "ConnectionInfo", "CorruptValueError",
+    "CrossSlotError", "DeadlineExceededError", "HotKeys", "InternalError", "KeyTooLargeError", "Limits",
+    "LoadFailedError", "LoadTimeoutError", "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError",
+    "ProtocolError", "QueueClosedError", "QueueFullError", "RayCacheError", "ReentrantLoadError", "Result",
+    "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "StoreConfig", "StoreNotDrainedError",
+    "StoreRefusedError", "StoreUnavailableError", "Token", "Topology", "UnsupportedTypeError", "ValueTooLargeError",
+    "Versioned", "WarmReport", "WarmSettings", "WriterReplacedError", "WriterSettings", "WrongTypeError", "__version__",
+    "attach_store", "backed", "clusters", "connect", "connect_async", "detach_store", "hot_keys", "scale", "start",
+    "status", "stop", "topology", "warm", "warm_from",
 ]
 
 OPERATIONS = {
@@ -61,6 +63,7 @@ LOOK_FOR_RAY = """
 import sys, raycache
 found = ["import raycache"] if "ray" in sys.modules else []
 raycache.Cache, raycache.AsyncCache, raycache.ConnectionInfo, raycache.ClusterConfig, raycache.Limits, raycache.Topology
+raycache.backed, raycache.BackedCache, raycache.AsyncBackedCache, raycache.StoreConfig, raycache.Attachment
 found += ["the names of the client"] if "ray" in sys.modules else []
 raycache.connect("anything", address="127.0.0.1:1").close()
 found += ["connecting by address"] if "ray" in sys.modules else []

@@ -36,16 +36,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring", "router",
                "shard", "snapshot", "store", "stores"},
     "connecting": {"actors", "client"},
+    "backing": {"actors", "client", "stores"},
     "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
                 "store", "stores"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
     "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring",
-            "warming"},
+            "stores", "warming"},
     "errors": set(),
     "config": set(),
     "clock": set(),
     "cluster_status": set(),
-    "__init__": {"actors", "client", "cluster_status", "config", "connecting", "errors", "ring", "warming"},
+    "__init__": {"actors", "backing", "client", "cluster_status", "config", "connecting", "errors", "ring", "stores",
+                 "warming"},
 }
 
 # The world outside: whoever has none of these cannot wait, cannot look at a clock, and cannot be raced.

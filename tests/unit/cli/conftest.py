@@ -13,9 +13,10 @@ from raycache.cli.main import main
 from raycache.client.bulk import RawEntry, Recorded
 from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import parse_bytes
-from raycache.errors import ClusterNotFoundError, RayCacheError
+from raycache.errors import ClusterNotFoundError, RayCacheError, StoreNotDrainedError
 from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.topology import ShardInfo, Topology
+from raycache.stores.config import masked
 
 
 class FakeCache:
@@ -127,6 +128,7 @@ class FakeBackend:
     """What the shards answer from one comparison to the next; the last one stays."""
     last: dict[str, Any] | None = None
     draining: tuple[str, ...] = ()
+    attached: list[dict[str, Any]] = field(default_factory=list)
 
     def attach(self, *, start: bool) -> bool:
         if self.ray_runs:
@@ -148,9 +150,24 @@ class FakeBackend:
             self.running[name] = replace(status, copies=copies, replication=replication)
         return self.running[name]
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, drain_timeout_s: float, force: bool) -> None:
         self.status(name)
+        if self.status(name).queued and not force:
+            raise StoreNotDrainedError(f"acknowledged writes still wait after {drain_timeout_s:g} s")
         del self.running[name]
+
+    def attach_store(self, name: str, store: str, where: str, **settings: Any) -> None:
+        self.status(name)
+        self.attached.append({"name": store, "store": masked(where), "table": settings["table"],
+                              "write": settings["write"], "read": settings["read"], "state": "idle", "failure": "",
+                              "written": 12345, "batches": 3, "outages": 0, "last_error": ""})
+
+    def detach_store(self, name: str, store: str, *, drain_timeout_s: float, force: bool) -> None:
+        self.status(name)
+        self.attached = [one for one in self.attached if one["name"] != store]
+
+    def store_statuses(self, name: str) -> list[dict[str, Any]]:
+        return self.attached
 
     def begin_scale(self, name: str, shards: int) -> None:
         before = len(self.status(name).shards)

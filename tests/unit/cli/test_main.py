@@ -12,7 +12,8 @@ from raycache.cli.main import cli, main
 from raycache.errors import RayCacheError
 
 COMMANDS = ("up", "down", "scale", "drain", "cancel", "verify", "status", "get", "set", "del", "ring", "warm", "record",
-            "replay", "demo")
+            "replay", "demo", "attach", "detach",
+            "stores", "letters")
 
 
 def test_all_commands_are_there() -> None:
