@@ -155,11 +155,10 @@ def options_of(options: LoadOptions | None, settings: LoadSettings) -> LoadOptio
         return DEFAULTS if options is None else options
     if options is not None:
         return _checked(options, settings)
-    given = tuple(settings.items())
-    try:
-        known = _KNOWN.get(given)
-    except TypeError:  # a list of tags, say
+    if not _PLAIN.issuperset(map(type, settings.values())):  # equal functions or observers need not be the same
         return _checked(DEFAULTS, settings)
+    given = tuple(settings.items())
+    known = _KNOWN.get(given)
     if known is None:
         known = _checked(DEFAULTS, settings)
         if len(_KNOWN) >= _MOST_KNOWN:
@@ -175,7 +174,8 @@ def _checked(options: LoadOptions, settings: LoadSettings) -> LoadOptions:
 
 
 _KNOWN: Final[dict[tuple[tuple[str, object], ...], LoadOptions]] = {}
-"""Checked options by the settings as they were given. 1 and True are equal, but never both valid for one setting."""
+"""Checked options by the settings as they were given, where they are plain values."""
+_PLAIN: Final = frozenset({int, float, str, timedelta, type(None)})
 _MOST_KNOWN: Final = 256
 
 

@@ -37,6 +37,9 @@ def test_the_same_settings_are_checked_once_and_others_anew() -> None:
     assert options_of(None, {"ttl": 5.0}) is options_of(None, {"ttl": 5.0})
     assert options_of(None, {"ttl": 5.0}) is not options_of(None, {"ttl": 6.0})
     assert options_of(None, {"tags": ["a", "b", "a"]}).tags == ("a", "b")
+    options_of(None, {"ttl": 1})
+    with pytest.raises(TypeError):
+        options_of(None, {"ttl": True})  # which is equal to 1
     for number in range(1, 1000):  # they are not kept for ever
         assert options_of(None, {"ttl": float(number)}).ttl == number
 
