@@ -257,4 +257,5 @@ class RayBackend:
         from raycache.client.bulk import Bulk
         from raycache.connecting import connect
 
-        return Bulk(connect(address, address=address, secret=secret))
+        # Whatever its name is: of a cluster elsewhere only the address was given.
+        return Bulk(connect("", address=address, secret=secret))

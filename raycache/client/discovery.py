@@ -56,7 +56,7 @@ def search(
     """Yield each address to ask, take its answer, return the first newer routes, or None if nobody has any.
 
     Args:
-        cluster: whose routes; at an address somebody else's shard may listen by now. None: anybody's.
+        cluster: whose routes; at an address somebody else's shard may listen by now. None or "": anybody's.
     Raises:
         Failure, RayCacheError: nobody answered at all; the last error, or a refused secret if there was one.
     """
@@ -73,7 +73,7 @@ def search(
         except ValueError as rubbish:
             error, answered = Lost(f"{address[0]}:{address[1]}: {rubbish}", sent=False), False
             continue
-        if found is not None and cluster not in (None, found.topology.cluster):
+        if found is not None and cluster not in (None, "", found.topology.cluster):
             text = f"{address[0]}:{address[1]} serves cluster {found.topology.cluster!r}, not {cluster!r}"
             error, answered = ClusterNotFoundError(text), False
             continue

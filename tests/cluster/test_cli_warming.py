@@ -63,7 +63,9 @@ def test_warm_record_and_replay(shell: Any, start: Any, other: str, cluster_name
             assert 500 < left <= 600
         # By address, no Ray is asked for the source.
         address = raycache.status(cluster_name).shards[0].address
-        assert json.loads(shell("warm", other, "--from", address, "--json")[1])["present"] == 70
+        code, out, err = shell("warm", other, "--from", address, "--json")
+        assert code == 0, err
+        assert json.loads(out)["present"] == 70
 
         stop = threading.Event()
 
