@@ -79,8 +79,9 @@ def detach(backend: Backend, name: str, store: str, drain_timeout_s: float, forc
     """Detach STORE from the cluster NAME once all that waits for it is written.
 
     \b
-    Example:
+    Examples:
       raycache detach shop orders
+      raycache detach shop orders --drain-timeout 300
     """
     backend.attach(start=False)
     with output.busy(f"Writing what waits for {store}"):
