@@ -245,6 +245,21 @@ def test_a_cleared_cache_loses_no_write(cache: Cache, behind: BackedCache, gate:
     assert len(gate.store.load_many([f"k{number}" for number in range(100)])) == 100
 
 
+@pytest.mark.parametrize(("replication", "copies"), [("primary-replica", 1), ("multi-primary", 2), ("quorum", 3)])
+def test_it_works_in_every_mode(config: StoreConfig, gate: Gate, replication: str, copies: int) -> None:
+    with (LocalCluster(shards=3, copies=copies, replication=replication, gateway=False) as cluster,
+          Cache(cluster.info) as cache):
+        attachment = cluster.attach_store(Attachment("db", config, "behind", read=False), QUICK, store=gate)
+        behind = BackedCache(cache, attachment, gate)
+        for number in range(3):
+            behind.set_many({f"k{key}": number for key in range(200)})
+        behind.delete("k7")
+        assert cluster.writers["db"].drain(20)
+        assert gate.store.load_many([f"k{key}" for key in range(200)]) == {
+            f"k{key}": 2 for key in range(200) if key != 7}
+        assert cache.stats().queued == 0
+
+
 def test_shards_that_come_and_go_lose_no_write(config: StoreConfig, gate: Gate) -> None:
     """Scaling, and the loss of any one shard, while the database is away."""
     with LocalCluster(shards=3, copies=2, gateway=False) as cluster, Cache(cluster.info, timeout_s=20) as cache:
