@@ -135,7 +135,8 @@ def _ask_router(name: str, call: Callable[[Any], T], *, patience_s: float = _CAL
             raise error.cause from None
         except (ActorDiedError, ValueError):
             known = ", ".join(launch.clusters()) or "none"
-            raise ClusterNotFoundError(f"no cluster {name!r} in this Ray (these run: {known})") from None
+            text = f"no cluster {name!r} in this Ray (these run: {known}); start it with `raycache up {name}`"
+            raise ClusterNotFoundError(text) from None
         except (ActorUnavailableError, GetTimeoutError) as error:
             if time.monotonic() >= deadline_s:
                 raise ShardUnavailableError(f"the router of cluster {name} does not answer: {error}") from error

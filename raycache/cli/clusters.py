@@ -108,6 +108,11 @@ def _kept_settings(status: ClusterStatus, settings: dict[str, Any]) -> str:
         differing.append(f"{status.copies} {'copy' if status.copies == 1 else 'copies'} of each slot")
     elif status.copies > 1 and status.replication != settings["replication"]:
         differing.append(f"replication {status.replication}")
+    gateway_port, port = settings["gateway_port"], settings["port"]
+    if gateway_port and not any(address.endswith(f":{gateway_port}") for address in status.gateways):
+        differing.append("its gateway's port")
+    if port and not any(one.address.endswith(f":{port + int(one.id[1:])}") for one in status.shards):
+        differing.append("its shards' ports")
     return f"; it keeps {', '.join(differing)}" if differing else ""
 
 

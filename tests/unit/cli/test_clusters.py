@@ -48,6 +48,10 @@ def test_up_with_other_settings_says_what_stays(run: Any) -> None:
     run("up", "features", "--shards", "3", "--memory", "30MiB")
     again = run("up", "features", "--shards", "5", "--memory", "30MiB", "--policy", "ttl")
     assert "it keeps 3 shards (`raycache scale` changes that), policy lru, its memory per shard" in again.err
+    again = run("up", "features", "--shards", "3", "--memory", "30MiB", "--gateway-port", "9", "--port", "19")
+    assert "attached; it keeps its gateway's port, its shards' ports\n" in again.err
+    again = run("up", "features", "--shards", "3", "--memory", "30MiB", "--gateway-port", "6400", "--port", "7000")
+    assert again.err == "features runs already: attached\n"
 
 
 @pytest.mark.parametrize(
