@@ -125,3 +125,14 @@ def test_who_stops_looking_leaves_nothing_behind() -> None:
     assert len(dividers(store)) == 1
     search.close()
     assert not dividers(store)
+
+
+def test_whoever_copies_the_hottest_meets_no_divider() -> None:
+    store = store_of()
+    for tick, key in enumerate([b"a", b"b", b"c"]):
+        store.put(key, b"", 0, None, 0)
+        store.step(tick * EVERY_MS)
+    assert len(dividers(store)) == 3
+    hottest = store.policy.hottest(None, 2)
+    assert [entry.key for entry in hottest] == [b"c", b"b"]
+    assert [entry.key for entry in store.policy.hottest(hottest[-1], 2)] == [b"a"]
