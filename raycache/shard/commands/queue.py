@@ -237,7 +237,7 @@ COMMANDS = [
         summary="Returns the writes that have waited longest for a database."),
     _records(name="rc.dequeue", arity=-5, handler=dequeue, first_key=3, last_key=-1, key_step=2,
              summary="Removes writes that the database has."),
-    _records(name="rc.bury", arity=6, handler=bury, first_key=3, last_key=3, key_step=1,
+    _records(name="rc.bury", arity=6, handler=bury, first_key=3, last_key=-3, key_step=1,
              summary="Makes a dead letter of a write that the database refuses."),
     _rc(name="rc.deadletters", arity=3, flags="admin", handler=dead_letters, complexity="O(N)",
         summary="Returns writes that a database has refused."),

@@ -12,9 +12,9 @@ from tests.unit.shard.harness import Shard
 
 
 def test_a_payload_is_kind_and_value(shard: Shard) -> None:
-    assert shard.run("RC.SET k 255 value 0") == b"OK"
-    assert shard.run("RC.GET k") == b"\xffvalue"
-    assert shard.run("RC.MGET k none") == [b"\xffvalue", None]
+    assert shard.run("RC.SET k 254 value 0") == b"OK"
+    assert shard.run("RC.GET k") == b"\xfevalue"
+    assert shard.run("RC.MGET k none") == [b"\xfevalue", None]
     assert shard.run("GET k") == b"value"
     assert shard.run("RC.GET none") is None
 
