@@ -34,6 +34,8 @@ class PinnedEntries:
         self.bytes = 0
         """What they are charged, of the store's capacity."""
         self.journal: Journal | None = None
+        self.on_first: Callable[[], None] | None = None
+        """Called once, before the first entry comes."""
         self.listener: Callable[[Entry, bool], None] | None = None
         """Called with an entry that was written (True) or has gone (False). It must not touch this table."""
 
@@ -55,6 +57,9 @@ class PinnedEntries:
         entry = segment.get(key)
         growth = self.charge(key, value)
         if entry is None:
+            if self.on_first is not None:
+                self.on_first()
+                self.on_first = None
             entry = segment[key] = Entry()
             entry.key, entry.kind, entry.version, entry.timer = key, PINNED_KIND, 0, None
             self._count += 1

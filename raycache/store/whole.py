@@ -6,6 +6,7 @@ here, so a pinned entry is out of their reach whatever key they name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from raycache.store.entry import Entry
@@ -29,12 +30,18 @@ class WholeStore:
         self.entries = entries
         self.pinned = PinnedEntries(entries)
         self._prefix = prefix
+        self.peek: Callable[[bytes, int], Entry | None] = entries.peek
+        """(key, now_ms) -> the live entry or None; nobody will know. The store's own until something is pinned: most
+        clusters have no database, and replication looks at every key."""
+        self.pinned.on_first = self._look_at_both
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.pinned)
 
-    def peek(self, key: bytes, now_ms: int) -> Entry | None:
-        """Return the live entry of `key`, or None. Nobody will know."""
+    def _look_at_both(self) -> None:
+        self.peek = self._peek
+
+    def _peek(self, key: bytes, now_ms: int) -> Entry | None:
         if key.startswith(self._prefix) and (entry := self.pinned.get(key)) is not None:
             return entry
         return self.entries.peek(key, now_ms)
