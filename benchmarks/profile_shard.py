@@ -75,7 +75,7 @@ def turn_ns(core: ShardCore, commands: list[list[bytes]], batch: int) -> float:
     for read in reads:
         out: list[bytes] = []
         parser.feed(read)
-        core.execute_many(session, parser.commands(), out)
+        core.execute_many(session, parser.start(), out)
         b"".join(out)
         parser.finish(has_taken=True, has_all=True)
     spent_ns = time.thread_time_ns() - began_ns

@@ -149,10 +149,12 @@ class Dispatcher:
             failure: Exception = self._no_owner(slot)
         except RETRIED as error:
             failure = error
-
         if self._table.patient:
             return self._owners.run(key, slot, request, failure, deadline_s, refreshes)
+        return self._run_again(slot, request, failure, deadline_s, refreshes)
 
+    def _run_again(self, slot: int, request: Request[T], failure: Exception, deadline_s: float, refreshes: int) -> T:
+        # Not in `run`: what a function inside uses, the one around it reads more slowly, every time.
         def attempt() -> T:
             found = self._by_slot[slot]
             if found is None:

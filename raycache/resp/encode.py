@@ -30,6 +30,8 @@ NULL_ARRAYS: Final = (b"", b"", b"*-1\r\n", b"_\r\n")
 # cheaper than formatting (0.08 against 0.13 us for 100 bytes). 4,096 of them cost 150 KiB a process.
 HEADERS: Final = tuple(b"$%d\r\n" % size for size in range(4096))
 _HEADER_COUNT: Final = len(HEADERS)
+LED_HEADERS: Final = tuple(CRLF + header for header in HEADERS)
+"""The same, led by the line break that ends the bulk string before: a run of replies needs no other."""
 
 _LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 

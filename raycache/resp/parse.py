@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import hiredis
@@ -47,7 +48,8 @@ _KNOWN_ARGUMENTS: Final = {b"$%d\r\n" % size: len(b"$%d\r\n" % size) + size + 2 
 _STAR: Final = 0x2A
 _DOLLAR: Final = 0x24
 _has_long_array: Final = _LONG_ARRAY.search
-_NEED_DATA: Final = object()
+NO_MORE: Final = object()
+"""What `RequestParser.take` gives when no command is complete."""
 BROKEN: Final = (ProtocolError, hiredis.ProtocolError)
 """What taking a command may raise."""
 _TOO_MANY: Final = "Protocol error: invalid multibulk length"
@@ -63,15 +65,15 @@ _NOT_ARRAY: Final = "Protocol error: expected '*', a command is an array of bulk
 class RequestParser:
     """Incremental parser of one connection's requests.
 
-    `feed` takes bytes in; `commands` gives complete commands out, oldest first, each a non-empty list of
+    `feed` takes bytes in; `start` or `commands` give complete commands out, oldest first, each a non-empty list of
     `bytes`; or `drain` lays them into `ready`, some at a time. After malformed input `error` is set, by either,
     when the commands before it are out; further input is ignored.
     """
 
     __slots__ = ("_chunk", "_command_bytes", "_failure", "_give", "_has_data", "_held", "_is_begun", "_is_large",
-                 "_is_unusual", "_is_waiting", "_known_arguments", "_large_bytes", "_later", "_left",
-                 "_limits", "_max_command_bytes", "_pending", "_skip", "_take", "error", "is_notable",
-                 "ready")
+                 "_is_unusual", "_known_arguments", "_large_bytes", "_later", "_left",
+                 "_limits", "_max_command_bytes", "_pending", "_skip", "error", "is_notable", "is_waiting",
+                 "ready", "take")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -92,7 +94,7 @@ class RequestParser:
         """Bytes of which not all has been taken; 0: a command ends where they do, as far as is known."""
         self._is_unusual = False
         """Whether the careful way must be gone until a command ends where a piece does."""
-        self._is_waiting = False
+        self.is_waiting = False
         """Whether hiredis has nothing to give, and more has come or must come."""
         # Where the bytes that were followed end: how many arguments are missing, how many bytes of the present one
         # (its line break included), and how many of this command have come.
@@ -107,8 +109,8 @@ class RequestParser:
         self._start_anew()
 
     def _start_anew(self) -> None:
-        reader = hiredis.Reader(notEnoughData=_NEED_DATA)
-        self._give, self._take, self._has_data = reader.feed, reader.gets, reader.has_data
+        reader = hiredis.Reader(notEnoughData=NO_MORE)
+        self._give, self.take, self._has_data = reader.feed, reader.gets, reader.has_data
 
     @property
     def has_partial(self) -> bool:
@@ -134,7 +136,7 @@ class RequestParser:
             return
         if self._failure is None:
             if not self._pending:
-                self._is_waiting = True
+                self.is_waiting = True
             self._pending += len(data)
             self._later.append(data)
 
@@ -142,15 +144,19 @@ class RequestParser:
         """Return whether all that looks like a long array in `data` has no more arguments than one command may have."""
         return sum(map(int, _LONG_ARRAY.findall(data))) <= self._limits.max_arguments
 
-    def commands(self) -> Iterator[Any]:
-        """Return what is complete, oldest first: the hot path's way, at the speed of C and so unchecked.
+    def start(self) -> Callable[[], Any]:
+        """Return what gives complete commands, oldest first, then `NO_MORE`: the hot path's way, hiredis' own function.
 
-        The caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls `finish` afterwards.
-        It may stop early, and ask again.
+        So nothing is checked: the caller sees to it that each `is_command`, hands what goes wrong to `fail`, and calls
+        `finish` afterwards. It may stop early, and start again.
         """
-        if self._is_waiting and self._later:
+        if self.is_waiting and self._later:
             self._feed_next()
-        return iter(self._take, _NEED_DATA)
+        return self.take
+
+    def commands(self) -> Iterator[Any]:
+        """Return an iterator over what is complete; otherwise as `start`."""
+        return iter(self.start(), NO_MORE)
 
     def finish(self, has_taken: bool, has_all: bool) -> bool:
         """Take note of what `commands` gave; look at what is left, if that is all.
@@ -217,16 +223,16 @@ class RequestParser:
             self._follow(chunk)
         while self._later and self._failure is None:
             if self._feed_piece(self._next_piece()):
-                self._is_waiting, self._is_unusual = False, True
+                self.is_waiting, self._is_unusual = False, True
                 return True
         if self._failure is not None:
             self.error = self._failure
             self.is_notable = True
             return False
         self._pending = self._command_bytes + len(self._held)
-        self._is_unusual = self._is_waiting = self._pending > 0
+        self._is_unusual = self.is_waiting = self._pending > 0
         self.is_notable = self._pending > LARGE_BYTES
-        if self._is_large and not self._is_waiting:
+        if self._is_large and not self.is_waiting:
             self._is_large = False
             self._start_anew()  # hiredis would keep as much memory as the command took
         return False
@@ -342,6 +348,11 @@ class RequestParser:
         if at < len(data):
             self._later.appendleft(data[at:])
         return lines
+
+
+def giving(commands: Iterable[Any]) -> Callable[[], Any]:
+    """Return what gives `commands`, then `NO_MORE`, as `RequestParser.start` does: for those who have no bytes."""
+    return partial(next, iter(commands), NO_MORE)
 
 
 def is_command(argv: Any) -> bool:

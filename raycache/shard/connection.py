@@ -14,6 +14,7 @@ from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
 from raycache.shard.commands.command import Steps
 from raycache.shard.long import LongCommand
 from raycache.shard.session import Session
+from raycache.shard.turn import run_turn
 
 if TYPE_CHECKING:
     from raycache.shard.server import ShardServer
@@ -28,8 +29,8 @@ _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_out", "_partial_bytes",
-                 "_rest", "_seen_in", "_server", "_unread_bytes", "parser",
+    __slots__ = ("_core", "_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_out",
+                 "_partial_bytes", "_rest", "_seen_in", "_server", "_unread_bytes", "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
@@ -37,6 +38,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: ShardServer) -> None:
         self._server = server
+        self._core = server.core
         self._loop = server.loop
         self.parser = RequestParser(server.limits)
         self._long: LongCommand | None = None
@@ -49,7 +51,7 @@ class Connection(asyncio.Protocol):
         """Whether the client has said that it sends no more."""
         self._out: list[bytes] = []
         self._rest: Steps | bool | None = None
-        """What this turn has left (see `ShardCore.execute_many`); None: it has had none."""
+        """What its turn has left (see `ShardCore.execute_many`), until `end_turn`; None: it has had none."""
         self._unread_bytes = 0
         self._partial_bytes = 0
         self.paused_since_s: float | None = None
@@ -73,7 +75,12 @@ class Connection(asyncio.Protocol):
         self._has_ended, self._is_reading = True, False
         if self._long is not None and self.session.last_command == "rc.lease":
             return False
-        return self._is_queued or self._long is not None or self.paused_since_s is not None
+        return self._is_busy()
+
+    def _is_busy(self) -> bool:
+        """Whether what came earlier still runs, or waits."""
+        return (self._is_queued or self._rest is not None or self._long is not None
+                or self.paused_since_s is not None)
 
     def wait_for_secret(self, patience_s: float) -> None:
         """It is one too many: refuse it unless it shows the cluster's secret at once."""
@@ -95,13 +102,17 @@ class Connection(asyncio.Protocol):
         if self._seen_in != server.window:
             self._seen_in = server.window
             server.active += 1
-        if self._is_queued or self._long is not None or self.paused_since_s is not None:
+        if (self._rest is not None or self._is_queued or self._long is not None
+                or self.paused_since_s is not None):  # `_is_busy`, without the call
             self._bound_input()
         elif server.is_calm:
             server.begin_turn()
             self.run_turn()
             server.hand_on()
             self.end_turn()
+        elif server.monotonic_s() < server.send_at_s or server.goes_on():
+            server.served.append(self)
+            self.run_turn()
         else:
             self._is_queued = True
             server.queue(self)
@@ -135,10 +146,14 @@ class Connection(asyncio.Protocol):
         self._is_queued = False
         if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
             return
+        parser = self.parser
+        take = parser.start() if parser.is_waiting else parser.take
         try:
-            self._rest = self._server.core.execute_many(self.session, self.parser.commands(), self._out)
+            self._rest = run_turn(self._core, self.session, take, self._out)
         except BROKEN as error:
-            self._rest = self.parser.fail(error)
+            self._rest = parser.fail(error)
+        except Exception:
+            self.give_up()
 
     def end_turn(self) -> None:
         """Send the replies, and see to it that what is left gets its turn."""
@@ -146,7 +161,8 @@ class Connection(asyncio.Protocol):
         if rest is None:
             return
         self._rest = None
-        if self.transport.is_closing():  # a CLIENT KILL of this very turn
+        transport, parser = self.transport, self.parser
+        if transport.is_closing():  # a CLIENT KILL of this very turn
             out.clear()
             if not isinstance(rest, bool):
                 rest.close()
@@ -154,10 +170,10 @@ class Connection(asyncio.Protocol):
         has_taken = rest is not False
         if out:
             has_taken = True
-            self.transport.write(_join(out) if len(out) > 1 else out[0])
+            transport.write(_join(out))
             out.clear()
-        if not self.parser.finish(has_taken, rest is False):
-            if not self._is_reading or self.parser.is_notable:
+        if not parser.finish(has_taken, rest is False):
+            if not self._is_reading or parser.is_notable:
                 self._has_run_all()
         elif not isinstance(rest, bool):
             self._long = LongCommand(self._server, rest, self._finish_long)

@@ -14,11 +14,11 @@ transaction are noted when they are queued. A recording that nobody fetches ends
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
-from raycache.resp.parse import is_command
+from raycache.resp.parse import NO_MORE, is_command
 from raycache.shard.commands.command import Command, Steps
 
 if TYPE_CHECKING:
@@ -79,22 +79,26 @@ class Recording:
         dropped, self._dropped = self._dropped, 0
         return dropped, events
 
-    def run_turn(self, session: Session, commands: Iterator[Any], out: list[bytes]) -> Steps | bool:
+    def run_turn(self, session: Session, take: Callable[[], Any], out: list[bytes]) -> Steps | bool:
         """Do what `ShardCore.execute_many` does, and note what is in the sample."""
         core = self._core
         if self.is_over(core.now_ms):
             self.stop()
-            return self._turn(core, session, commands, out)
+            return self._turn(core, session, take, out)
         try:
-            return self._turn(core, session, self._watched(commands), out)
+            return self._turn(core, session, self._watched(take), out)
         finally:
             self._settle()
 
-    def _watched(self, commands: Iterator[Any]) -> Iterator[Any]:
+    def _watched(self, take: Callable[[], Any]) -> Callable[[], Any]:
         below = self._below
-        for argv in commands:
+
+        def watch() -> Any:
+            argv = take()
             if self._written:
                 self._settle()  # the command before has run
+            if argv is NO_MORE:
+                return argv
             # The usual read, written out: most are of keys outside the sample, and done with here.
             if (type(argv) is list and len(argv) == 2 and type(argv[0]) is type(key := argv[1]) is bytes
                     and argv[0] in _USUAL):
@@ -102,7 +106,9 @@ class Recording:
                     self._note(key, HIT, MISS)
             elif is_command(argv):
                 self._look(argv)
-            yield argv
+            return argv
+
+        return watch
 
     def _look(self, argv: list[bytes]) -> None:
         command = self._core.command_named(argv)

@@ -365,16 +365,18 @@ class Store:
     # Inside
 
     def _show_hot(self) -> None:
-        journal = self._journal
+        journal, policy = self._journal, self._policy
+        is_use = type(policy).on_update is type(policy).on_hit
         self.hot: tuple[
-            list[dict[bytes, Entry]], int, Callable[[Iterable[Any]], None], Callable[[Any], None] | None,
+            list[dict[bytes, Entry]], int, Callable[[Iterable[Any]], None], Callable[[Any], None] | None, bool,
             Callable[[Entry], None] | None,
-        ] = (self._segments, self._mask, self._policy.on_hits, self._policy.on_update if self._is_quiet else None,
+        ] = (self._segments, self._mask, policy.on_hits, policy.on_update if self._is_quiet else None, is_use,
              None if journal is None else journal.wrote)
         """What `get` and `put` work on, for a loop that cannot afford the calls: segments, the mask that chooses one
         by hash, what to tell of hits before the next write, and, when a value without a timer was overwritten in
-        place by one of the same length, what to call (None where that needs `put`) and which journal to tell (None:
-        its version becomes 0). Whoever uses it counts in `stats`. Good until `clear` or `set_journal`."""
+        place by one of the same length, what to call (None where that needs `put`), whether that is the same as a hit,
+        and which journal to tell (None: its version becomes 0). Whoever uses it counts in `stats`. Good until `clear`
+        or `set_journal`."""
 
     def _overwrite(self, entry: Entry, value: Any, kind: int, expires_ms: int | None, now_ms: int) -> None:
         """Replace value, kind and expiry of a live entry, or raise and change nothing."""

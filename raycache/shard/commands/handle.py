@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from raycache.store import Entry
 
 _KINDS: Final = {b"%d" % kind: kind for kind in range(PINNED_KIND)}
-_KIND_BYTES: Final = tuple(bytes([kind]) for kind in range(256))
+KIND_BYTES: Final = tuple(bytes([kind]) for kind in range(256))
 _SHORT: Final = len(HEADERS)
 KEEP_EXPIRY: Final = -1
 
@@ -67,7 +67,7 @@ def expires_ms_of(core: ShardCore, key: bytes, px: int) -> int | None:
 def _payload(kind: int, value: Any) -> bytes:
     if type(value) is not bytes:
         raise Refusal(WRONG_TYPE)
-    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, _KIND_BYTES[kind], value)
+    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[kind], value)
 
 
 def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -80,7 +80,7 @@ def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     value = entry.value
     if type(value) is not bytes:
         raise Refusal(WRONG_TYPE)
-    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, _KIND_BYTES[entry.kind], value)
+    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[entry.kind], value)
 
 
 def mget(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
@@ -101,7 +101,7 @@ def _mget_steps(core: ShardCore, session: Session, keys: list[bytes], header: by
 
 def _payloads(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
     """Return the payloads of `keys`, joined. `Store.get` written out: calling it takes as long as all the rest."""
-    store, now_ms, null, kinds = core.store, core.now_ms, NULLS[session.protocol], _KIND_BYTES
+    store, now_ms, null, kinds = core.store, core.now_ms, NULLS[session.protocol], KIND_BYTES
     segments, mask, on_hits, *_ = store.hot
     found: list[Entry] = []
     parts: list[bytes] = []

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from raycache.replication.replicator import Replicator
+from raycache.resp.parse import giving
 from raycache.ring.topology import Topology
 from raycache.shard.commands.command import Steps
 from raycache.shard.core import ShardCore
@@ -155,7 +156,7 @@ class Conversation:
             node.begin_turn()
             if request.operation is not None and node.world.copies > 1:
                 self._clock_before = node.replicator.copies.clock.latest
-            rest = core.execute_many(self._session, iter((request.argv,)), out)
+            rest = core.execute_many(self._session, giving((request.argv,)), out)
             self._record(request)
             node.hand_on()
             if isinstance(rest, bool):

@@ -12,6 +12,7 @@ import numpy as np
 
 from raycache.config import ClusterConfig
 from raycache.replication.messages import pack, unpack
+from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, bitmap_of
 from raycache.ring.topology import ShardInfo, Topology, Transfer
 from raycache.shard.core import ShardCore
@@ -106,7 +107,7 @@ class PureCluster:
             core.at_turn(self.now_s)
         argv = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         out: list[bytes] = []
-        reply = core.execute_many(self.sessions[shard_id], iter([argv]), out)
+        reply = core.execute_many(self.sessions[shard_id], giving([argv]), out)
         if isinstance(reply, bool):
             return out[0]
         until_s = self.now_s + seconds

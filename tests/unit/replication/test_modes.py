@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 
+from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from tests.unit.replication.cluster import PureCluster
 
@@ -412,7 +413,7 @@ def test_a_shard_acknowledges_nothing_before_it_knows_that_it_owns_the_slot() ->
     core = cluster.cores["s0"]
     core.now_ms = cluster.now_ms
     out: list[bytes] = []
-    core.execute_many(cluster.sessions["s0"], iter([[b"SET", b"k", b"v"]]), out)
+    core.execute_many(cluster.sessions["s0"], giving([[b"SET", b"k", b"v"]]), out)
     for peer, messages in core.replicator.take_outgoing():
         if peer == "s2":
             answers = late.replicator.receive("s0", messages, cluster.now_s)

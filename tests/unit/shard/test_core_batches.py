@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from raycache.config import MIB
 from raycache.errors import ProtocolError
+from raycache.resp.parse import giving
 from raycache.ring.topology import ShardInfo, Topology
 from raycache.shard.commands import DISPATCH
 from raycache.shard.core import ShardCore
 from raycache.shard.turn import TURN_COST
 from raycache.store import Store, make_policy
+from raycache.store.policies import policy_names
 
 COMMANDS = [
     [b"SET", b"k", b"v"], [b"get", b"k"], [b"Get", b"k"], [b"GET"], [b"SET", b"k", b"v", b"EX", b"100"], [b"TTL", b"k"],
@@ -24,11 +27,14 @@ COMMANDS = [
     [b"GET", b"y" * 70_000], [b"WATCH", b"k"], [b"SET", b"k", b"8"], [b"MULTI"], [b"SET", b"k", b"9"], [b"EXEC"],
     [b"SET", b"huge", b"v" * 2 * MIB], [b"set", b"k", b"10"], [b"MGET", b"k", b"n", b"{k}1"],
     [b"CLIENT", b"GETNAME"], [b"HELLO", b"3"], [b"GET", b"none"], [b"PING"],
+    [b"RC.SET", b"packed", b"3", b"v", b"0"], [b"RC.GET", b"packed"], [b"GET", b"packed"], [b"RC.GET", b"k"],
+    [b"RC.GET", b"none"], [b"SET", b"limit", b"x" * 4095], [b"RC.GET", b"limit"], [b"GET", b"limit"],
+    [b"SET", b"brief", b"v", b"PX", b"1"], [b"GET", b"brief"], [b"RC.GET", b"brief"], [b"SET", b"brief", b"w"],
 ]
 
 
-def make_core(**settings: Any) -> ShardCore:
-    core = ShardCore(store=Store(capacity_bytes=MIB, policy=make_policy("lru")), started_ms=1000, **settings)
+def make_core(policy: str = "lru", **settings: Any) -> ShardCore:
+    core = ShardCore(store=Store(capacity_bytes=MIB, policy=make_policy(policy, seed=1)), started_ms=1000, **settings)
     core.now_ms = 1000
     return core
 
@@ -50,7 +56,7 @@ def finished(reply: Any) -> bytes:
 
 def at_once(core: ShardCore, commands: Iterator[Any]) -> tuple[list[bytes], Any]:
     out: list[bytes] = []
-    return out, core.execute_many(core.open_session("test:1"), commands, out)
+    return out, core.execute_many(core.open_session("test:1"), giving(commands), out)
 
 
 def partial_topology() -> Topology:
@@ -63,7 +69,8 @@ def partial_topology() -> Topology:
     return Topology("c", 1, infos, owners)
 
 
-@pytest.mark.parametrize("settings", [{}, {"secret": "x", "require_auth": True}, {"shard_id": "s1"}])
+@pytest.mark.parametrize("settings", [{}, {"secret": "x", "require_auth": True}, {"shard_id": "s1"}, {"policy": "lfu"},
+                                      {"policy": "fifo"}, {"policy": "ttl"}, {"policy": "random"}])
 def test_the_same_replies_and_counters(settings: dict[str, Any]) -> None:
     single, batched = make_core(**settings), make_core(**settings)
     if "shard_id" in settings:
@@ -71,12 +78,43 @@ def test_the_same_replies_and_counters(settings: dict[str, Any]) -> None:
             core.set_topology(partial_topology())
     expected = one_by_one(single, COMMANDS)
     session, commands, replies = batched.open_session("test:1"), iter([list(argv) for argv in COMMANDS]), []
-    while (rest := batched.execute_many(session, commands, replies)) is not False:
+    while (rest := batched.execute_many(session, giving(commands), replies)) is not False:
         if rest is not True:
             replies.append(finished(rest))
-    assert replies == expected
+    assert b"".join(replies) == b"".join(expected)
     assert (batched.commands, batched.errors) == (single.commands, single.errors)
     assert batched.store.stats.as_dict() == single.store.stats.as_dict()
+    assert ranks(batched.store) == ranks(single.store)
+
+
+def ranks(store: Store) -> list[bytes]:
+    """Who would leave, the next one first."""
+    return [entry.key for entry in store.policy.entries()]
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_what_reads_and_writes_mean_to_the_policy(policy: str) -> None:
+    rng, single, batched = random.Random(7), make_core(policy), make_core(policy)
+    keys = [b"key:%d" % number for number in range(800)]
+    for _ in range(60):
+        commands = [[b"GET", key] if rng.random() < 0.4 else [b"SET", key, bytes(rng.choice((60, 4000)))]
+                    for key in rng.choices(keys, k=rng.randrange(1, 200))]
+        replies: list[bytes] = []
+        assert batched.execute_many(batched.open_session("test:1"), giving(commands), replies) is False
+        assert b"".join(replies) == b"".join(one_by_one(single, commands))
+        assert ranks(batched.store) == ranks(single.store)
+        assert batched.store.stats.as_dict() == single.store.stats.as_dict()
+    assert single.store.stats.evicted or policy == "noeviction"
+
+
+def test_an_entry_that_has_expired_is_not_served() -> None:
+    core = make_core()
+    one_by_one(core, [[b"SET", b"k", b"v", b"PX", b"10"]])
+    core.now_ms += 9
+    assert b"".join(at_once(core, iter([[b"GET", b"k"], [b"GET", b"k"]]))[0]) == b"$1\r\nv\r\n" * 2
+    core.now_ms += 1
+    assert b"".join(at_once(core, iter([[b"GET", b"k"]]))[0]) == b"$-1\r\n"
+    assert core.store.stats.expired == 1
 
 
 def test_a_turn_ends_and_the_rest_stays() -> None:
@@ -110,7 +148,7 @@ def test_what_is_no_command_stops_the_batch_and_changes_nothing(rubbish: Any) ->
     core = make_core()
     out: list[bytes] = []
     with pytest.raises(ProtocolError):
-        core.execute_many(core.open_session("test:1"), iter([[b"PING"], rubbish, [b"FLUSHALL"]]), out)
+        core.execute_many(core.open_session("test:1"), giving([[b"PING"], rubbish, [b"FLUSHALL"]]), out)
     assert out == [b"+PONG\r\n"]
     assert core.commands == 1
     assert len(core.store) == 0

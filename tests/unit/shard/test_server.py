@@ -8,6 +8,7 @@ from typing import Any
 from raycache.config import ClusterConfig
 from raycache.shard.build import build_server
 from raycache.shard.server import TURN_S, Connection, ShardServer
+from raycache.shard.turn import TURN_COMMANDS
 from raycache.testing.clock import FakeClock
 
 PING = b"*1\r\n$4\r\nPING\r\n"
@@ -57,15 +58,19 @@ async def test_a_turn_that_fails_ends_its_own_connection_only() -> None:
 
 
 class SteppedClock(FakeClock):
-    """Each look at it takes half of what a turn may."""
+    """Each look at it takes this part of what a turn may."""
+
+    def __init__(self, part: float) -> None:
+        super().__init__()
+        self._part = part
 
     def monotonic_s(self) -> float:
-        self.advance(TURN_S / 2)
+        self.advance(TURN_S * self._part)
         return super().monotonic_s()
 
 
 async def test_steps_of_many_long_commands_have_the_time_of_one_turn_together() -> None:
-    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=SteppedClock())
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=SteppedClock(0.5))
     done: list[int] = []
     for number in range(20):
         server.queue_step(partial(done.append, number))
@@ -74,3 +79,65 @@ async def test_steps_of_many_long_commands_have_the_time_of_one_turn_together() 
     while len(done) < 20:
         server._turn()
     assert done == list(range(20))
+
+
+def written_to(server: ShardServer, count: int) -> list[FakeTransport]:
+    """Let `count` clients have sent a PING each, as one pass of the loop sees it."""
+    transports = [FakeTransport() for _ in range(count)]
+    for transport in transports:
+        connect(server, transport).data_received(PING)
+    return transports
+
+
+def answered(transports: list[FakeTransport]) -> int:
+    return sum(transport.written == b"+PONG\r\n" for transport in transports)
+
+
+async def test_replies_wait_for_each_other_in_one_pass_of_the_loop() -> None:
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=FakeClock())
+    server.is_calm = False
+    transports = written_to(server, 20)
+    assert answered(transports) == 0
+    server._turn()
+    assert answered(transports) == 20
+
+
+async def test_a_long_pass_sends_early_and_leaves_the_rest_for_the_next() -> None:
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=SteppedClock(0.05))
+    server.is_calm = False
+    transports = written_to(server, 30)
+    early = answered(transports)
+    assert 0 < early < 30
+    assert answered(transports[:early]) == early  # in the order in which they came
+    while (before := answered(transports)) < len(transports):
+        transports += written_to(server, 1)
+        server._turn()
+        assert answered(transports[: answered(transports)]) > before
+
+
+async def test_what_comes_while_others_wait_has_its_turn_after_theirs() -> None:
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=FakeClock())
+    server.is_calm = False
+    first, second = FakeTransport(), FakeTransport()
+    connect(server, first).data_received(PING * (TURN_COMMANDS + 1))
+    server._turn()
+    assert first.written == b"+PONG\r\n" * TURN_COMMANDS
+    connect(server, second).data_received(PING)
+    assert len(server.served) == 0
+    server._turn()
+    assert first.written == b"+PONG\r\n" * (TURN_COMMANDS + 1)
+    assert second.written == b"+PONG\r\n"
+
+
+async def test_bytes_that_come_before_the_replies_are_sent_run_after_them() -> None:
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=FakeClock())
+    server.is_calm = False
+    transport = FakeTransport()
+    connection = connect(server, transport)
+    connection.data_received(PING)
+    connection.data_received(PING)
+    assert connection.eof_received()
+    server._turn()
+    assert (transport.written, transport.is_aborted) == (b"+PONG\r\n", False)
+    server._turn()
+    assert transport.written == b"+PONG\r\n" * 2

@@ -8,7 +8,7 @@ import hiredis
 import msgpack
 import pytest
 
-from raycache.resp.parse import BROKEN
+from raycache.resp.parse import BROKEN, giving
 from raycache.shard.commands.warming import MAX_HOTTEST
 from raycache.shard.recording import EVENT_BYTES, MAX_BYTES, Recording
 
@@ -29,8 +29,10 @@ def fetch(shard: Shard, who: str = "a", sample: int = 1_000_000, lease_ms: int =
 def turn(shard: Shard, *lines: str) -> list[Any]:
     """Run commands as a connection does: through `execute_many`."""
     out: list[bytes] = []
-    shard.core.execute_many(shard.session, iter([line.encode().split() for line in lines]), out)
-    return [parsed(reply) for reply in out]
+    shard.core.execute_many(shard.session, giving([line.encode().split() for line in lines]), out)
+    reader = hiredis.Reader()
+    reader.feed(b"".join(out))
+    return list(iter(reader.gets, False))
 
 
 # Filling
@@ -185,7 +187,7 @@ def test_what_is_no_command_breaks_off_as_ever(broken: Any) -> None:
         if failures:
             fetch(shard)
         with pytest.raises(BROKEN) as failure:
-            shard.core.execute_many(shard.session, iter([broken]), [])
+            shard.core.execute_many(shard.session, giving([broken]), [])
         failures.append(failure.type)
     assert failures[0] is failures[1]
 
