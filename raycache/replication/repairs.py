@@ -135,7 +135,10 @@ class Repairs:
             stream = owner.streams.get(sender)
             owner.copies.knows(doubts.keys() & set(slots).difference(differing), sender, floor, owner.enough)
             has_gap = stream is not None and stream.has_gap
-            wanted = [slot for slot in differing if has_gap or slot in doubts or slot in unexplained]
+            # The answer may be older than the topology: of slots that are held in common no more, nothing would come.
+            shared = set(owner.neighbours.compared.get(sender, ()))
+            wanted = [slot for slot in differing
+                      if slot in shared and (has_gap or slot in doubts or slot in unexplained)]
             if wanted:
                 owner.transfers.mend(sender, wanted)
             elif stream is not None:

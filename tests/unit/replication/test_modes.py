@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import msgpack
+import numpy as np
 import pytest
 
 from raycache.resp.parse import giving
-from raycache.ring.slots import SLOT_COUNT, slot_of
+from raycache.ring.slots import SLOT_COUNT, bitmap_of, slot_of
 from tests.unit.replication.cluster import PureCluster
 
 
@@ -484,3 +485,17 @@ def test_a_copy_that_was_filled_by_one_other_owner_does_not_say_absent_for_the_r
     cluster.step(2)
     assert cluster.run("s0", "GET", "k") == b"$1\r\nv\r\n"
     assert not cluster.cores["s0"].replicator.copies.doubts
+
+
+def test_the_answer_to_a_comparison_from_before_a_change_of_owners_mends_nothing_that_is_not_shared() -> None:
+    cluster = PureCluster(3, copies=2, replication="multi-primary")
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    slots = [slot_of(b"k"), slot_of(b"l")]
+    cluster.publish(np.where(np.arange(SLOT_COUNT)[:, None] == slots[0], [0, 2], [0, 1]))
+    repairs = cluster.cores["s0"].replicator.repairs
+    late = ["digested", "", bitmap_of(slots), bytes(range(16)), 0, bitmap_of([])]
+    repairs.on_digested("s1", late)
+    assert cluster.cores["s0"].replicator.transfers.arrivals["repair s1"].slots == [slots[1]]
+    cluster.step(1)
+    assert not cluster.cores["s0"].replicator.is_busy
