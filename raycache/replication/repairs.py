@@ -131,7 +131,8 @@ class Repairs:
             owner.tell_listeners()
         elif tag == _COMPARE:
             if self._asked.get(sender) == (bitmap, self._due_s.get(sender)):  # else something has called for it since
-                self._due_s[sender] = owner.now_s + INTERVAL_S
+                # While something is in doubt here, only more comparisons can settle it.
+                self._due_s[sender] = owner.now_s + (RETRY_S if doubts else INTERVAL_S)
             stream = owner.streams.get(sender)
             owner.copies.knows(doubts.keys() & set(slots).difference(differing), sender, floor, owner.enough)
             has_gap = stream is not None and stream.has_gap

@@ -421,6 +421,8 @@ class Replicator:
                 stays[boxes] = any(box.peer == giver for box in boxes)
             if stays[boxes]:
                 self.copies.doubts.setdefault(slot, {})
+        for peer in self.neighbours.compared:  # the transfer may be given up, and then nothing else would settle it
+            self.repairs.soon(peer, self.now_s + COMPARE_S)
 
     def enough(self, slot: int) -> int:
         """Return all of how many other owners hold, together, every write that a quorum has acknowledged, though this

@@ -499,3 +499,16 @@ def test_the_answer_to_a_comparison_from_before_a_change_of_owners_mends_nothing
     assert cluster.cores["s0"].replicator.transfers.arrivals["repair s1"].slots == [slots[1]]
     cluster.step(1)
     assert not cluster.cores["s0"].replicator.is_busy
+
+
+def test_a_doubt_is_settled_though_the_transfer_that_raised_it_was_given_up() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(1)
+    cluster.start("s0")
+    cluster.publish([1, 2, 0], [("s1", "s0", range(SLOT_COUNT))])
+    assert cluster.cores["s0"].replicator.copies.doubts
+    cluster.publish([1, 2, 0])
+    cluster.step(3)
+    assert not cluster.cores["s0"].replicator.copies.doubts
+    assert cluster.run("s0", "GET", "nobody") == b"$-1\r\n"
