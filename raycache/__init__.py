@@ -37,6 +37,7 @@ from raycache.errors import (
     StoreNotDrainedError,
     StoreRefusedError,
     StoreUnavailableError,
+    UncacheableArgumentError,
     UnsupportedTypeError,
     ValueTooLargeError,
     WriterReplacedError,
@@ -46,6 +47,7 @@ from raycache.errors import (
 if TYPE_CHECKING:
     from raycache.actors.launch import clusters, scale, start, status, stop, topology
     from raycache.actors.stores import attach_store, detach_store
+    from raycache.anywhere import cached
     from raycache.backing import backed
     from raycache.client.aio import AsyncCache
     from raycache.client.info import ConnectionInfo, Versioned
@@ -53,14 +55,18 @@ if TYPE_CHECKING:
     from raycache.client.stats import ClusterStats, ShardStats
     from raycache.client.sync import Cache
     from raycache.client.token import Token
+    from raycache.client.top import ClusterUse, HotKey
     from raycache.config import ClusterConfig, Limits
     from raycache.connecting import connect, connect_async
+    from raycache.functions.aio import AsyncCachedFunction
+    from raycache.functions.sync import CachedFunction
     from raycache.ring.topology import Topology
     from raycache.stores.backed import BackedCache
     from raycache.stores.backed_aio import AsyncBackedCache
     from raycache.stores.config import Attachment, StoreConfig
     from raycache.stores.protocol import BackingStore
     from raycache.stores.writer import WriterSettings
+    from raycache.usage.rows import FunctionUse
     from raycache.warming.api import HotKeys, hot_keys, warm, warm_from
     from raycache.warming.pace import WarmSettings
     from raycache.warming.report import WarmReport
@@ -78,10 +84,15 @@ _LAZY = {
     **dict.fromkeys(("clusters", "scale", "start", "status", "stop", "topology"), "raycache.actors.launch"),
     **dict.fromkeys(("connect", "connect_async"), "raycache.connecting"),
     "AsyncCache": "raycache.client.aio",
+    "AsyncCachedFunction": "raycache.functions.aio",
     "Cache": "raycache.client.sync",
+    "CachedFunction": "raycache.functions.sync",
     **dict.fromkeys(("ConnectionInfo", "Versioned"), "raycache.client.info"),
     **dict.fromkeys(("ClusterStats", "ShardStats"), "raycache.client.stats"),
     "ClusterConfig": "raycache.config",
+    **dict.fromkeys(("ClusterUse", "HotKey"), "raycache.client.top"),
+    "FunctionUse": "raycache.usage.rows",
+    "cached": "raycache.anywhere",
     "Limits": "raycache.config",
     "Result": "raycache.client.results",
     "Token": "raycache.client.token",
@@ -94,12 +105,14 @@ _LAZY = {
 __all__ = [
     "AsyncBackedCache",
     "AsyncCache",
+    "AsyncCachedFunction",
     "Attachment",
     "AuthenticationError",
     "BackedCache",
     "BackingStore",
     "Cache",
     "CacheNotWrittenError",
+    "CachedFunction",
     "CallerError",
     "ChangeUnderWayError",
     "ClusterConfig",
@@ -107,11 +120,14 @@ __all__ = [
     "ClusterNotFoundError",
     "ClusterStats",
     "ClusterStatus",
+    "ClusterUse",
     "CommandError",
     "ConnectionInfo",
     "CorruptValueError",
     "CrossSlotError",
     "DeadlineExceededError",
+    "FunctionUse",
+    "HotKey",
     "HotKeys",
     "InternalError",
     "KeyTooLargeError",
@@ -137,6 +153,7 @@ __all__ = [
     "StoreUnavailableError",
     "Token",
     "Topology",
+    "UncacheableArgumentError",
     "UnsupportedTypeError",
     "ValueTooLargeError",
     "Versioned",
@@ -148,6 +165,7 @@ __all__ = [
     "__version__",
     "attach_store",
     "backed",
+    "cached",
     "clusters",
     "connect",
     "connect_async",

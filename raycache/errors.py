@@ -3,6 +3,7 @@
     RayCacheError
     ├── CallerError                the caller must change something; the same call fails again
     │   ├── UnsupportedTypeError   (TypeError)   the value's type cannot be stored
+    │   ├── UncacheableArgumentError (TypeError) an argument that no key can be made of
     │   ├── KeyTooLargeError       (ValueError)
     │   ├── ValueTooLargeError     (ValueError)
     │   ├── WrongTypeError         (TypeError)   the key holds another kind of value
@@ -55,6 +56,10 @@ class CallerError(RayCacheError):
 
 class UnsupportedTypeError(CallerError, TypeError):
     """A Python value of this type cannot be stored; the text names the type and the way out."""
+
+
+class UncacheableArgumentError(CallerError, TypeError):
+    """A decorated function got an argument that no key can be made of; the text names it and the way out."""
 
 
 class KeyTooLargeError(CallerError, ValueError):

@@ -17,7 +17,7 @@ from types import FrameType
 import click
 
 import raycache
-from raycache.cli import clusters, demo, keys, moving, replay, ring, stores, verifying, warming
+from raycache.cli import clusters, demo, keys, moving, replay, ring, stores, top, verifying, warming
 from raycache.cli.backend import Backend, RayBackend
 from raycache.errors import RayCacheError
 
@@ -45,8 +45,8 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *stores.COMMANDS,
-    *warming.COMMANDS, *replay.COMMANDS, *demo.COMMANDS,
+    *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
+    *stores.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *demo.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

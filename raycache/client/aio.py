@@ -6,12 +6,13 @@ for threads (`sync.py`). An `AsyncCache` belongs to the loop that uses it; in an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from raycache.client import requests
 from raycache.client.aio_dispatcher import AsyncDispatcher
+from raycache.client.aio_hosting import AsyncBound
 from raycache.client.aio_loads import AsyncLoadingCache
 from raycache.client.aio_through import AsyncThrough
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
@@ -24,10 +25,15 @@ from raycache.client.scanning import SCAN_BATCH, Walk, check_batch, key_form
 from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_HEDGE_S, DEFAULT_TIMEOUT_S, ClientSettings
 from raycache.client.stats import ClusterStats
 from raycache.client.token import NOTHING, Token
+from raycache.client.top import ClusterUse, check_count
 from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
+from raycache.functions.aio import AsyncCachedFunction
+from raycache.functions.recipe import CachedSettings
 
 K = TypeVar("K", str, bytes)
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 Reduce = Callable[[], tuple[Callable[..., "AsyncCache"], tuple[Any, ...]]]
@@ -417,9 +423,45 @@ class AsyncCache(AsyncLoadingCache):
         answered, _ = await self._dispatcher.ask_each(routes.shard_ids, requests.stats())
         return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids)
 
+    def cached(
+        self, **settings: Unpack[CachedSettings]
+    ) -> Callable[[Callable[P, Awaitable[R]]], AsyncCachedFunction[P, R]]:
+        """Return a decorator: results of the function are kept here, and the function runs once for all who miss one.
+
+            @cache.cached(ttl=300, tags=("users",))
+            async def user(user_id: int) -> dict[str, Any]: ...
+
+        The decorated function takes and returns what the function does, and has `key`, `invalidate`, `invalidate_all`,
+        `refresh`, `cache_info` and `uncached`; see `raycache.AsyncCachedFunction` and docs/cached.md. It pickles into tasks.
+
+        Args:
+            settings: see `raycache.functions.recipe.CachedSettings` for `key`, `ignore`, `version`, `name`, `tags` and
+                `on_cache_error`, and `raycache.loading.LoadOptions` for the others, such as `ttl`.
+        Raises:
+            CallerError: the function is no `async def`.
+            TypeError, ValueError: it is a generator or none, or a setting is wrong.
+        """
+        return lambda function: AsyncCachedFunction(function, AsyncBound(self), settings)
+
+    async def top(self, count: int = 20) -> ClusterUse:
+        """Return the `count` hottest keys (1 to 128), and what decorated functions have counted (see `cached`).
+
+        Shares and rates are estimates from samples of the last 10 to 20 seconds; `raycache.usage.looks` says how far
+        they are true.
+
+        Raises:
+            ValueError: `count` is out of range.
+            RayCacheError: see the class. Shards that do not answer are named in `unreachable`.
+        """
+        check_count(count)
+        asked = (await self._dispatcher.routes()).shard_ids
+        answered, _ = await self._dispatcher.ask_each(asked, requests.top(count))
+        return ClusterUse.of(self._cluster, answered, asked, count)
+
     async def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""
         await self._through.close()
+        await self._host.close()
         await self._dispatcher.close()
 
     async def __aenter__(self) -> Self:

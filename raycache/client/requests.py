@@ -7,8 +7,10 @@ once (`batches.py`), routing (`routes.py`), sending. Pure, any thread.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
+
+import msgpack
 
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, integer, ttl_ms
@@ -16,9 +18,11 @@ from raycache.client.guarded import Guarded, opened
 from raycache.client.info import Versioned
 from raycache.client.results import Result, Row, presence_of, result_of, rows_of, versioned_of
 from raycache.client.stats import ShardStats
+from raycache.client.top import ShardUse
 from raycache.client.wishes import PLAIN, write_options
 from raycache.codec import LOADED, RAW, decode_payload, encode
 from raycache.errors import ProtocolError
+from raycache.usage.rows import FunctionUse
 
 T = TypeVar("T")
 
@@ -261,6 +265,17 @@ def clear() -> Request[int]:
 def stats() -> Request[ShardStats]:
     """Return a question for one shard's counters."""
     return Question(frames.command(b"RC.STATS"), ShardStats.from_bytes)
+
+
+def top(count: int) -> Request[ShardUse]:
+    """Return a question for one shard's `count` hottest keys, and for what decorated functions have told it."""
+    return Question(frames.command(b"RC.TOP", b"%d" % count), ShardUse.from_bytes)
+
+
+def used(uses: Mapping[str, FunctionUse]) -> Request[None]:
+    """Return the news of what functions have counted. Never twice: it would count twice."""
+    packed = msgpack.packb({name: use.as_row() for name, use in uses.items()})
+    return Request(frames.command(b"RC.USED", packed), _done, repeatable=False)
 
 
 def topology(known_epoch: int) -> Request[bytes | None]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from raycache.client import requests
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
 from raycache.client.dispatcher import Dispatcher
 from raycache.client.guarded import Guarded
+from raycache.client.hosting import Bound, Host
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
 from raycache.client.loads import LoadingCache
 from raycache.client.requests import MISSING, Request
@@ -25,10 +26,15 @@ from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_HEDGE_S,
 from raycache.client.stats import ClusterStats
 from raycache.client.through import Through
 from raycache.client.token import NOTHING, Token
+from raycache.client.top import ClusterUse, check_count
 from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
+from raycache.functions.recipe import CachedSettings
+from raycache.functions.sync import CachedFunction
 
 K = TypeVar("K", str, bytes)
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 Reduce = Callable[[], tuple[Callable[..., "Cache"], tuple[Any, ...]]]
@@ -95,6 +101,7 @@ class Cache(LoadingCache):
         self._through = Through(self._dispatcher, self._settings, info.cluster)
         self._reduce = reduce
         self._cluster = info.cluster
+        self._host = Host(self, self._dispatcher, self._through)
 
     @property
     def cluster(self) -> str:
@@ -415,8 +422,41 @@ class Cache(LoadingCache):
         answered, _ = self._dispatcher.ask_each(routes.shard_ids, requests.stats())
         return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids)
 
+    def cached(self, **settings: Unpack[CachedSettings]) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+        """Return a decorator: results of the function are kept here, and the function runs once for all who miss one.
+
+            @cache.cached(ttl=300, tags=("users",))
+            def user(user_id: int) -> dict[str, Any]: ...
+
+        The decorated function takes and returns what the function does, and has `key`, `invalidate`, `invalidate_all`,
+        `refresh`, `cache_info` and `uncached`; see `raycache.CachedFunction` and docs/cached.md. It pickles into tasks.
+
+        Args:
+            settings: see `raycache.functions.recipe.CachedSettings` for `key`, `ignore`, `version`, `name`, `tags` and
+                `on_cache_error`, and `raycache.loading.LoadOptions` for the others, such as `ttl`.
+        Raises:
+            CallerError: the function is an `async def`.
+            TypeError, ValueError: it is a generator or none, or a setting is wrong.
+        """
+        return lambda function: CachedFunction(function, Bound(self), settings)
+
+    def top(self, count: int = 20) -> ClusterUse:
+        """Return the `count` hottest keys (1 to 128), and what decorated functions have counted (see `cached`).
+
+        Shares and rates are estimates from samples of the last 10 to 20 seconds; `raycache.usage.looks` says how far
+        they are true.
+
+        Raises:
+            ValueError: `count` is out of range.
+            RayCacheError: see the class. Shards that do not answer are named in `unreachable`.
+        """
+        check_count(count)
+        asked = self._dispatcher.routes().shard_ids
+        return ClusterUse.of(self._cluster, self._dispatcher.ask_each(asked, requests.top(count))[0], asked, count)
+
     def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""
+        self._host.close()
         self._dispatcher.close()
         self._through.close()
 

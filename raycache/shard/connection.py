@@ -14,7 +14,6 @@ from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
 from raycache.shard.commands.command import Steps
 from raycache.shard.long import LongCommand
 from raycache.shard.session import Session
-from raycache.shard.turn import run_turn
 
 if TYPE_CHECKING:
     from raycache.shard.server import ShardServer
@@ -102,6 +101,8 @@ class Connection(asyncio.Protocol):
         if self._seen_in != server.window:
             self._seen_in = server.window
             server.active += 1
+            if server.may_look:
+                server.look(data)
         if (self._rest is not None or self._is_queued or self._long is not None
                 or self.paused_since_s is not None):  # `_is_busy`, without the call
             self._bound_input()
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
         parser = self.parser
         take = parser.start() if parser.is_waiting else parser.take
         try:
-            self._rest = run_turn(self._core, self.session, take, self._out)
+            self._rest = self._core.execute_many(self.session, take, self._out)
         except BROKEN as error:
             self._rest = parser.fail(error)
         except Exception:

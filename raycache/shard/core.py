@@ -40,6 +40,7 @@ from raycache.shard.statistics import statistics_of
 from raycache.shard.turn import run_turn
 from raycache.shard.watch import WatchedKeys
 from raycache.store import Entry, Store, StoreFullError, StoreStats, WholeStore
+from raycache.usage.looks import Usage
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class ShardCore:
         self.reset_info = reset_info
         self.rng = rng or random.Random()
         self.started_ms = started_ms
+        self.usage = Usage(_keys_among, self.rng)
         self.now_ms = started_ms
         """The time of the batch that runs now; the shell sets it, handlers read it."""
         self.commands = 0
@@ -391,6 +393,7 @@ class ShardCore:
     def step(self, now_ms: int, budget: int = 1000) -> bool:
         """Do some background work: expiry, freeing, emptying slots that went elsewhere. True: more is waiting."""
         self.now_ms = now_ms
+        self.usage.step(now_ms)
         more = self.store.step(now_ms, budget)
         self.leases.step(now_ms)
         if self.slots.has_stale:
@@ -408,12 +411,22 @@ class ShardCore:
         self.store.stats = StoreStats()
         self.leases.reset_stats()
         self.commands = self.errors = self.failures = 0
+        self.usage = Usage(_keys_among, self.rng)
         if self.reset_info is not None:
             self.reset_info()
 
     def stats(self) -> dict[str, Any]:
         """Return the shard's statistics, plain enough for msgpack. The shell's own fields come with them."""
         return statistics_of(self)
+
+
+def _keys_among(argv: list[bytes]) -> list[bytes]:
+    """Return the keys among the first arguments of a command, of which more may follow."""
+    command = DISPATCH.get(argv[0])
+    if command is None or not command.first_key:
+        return []
+    end = command.last_key + 1 if command.last_key > 0 else len(argv)
+    return argv[command.first_key : end : command.key_step]
 
 
 def _silenced(steps: Steps) -> Steps:

@@ -126,6 +126,8 @@ class ShardServer:
         self.active = 0
         """Connections that have sent something in this window of time."""
         self.window = 0
+        self.may_look = True
+        """Whether nothing has been looked at yet, for the sketch of hot keys, in this window of time."""
         self._queue: deque[Connection] = deque()
         self._steps: deque[Callable[[], None]] = deque()
         self._is_turn_due = False
@@ -214,6 +216,11 @@ class ShardServer:
         """Call `step`, a part of a long command, in one of the next turns: all together they have the time of one."""
         self._steps.append(step)
         self._turn_soon()
+
+    def look(self, data: bytes) -> None:
+        """Look at what a connection has got, for the sketch of hot keys: the first one's in each window of time."""
+        self.may_look = False
+        self.core.usage.look(data)
 
     def _turn_soon(self) -> None:
         if not self._is_turn_due:
@@ -363,6 +370,7 @@ class ShardServer:
             self.is_calm = self.active <= CALM_CONNECTIONS
             self.active = 0
             self.window += 1
+            self.may_look = True
             self._probe = self.loop.call_later(PAUSE_PROBE_S, look)
 
         self._probe = self.loop.call_later(PAUSE_PROBE_S, look)

@@ -18,23 +18,24 @@ from raycache.client.sync import Cache
 REPOSITORY = Path(__file__).parents[2]
 
 PUBLIC = [
-    "AsyncBackedCache", "AsyncCache", "Attachment", "AuthenticationError", "BackedCache", "BackingStore", "Cache",
-    "CacheNotWrittenError", "CallerError", "ChangeUnderWayError", "ClusterConfig", "ClusterLoadingError",
-    "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "CommandError", "ConnectionInfo", "CorruptValueError",
-    "CrossSlotError", "DeadlineExceededError", "HotKeys", "InternalError", "KeyTooLargeError", "Limits",
-    "LoadFailedError", "LoadTimeoutError", "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError",
-    "ProtocolError", "QueueClosedError", "QueueFullError", "RayCacheError", "ReentrantLoadError", "Result",
-    "RetryableError", "ShardStats", "ShardStatus", "ShardUnavailableError", "StoreConfig", "StoreNotDrainedError",
-    "StoreRefusedError", "StoreUnavailableError", "Token", "Topology", "UnsupportedTypeError", "ValueTooLargeError",
-    "Versioned", "WarmReport", "WarmSettings", "WriterReplacedError", "WriterSettings", "WrongTypeError", "__version__",
-    "attach_store", "backed", "clusters", "connect", "connect_async", "detach_store", "hot_keys", "scale", "start",
-    "status", "stop", "topology", "warm", "warm_from",
+    "AsyncBackedCache", "AsyncCache", "AsyncCachedFunction", "Attachment", "AuthenticationError", "BackedCache",
+    "BackingStore", "Cache", "CacheNotWrittenError", "CachedFunction", "CallerError", "ChangeUnderWayError",
+    "ClusterConfig", "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "ClusterUse",
+    "CommandError", "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "FunctionUse",
+    "HotKey", "HotKeys", "InternalError", "KeyTooLargeError", "Limits", "LoadFailedError", "LoadTimeoutError",
+    "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError", "QueueClosedError",
+    "QueueFullError", "RayCacheError", "ReentrantLoadError", "Result", "RetryableError", "ShardStats", "ShardStatus",
+    "ShardUnavailableError", "StoreConfig", "StoreNotDrainedError", "StoreRefusedError", "StoreUnavailableError",
+    "Token", "Topology", "UncacheableArgumentError", "UnsupportedTypeError", "ValueTooLargeError", "Versioned",
+    "WarmReport", "WarmSettings", "WriterReplacedError", "WriterSettings", "WrongTypeError", "__version__",
+    "attach_store", "backed", "cached", "clusters", "connect", "connect_async", "detach_store", "hot_keys", "scale",
+    "start", "status", "stop", "topology", "warm", "warm_from",
 ]
 
 OPERATIONS = {
-    "add", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists", "get",
+    "add", "cached", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists", "get",
     "get_many", "get_result", "get_results", "get_with_version", "incr", "replace", "scan", "set", "set_many", "stats",
-    "token", "touch", "ttl", "use",
+    "token", "top", "touch", "ttl", "use",
 }
 LOADING = {"delete_prefix", "get_or_load", "get_or_load_many", "invalidate_tags", "invalidating", "update"}
 

@@ -21,33 +21,38 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resp": {"config", "errors"},
     "codec": {"errors"},
     "leases": set(),
+    "usage": set(),
     # What joins them.
     "replication": {"config", "ring", "store"},
     "router": {"config", "errors", "ring"},
-    "shard": {"clock", "config", "errors", "leases", "replication", "resp", "ring", "store", "__version__"},
+    "shard": {"clock", "config", "errors", "leases", "replication", "resp", "ring", "store", "usage",
+              "__version__"},
     "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
     "snapshot": {"clock", "replication", "ring", "store"},
     # How a value is loaded through the cache, without the cache: it knows no connection, `client` drives it.
     "loading": {"codec", "errors"},
-    "client": {"codec", "config", "errors", "loading", "ring"},
+    # Functions whose results are kept: their keys, options and counters. `client` gives them a handle.
+    "functions": {"errors", "loading", "usage"},
+    "client": {"codec", "config", "errors", "functions", "loading", "ring", "usage"},
     "warming": {"client", "codec", "errors"},
     "stores": {"client", "codec", "errors", "ring"},
     # Ray, and what starts from it.
     "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring", "router",
                "shard", "snapshot", "store", "stores"},
     "connecting": {"actors", "client"},
+    "anywhere": {"client", "connecting", "functions"},
     "backing": {"actors", "client", "stores"},
     "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
                 "store", "stores"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
     "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring",
-            "stores", "warming"},
+            "stores", "usage", "warming"},
     "errors": set(),
     "config": set(),
     "clock": set(),
     "cluster_status": set(),
-    "__init__": {"actors", "backing", "client", "cluster_status", "config", "connecting", "errors", "ring", "stores",
-                 "warming"},
+    "__init__": {"actors", "anywhere", "backing", "client", "cluster_status", "config", "connecting", "errors",
+                 "functions", "ring", "stores", "usage", "warming"},
 }
 
 # The world outside: whoever has none of these cannot wait, cannot look at a clock, and cannot be raced.
@@ -62,12 +67,13 @@ SHELLS = {
     "warming/api.py", "warming/files.py", "warming/probing.py",
     "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
-PURE_FOLDERS = ("store", "ring", "resp", "codec", "leases", "loading", "replication", "router", "shard", "gateway",
-                "snapshot", "warming")
+PURE_FOLDERS = ("store", "ring", "resp", "codec", "usage", "leases", "loading", "replication", "router", "shard",
+                "gateway", "snapshot", "warming")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",
-    "routes", "scanning", "stats", "token", "wished", "wishes", "invalidation", "leasing")}
+    "routes", "scanning", "stats", "token", "top", "wished", "wishes", "invalidation", "leasing")}
 PURE_STORES = {f"stores/{name}.py" for name in ("backoff", "config", "plans", "protocol", "reading", "wire", "writer")}
+PURE_FUNCTIONS = {f"functions/{name}.py" for name in ("attempt", "naming", "recipe", "text")}
 
 CLOCK_CALLS = {"now", "utcnow", "today", "monotonic", "perf_counter", "time_ns", "process_time"}
 
@@ -100,7 +106,8 @@ def area_of(path: str) -> str:
 
 def pure_files() -> list[str]:
     return [path for path in SOURCES
-            if (area_of(path) in PURE_FOLDERS and path not in SHELLS) or path in PURE_CLIENT | PURE_STORES]
+            if (area_of(path) in PURE_FOLDERS and path not in SHELLS)
+            or path in PURE_CLIENT | PURE_STORES | PURE_FUNCTIONS]
 
 
 def test_the_reader_finds_lazy_imports_and_those_for_type_checking() -> None:
@@ -113,7 +120,7 @@ def test_every_package_has_a_rule() -> None:
 
 
 def test_every_file_that_a_rule_names_is_there() -> None:
-    assert SOURCES.keys() >= SHELLS | PURE_CLIENT | PURE_STORES | RAY_ELSEWHERE
+    assert SOURCES.keys() >= SHELLS | PURE_CLIENT | PURE_STORES | PURE_FUNCTIONS | RAY_ELSEWHERE
 
 
 @pytest.mark.parametrize("path", SOURCES)

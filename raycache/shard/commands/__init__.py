@@ -32,6 +32,7 @@ from raycache.shard.commands import (
     replication,
     strings,
     transactions,
+    usage,
     warming,
 )
 from raycache.shard.commands.command import Command
@@ -39,7 +40,7 @@ from raycache.shard.commands.command import Command
 __all__ = ["DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
-                  introspection, transactions, cluster, handle, leases, queue, replication, warming)
+                  introspection, transactions, cluster, handle, leases, queue, replication, usage, warming)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}
