@@ -10,7 +10,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-failover bench-rescale bench-warm sim lock clean distclean
+.PHONY: help setup demo test check bench bench-failover bench-rescale bench-warm bench-herd sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
@@ -58,6 +58,9 @@ bench-rescale: setup  ## Measure what scaling and a second copy cost (ARGS="--on
 
 bench-warm: setup  ## Measure what warming costs the database's other clients (ARGS="--quick")
 	$(BIN)/python -m benchmarks.warm $(ARGS)
+
+bench-herd: setup  ## Measure loading through the cache beside what people use today (ARGS="--only stampede")
+	$(BIN)/python -m benchmarks.herd $(ARGS)
 
 # The tool lives in a venv of its own, so that it is not part of what it pins. Local package folders named in the
 # environment must not reach the lock: it has to work on another machine.

@@ -30,19 +30,25 @@ class Product:
         """Return a handle, found through Ray as any driver finds it."""
         return raycache.connect(self.name)
 
+    def status(self) -> raycache.ClusterStatus:
+        """Return what `raycache status` shows."""
+        return raycache.status(self.name)
+
     def shard_pid(self, index: int = 0) -> int:
         """Return the process id of a shard."""
         return listening_pid(self.ports[index])
 
 
 @contextmanager
-def running_ray() -> Iterator[None]:
+def running_ray(cpus: int | None = None) -> Iterator[None]:
     """Run a Ray of our own, set up as `raycache.start` sets it up, and end it.
+
+    `cpus` is how many it thinks there are; None: as many as there are.
 
     Never one that runs already, as `raycache.start` would choose: it may hold somebody's clusters and settings.
     """
     environment.prepare()
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:

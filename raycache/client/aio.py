@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from raycache.client import requests
 from raycache.client.aio_dispatcher import AsyncDispatcher
-from raycache.client.aio_hosting import AsyncBound
+from raycache.client.aio_hosting import AsyncBound, AsyncHost
 from raycache.client.aio_loads import AsyncLoadingCache
 from raycache.client.aio_through import AsyncThrough
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
@@ -99,6 +99,7 @@ class AsyncCache(AsyncLoadingCache):
         self._dispatcher = AsyncDispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
         self._through = AsyncThrough(self._dispatcher, self._settings, info.cluster)
+        self._host = AsyncHost(self, self._dispatcher, self._through)
         self._reduce = reduce
         self._cluster = info.cluster
 
@@ -432,7 +433,8 @@ class AsyncCache(AsyncLoadingCache):
             async def user(user_id: int) -> dict[str, Any]: ...
 
         The decorated function takes and returns what the function does, and has `key`, `invalidate`, `invalidate_all`,
-        `refresh`, `cache_info` and `uncached`; see `raycache.AsyncCachedFunction` and docs/cached.md. It pickles into tasks.
+        `refresh`, `cache_info` and `uncached`; see `raycache.AsyncCachedFunction`, docs/cached.md. It pickles into
+        tasks.
 
         Args:
             settings: see `raycache.functions.recipe.CachedSettings` for `key`, `ignore`, `version`, `name`, `tags` and

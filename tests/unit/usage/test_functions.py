@@ -36,7 +36,7 @@ def test_rows_of_other_versions_are_understood() -> None:
     None, 5, "12345678", b"12345678", [-1], [True], [1.5], [1, 1, -0.1], [1, 1, math.nan], [1, 1, math.inf], [2**63],
     [None], ["1"]])
 def test_what_is_no_row_is_refused(row: Any) -> None:
-    with pytest.raises(ValueError, match="a row|a number"):
+    with pytest.raises(ValueError, match=r"a row|a number"):
         FunctionUse.of_row(row)
 
 
