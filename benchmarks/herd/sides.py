@@ -42,13 +42,12 @@ class Loads:
 def ours_in_threads(target: str, loads: Loads) -> Callable[[], Any]:
     """`Cache.cached` on the cluster named `target`."""
     cache = raycache.connect(target, timeout_s=30)
-    return cache.cached(ttl=TTL_S, jitter=0, beta=0, name=KEY.replace(":", "."))(loads.load)
+    return cache.cached(ttl=TTL_S, jitter=0, beta=0, name="bench.threads")(loads.load)
 
 
 def ours_in_tasks(target: str, loads: Loads) -> Callable[[], Any]:
     """`raycache.cached` around an `async def`."""
-    return raycache.cached(target, timeout_s=30, ttl=TTL_S, jitter=0, beta=0, name=KEY.replace(":", "."))(
-        loads.load_async)
+    return raycache.cached(target, timeout_s=30, ttl=TTL_S, jitter=0, beta=0, name="bench.tasks")(loads.load_async)
 
 
 def recipe(target: str, loads: Loads) -> Callable[[], Any]:
@@ -80,7 +79,7 @@ def dogpile(target: str, loads: Loads) -> Callable[[], Any]:
         "dogpile.cache.redis",
         arguments={"host": HOST, "port": int(target), "redis_expiration_time": TTL_S, "distributed_lock": True,
                    "thread_local_lock": False})  # fmt: skip
-    return lambda: region.get_or_create(KEY, loads.load)
+    return lambda: region.get_or_create(f"{KEY}:dogpile", loads.load)
 
 
 def cashews(target: str, loads: Loads) -> Callable[[], Any]:
@@ -89,7 +88,7 @@ def cashews(target: str, loads: Loads) -> Callable[[], Any]:
 
     cache = Cache()
     cache.setup(f"redis://{HOST}:{target}")
-    decorated: Callable[[], Any] = cache(ttl=TTL_S, key=KEY, lock=True)(loads.load_async)
+    decorated: Callable[[], Any] = cache(ttl=TTL_S, key=f"{KEY}:cashews", lock=True)(loads.load_async)
     return decorated
 
 

@@ -125,7 +125,8 @@ class AsyncCachedFunction(Generic[P, R]):
     ) -> BoundAsyncCachedFunction[Q, V]: ...
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else BoundAsyncCachedFunction(self, instance)
+        function: Any = self  # whose first parameter is the instance
+        return self if instance is None else BoundAsyncCachedFunction(function, instance)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         function = self._function

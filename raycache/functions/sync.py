@@ -122,7 +122,8 @@ class CachedFunction(Generic[P, R]):
     ) -> BoundCachedFunction[Q, V]: ...
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else BoundCachedFunction(self, instance)
+        function: Any = self  # whose first parameter is the instance
+        return self if instance is None else BoundCachedFunction(function, instance)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         function = self._function

@@ -53,7 +53,6 @@ def anywhere() -> None:
     async def cube(number: int) -> int:
         return number**3
 
-    assert_type(square, CachedFunction[[int], int])
     assert_type(square(2), int)
     square("2")  # type: ignore[arg-type]
 
@@ -74,11 +73,6 @@ def methods(cache: Cache, acache: AsyncCache) -> None:
         async def find(self, name: str) -> bytes:
             return name.encode()
 
-        @classmethod
-        @cache.cached()
-        def count(cls, table: str) -> int:
-            return len(table)
-
         @staticmethod
         @cache.cached()
         def double(number: int) -> int:
@@ -89,7 +83,6 @@ def methods(cache: Cache, acache: AsyncCache) -> None:
     assert_type(repository.load.key(1), str)
     assert_type(repository.load.refresh(1), str)
     assert_type(Repository.load(repository, 1), str)
-    assert_type(Repository.count("t"), int)
     assert_type(Repository.double(2), int)
     repository.load("one")  # type: ignore[arg-type]
 
@@ -101,5 +94,5 @@ def methods(cache: Cache, acache: AsyncCache) -> None:
     print(use)
 
 
-def of_the_right_kind(function: AsyncCachedFunction[[int], int]) -> str:
-    return function.key(1)
+def given(function: AsyncCachedFunction[[int], int], other: CachedFunction[[int], int]) -> str:
+    return function.key(1) + other.key(1)
