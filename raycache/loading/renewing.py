@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from raycache.loading.engine import LONGEST_WAIT_S, Engine, Key, Source, failed_elsewhere
+from raycache.loading.basics import Key, Source, failed_elsewhere
+from raycache.loading.engine import LONGEST_WAIT_S, Engine
 from raycache.loading.found import Found
 from raycache.loading.options import LoadOptions
-from raycache.loading.steps import Answer, Fetch, Steps, TakeLeases, WaitForLease
+from raycache.loading.steps import Answer, Fetch, Flight, Steps, TakeLeases, WaitForLease
 
 
 class PlainValue(Exception):
@@ -44,7 +45,8 @@ def renew(engine: Engine, name: Key, key: bytes, source: Source, options: LoadOp
                 raise engine.too_late(name)
             answer = yield WaitForLease(key, seen, options.lease_s, min(left_s, LONGEST_WAIT_S))
         if isinstance(answer, int) and answer != 0:
-            value, _ = yield from engine.load(name, key, source, options, answer)
+            # A flight of its own, which nobody joins: who joined another one may not get what is older than its call.
+            value, _ = yield from engine.load(name, key, source, options, answer, Flight(key, None))
             return value
         if isinstance(answer, bytes) and answer[:1] != b"h" and options.on_load_error == "raise":
             raise failed_elsewhere(answer[1:])

@@ -63,7 +63,7 @@ def test_one_of_all_workers_loads(start: Callable[..., Any], cluster_name: str,
     assert results == [(49, 1)] * TASKS
     assert ray.get(ground.noted.remote()) == [7]
     with raycache.connect(cluster_name) as cache:
-        wait_until(lambda: cache.top().functions["tests.square"].calls == TASKS, 20)
+        wait_until(lambda: cache.top().functions.get("tests.square", raycache.FunctionUse()).calls == TASKS, 20)
         use = cache.top().functions["tests.square"]
         assert (use.loads, use.failures, use.hits + use.waits) == (1, 0, TASKS - 1)
         assert cache.get(square.key(7)) == 49

@@ -21,6 +21,12 @@ PRINTED = {
         "in the cache at once: {'name': 'Ada', 'visits': 500} None",
         "in the database: [(1, 'Ada', 500), (3, 'Edith', 0)]",
     ],
+    "cached_functions": [
+        "totals: [75]",
+        "the key: shop.price:item='apple', its value: 30",
+        "calls: 24, loads: 3",
+        "after the invalidation, here: 1 load, 1 hit",
+    ],
     "counters": [
         "visits: 300",
         "winner: bidder 4",
