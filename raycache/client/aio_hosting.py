@@ -18,7 +18,7 @@ from raycache.client.arguments import encode_key
 from raycache.client.hosting import NEWS_EVERY_S
 from raycache.errors import RayCacheError
 from raycache.functions.tally import Ledger
-from raycache.loading.engine import Source
+from raycache.loading.basics import Source
 from raycache.loading.options import LoadOptions
 from raycache.loading.renewing import PlainValue, renew
 

@@ -23,7 +23,7 @@ from raycache.client.dispatcher import Dispatcher
 from raycache.client.through import Through
 from raycache.errors import RayCacheError
 from raycache.functions.tally import Ledger
-from raycache.loading.engine import Source
+from raycache.loading.basics import Source
 from raycache.loading.options import LoadOptions
 from raycache.loading.renewing import PlainValue, renew
 
