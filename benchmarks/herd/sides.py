@@ -18,6 +18,8 @@ from benchmarks.herd.amount import LOAD_S
 TTL_S: Final = 1
 """How long the value of a round lives."""
 KEY: Final = "bench:herd"
+CONNECTIONS: Final = 1_000
+"""More than a process has callers: none of them shall wait for a connection."""
 
 
 class Loads:
@@ -54,7 +56,7 @@ def recipe(target: str, loads: Loads) -> Callable[[], Any]:
     """The lock that many articles give: SET NX EX, the winner loads, the others look again every 50 ms."""
     import redis
 
-    client = redis.Redis(host=HOST, port=int(target))
+    client = redis.Redis(host=HOST, port=int(target), max_connections=CONNECTIONS)
 
     def get() -> Any:
         while True:
@@ -78,7 +80,7 @@ def dogpile(target: str, loads: Loads) -> Callable[[], Any]:
     region = make_region().configure(
         "dogpile.cache.redis",
         arguments={"host": HOST, "port": int(target), "redis_expiration_time": TTL_S, "distributed_lock": True,
-                   "thread_local_lock": False})  # fmt: skip
+                   "thread_local_lock": False, "connection_kwargs": {"max_connections": CONNECTIONS}})  # fmt: skip
     return lambda: region.get_or_create(f"{KEY}:dogpile", loads.load)
 
 
@@ -87,7 +89,7 @@ def cashews(target: str, loads: Loads) -> Callable[[], Any]:
     from cashews import Cache
 
     cache = Cache()
-    cache.setup(f"redis://{HOST}:{target}")
+    cache.setup(f"redis://{HOST}:{target}", max_connections=CONNECTIONS)
     decorated: Callable[[], Any] = cache(ttl=TTL_S, key=f"{KEY}:cashews", lock=True)(loads.load_async)
     return decorated
 

@@ -11,8 +11,8 @@ import pytest
 from raycache.cli.main import cli, main
 from raycache.errors import RayCacheError
 
-COMMANDS = ("up", "down", "scale", "drain", "cancel", "verify", "status", "get", "set", "del", "ring", "warm", "record",
-            "replay", "demo", "attach", "detach",
+COMMANDS = ("up", "down", "scale", "drain", "cancel", "verify", "status", "get", "set", "del", "ring", "top", "warm",
+            "record", "replay", "demo", "attach", "detach",
             "stores", "letters")
 
 
