@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def test_an_interruption_stops_everything(ray_cluster: str) -> None:
     process = subprocess.Popen(
         [PROGRAM, "demo", "--seconds", "60", "--shards", "1", "--readers", "1"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Whoever runs the tests in the background of a shell has them ignore it, and that is inherited.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout is not None
     with process.stdout as printed:

@@ -36,6 +36,7 @@ from raycache.errors import (
     StoreNotDrainedError,
     StoreRefusedError,
     StoreUnavailableError,
+    UncacheableArgumentError,
     UnsupportedTypeError,
     ValueTooLargeError,
     WriterReplacedError,
@@ -48,6 +49,7 @@ from raycache.shard.commands import command
 
 # Branch, the built-in error that it also is, prefix on the wire, whether it surely did not happen.
 TREE: dict[type[RayCacheError], tuple[type[RayCacheError], type[Exception], str, bool]] = {
+    UncacheableArgumentError: (CallerError, TypeError, "ERR", False),
     UnsupportedTypeError: (CallerError, TypeError, "ERR", False),
     KeyTooLargeError: (CallerError, ValueError, "ERR", False),
     ValueTooLargeError: (CallerError, ValueError, "ERR", False),

@@ -70,6 +70,9 @@ class Host:
         self._process = None
         for process in self._commands:
             process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
         self._commands.clear()
 
     def cut_off(self) -> None:

@@ -109,7 +109,7 @@ class PureCluster:
         out: list[bytes] = []
         reply = core.execute_many(self.sessions[shard_id], giving([argv]), out)
         if isinstance(reply, bool):
-            return out[0]
+            return b"".join(out)
         until_s = self.now_s + seconds
         while True:
             try:
