@@ -283,9 +283,11 @@ def _sees_older(evidence: Evidence, read: Operation, write: Operation) -> bool:
     if not write.version or evidence.history.may_be_lost(write.key, write.version, read.returned_s):
         return False
     if read.result is not None:
-        # A primary writes a value again, under a larger version, that one before it had given too large a version for.
-        versions = [one.version for one in evidence.history.versions_by_value().get(read.result, ())]
-        return bool(versions) and max(*versions, read.version) < write.version
+        # What was written after the write had been acknowledged is later, whatever versions say: a primary may write it
+        # again under a larger one, and where all owners have died nobody knows how far versions had come.
+        ran = evidence.history.versions_by_value().get(read.result, ())
+        return bool(ran) and max(one.version for one in ran) < write.version and (
+            max(one.at_s for one in ran) < write.returned_s)
     if evidence.evicts or write.expires or read.key in evidence.history.expiring or write.kind == "delete":
         return False
     deletes = (one for one in evidence.history.executions
