@@ -28,6 +28,7 @@ _MASK: Final = SLOT_COUNT - 1
 _BRACE: Final = 0x7B
 _DELETED: Final = RemovalCause.DELETED
 _EVICTED: Final = RemovalCause.EVICTED
+_EXPIRED: Final = RemovalCause.EXPIRED
 
 NOT_WHOLE: Final = (1 << 63) - 1
 """In place of a floor: entries of this slot are still on their way here."""
@@ -90,6 +91,9 @@ class Copies:
         self.is_stranger = False
         """Whether the topology still means an earlier process of this shard, whose entries are gone: it owns slots, and
         has nothing of them. Once the router knows this one, transfers say what is on its way."""
+        self.may_bring_older: Callable[[int, int], bool] = lambda slot, version: False
+        """Whether another owner of the slot may still send what is older than the version: where that has expired, it
+        must not be taken for news."""
         self.must_sweep = False
         """Whether slots were cleared of which entries may be left."""
         self.touched: dict[Boxes, None] = {}
@@ -136,7 +140,8 @@ class Copies:
                 return
             if cause is _EVICTED:
                 self._evicted(key, version, slot)
-        if self.arriving[slot] and not self._is_silent:
+        if not self._is_silent and (self.arriving[slot] or (
+                cause is _EXPIRED and self.is_versioned and self.holds[slot] and self.may_bring_older(slot, version))):
             self.tombstones.add(key, version, self.now_s)
 
     def _evicted(self, key: bytes, version: int, slot: int) -> None:

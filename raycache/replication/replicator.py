@@ -98,6 +98,8 @@ class Replicator:
             "digests": repairs.on_digests, "digested": repairs.on_digested,
         }
         self.copies.follows_primary = self.mode == "primary-replica"
+        if not self.copies.follows_primary:
+            self.copies.may_bring_older = self._may_bring_older
         if self.is_versioned:
             host.whole.set_journal(self.copies)
 
@@ -359,6 +361,13 @@ class Replicator:
         if epoch > self.epoch:
             self._asides.append(["topology?", self.epoch])
         self._renew_lease()
+
+    def _may_bring_older(self, slot: int, version: int) -> bool:
+        for box in self.copies.boxes[slot]:
+            stream = self.streams.get(box.peer)
+            if stream is None or stream.has_gap or stream.clock < version:
+                return True
+        return False
 
     def tell_listeners(self) -> None:
         """Say that a stream has come further, or an answer has come."""

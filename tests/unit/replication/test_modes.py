@@ -512,3 +512,27 @@ def test_a_doubt_is_settled_though_the_transfer_that_raised_it_was_given_up() ->
     cluster.step(3)
     assert not cluster.cores["s0"].replicator.copies.doubts
     assert cluster.run("s0", "GET", "nobody") == b"$-1\r\n"
+
+
+@pytest.mark.parametrize("mode", ["multi-primary", "quorum"])
+def test_a_late_write_does_not_take_the_place_of_a_newer_one_that_has_expired(mode: str) -> None:
+    cluster = PureCluster(3, copies=3, replication=mode)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s2"))}
+    cluster.run("s0", "SET", "k", "old")
+    cluster.run("s1", "SET", "k", "new", "PX", "200")
+    cluster.step(0.4)
+    cluster.cut = set()
+    cluster.step(2)
+    assert [get(cluster, name, "k") for name in cluster.cores] == [None] * 3
+
+
+def test_what_expires_leaves_nothing_behind_while_owners_hear_each_other() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v", "PX", "300")
+    cluster.step(1)
+    assert [get(cluster, name, "k") for name in cluster.cores] == [None] * 3
+    assert not any(len(core.replicator.copies.tombstones) for core in cluster.cores.values())
