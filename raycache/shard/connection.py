@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         server = self._server
         if self._seen_in != server.window:
             self._seen_in = server.window
-            server.active += 1
+            server.note_active()
             if server.may_look:
                 server.look(data)
         if (self._rest is not None or self._is_queued or self._long is not None
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
             self.run_turn()
             server.hand_on()
             self.end_turn()
-        elif server.monotonic_s() < server.send_at_s or server.goes_on():
+        elif server.monotonic_s() < server.open_until_s or server.opens():
             server.served.append(self)
             self.run_turn()
         else:

@@ -17,8 +17,8 @@ Bounds, each with its reason in `config.Limits`:
 
 (One client's part of that is in `connection`.)
 
-A connection has its turn when its bytes have come, and the replies of many go out together, after `SEND_S` or
-when every socket that is ready has been read. The core ends a connection's turn after a fraction of a millisecond
+A connection has its turn when its bytes have come, and the replies of all go out together, when every socket that is
+ready has been read. The core ends a connection's turn after a fraction of a millisecond
 (`ShardCore.execute_many`); when all turns of one pass of the loop have taken `TURN_S`, whoever comes later is queued
 for the next. Long commands come from the core as generators, which are run step by step between the turns (`long`).
 What a turn has written for other shards goes out before the replies (`peers`).
@@ -48,9 +48,6 @@ log = logging.getLogger(__name__)
 
 TURN_S: Final = 0.001
 """How long commands may run before timers and sockets get their turn: the promise is that nothing blocks for more."""
-SEND_S: Final = 0.0002
-"""After so long replies go out, although more is to come: whoever waits for many connections shall work meanwhile, or
-the shard and its client wait for each other in turns."""
 CALM_CONNECTIONS: Final = 3
 """With so few connections sending, waiting for others costs each its latency (a GET took 20 us more) and saves nobody
 anything."""
@@ -136,8 +133,9 @@ class ShardServer:
         self._is_open = False
         """Whether turns of this pass have begun."""
         self._end_s = 0.0
-        self.send_at_s = 0.0
-        """When the next replies go out, on the monotonic clock; 0: no turns have begun."""
+        """When they end, on the monotonic clock."""
+        self.open_until_s = 0.0
+        """Until when a connection may have its turn as its bytes come; 0: no turns have begun, or others wait."""
         self.monotonic_s = self.clock.monotonic_s
         self.on_failure = on_failure
         self.flush: Callable[[], None] | None = None
@@ -190,26 +188,31 @@ class ShardServer:
         held = self.core.topology
         return held.epoch if held is not None else 0
 
-    def goes_on(self) -> bool:
+    def note_active(self) -> None:
+        """Take note of a connection that sends for the first time in this window of time.
+
+        One too many ends the calm at once: at the end of a window in which all of fifty clients waited for their
+        replies it looks calm, too, and then their pipelines would run in a row, with no bound on the time.
+        """
+        self.active += 1
+        if self.active > CALM_CONNECTIONS:
+            self.is_calm = False
+
+    def opens(self) -> bool:
         """Return whether a connection whose bytes have come may have its turn at once, in this pass of the loop.
 
-        To be asked when `send_at_s` has come: then replies that wait go out first.
+        To be asked when `open_until_s` has passed: then this is the first of its pass, or too late for it.
         """
-        now_s = self.monotonic_s()
-        if self._queue or (self._is_open and now_s > self._end_s):
+        if self._queue or self._is_open:
             return False
-        if not self._is_open:
-            self._open(now_s)
-            self._turn_soon()
-            return True
-        self.send_at_s = now_s + SEND_S
-        self._send()
-        return not self._queue
+        self._open()
+        self._turn_soon()
+        return True
 
     def queue(self, connection: Connection) -> None:
         """Let `connection` have its turn when every socket that is ready now has been read."""
         self._queue.append(connection)
-        self.send_at_s = 0.0  # whoever comes later waits behind it
+        self.open_until_s = 0.0  # whoever comes later waits behind it
         self._turn_soon()
 
     def queue_step(self, step: Callable[[], None]) -> None:
@@ -227,52 +230,42 @@ class ShardServer:
             self._is_turn_due = True
             self.loop.call_soon(self._turn)
 
-    def _open(self, now_s: float) -> None:
+    def _open(self) -> None:
         """Begin the turns of this pass of the loop: they have `TURN_S`."""
         self._is_open = True
-        self._end_s = now_s + TURN_S
-        self.send_at_s = now_s + SEND_S
+        self._end_s = self.open_until_s = self.monotonic_s() + TURN_S
         self.begin_turn()
 
     def _turn(self) -> None:
-        """End this pass: what is queued has its turns if there is time left, and all replies go out."""
+        """End this pass: what is queued has its turns if there is time left, and then all replies go out.
+
+        In this order a client that waits for many connections is woken once and not for each reply: with 50
+        connections that took half of the time away which the shard spends in the kernel.
+        """
         self._is_turn_due = False
         queue, steps, monotonic_s = self._queue, self._steps, self.monotonic_s
         if not self._is_open:
-            self._open(monotonic_s())
+            self._open()
         for _ in range(len(queue)):
             self.served.append(connection := queue.popleft())
             connection.run_turn()
-            now_s = monotonic_s()
-            if now_s > self._end_s:
+            if monotonic_s() > self._end_s:
                 break
-            if now_s > self.send_at_s:
-                self._send()
-                self.send_at_s = now_s + SEND_S
-        self._send()
-        self._is_open, self.send_at_s = False, 0.0
+        served, self.served = self.served, []
+        if served:
+            self.hand_on()
+        for connection in served:
+            try:
+                connection.end_turn()
+            except Exception:
+                connection.give_up()
+        self._is_open, self.open_until_s = False, 0.0
         for _ in range(len(steps)):  # one in any case
             steps.popleft()()
             if monotonic_s() > self._end_s:
                 break
         if queue or steps:
             self._turn_soon()
-
-    def _send(self) -> None:
-        """Send the replies of those that have had their turns, all at once.
-
-        A client that waits for many connections is then woken once and not for each reply: with 50 connections that
-        took half of the time away which the shard spends in the kernel.
-        """
-        served = self.served
-        if served:
-            self.served = []
-            self.hand_on()
-            for connection in served:
-                try:
-                    connection.end_turn()
-                except Exception:
-                    connection.give_up()
 
     def begin_turn(self) -> None:
         """Tell the core the time, before any command: whether it may still serve as a primary depends on it."""

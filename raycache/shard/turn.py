@@ -2,8 +2,8 @@
 
 What lives here: what `ShardCore.execute` does for one command, once more, for many and for the plain
 case: a session of which nothing special is known, a usual number of arguments, at most one key, and
-that without a hash tag. In it a GET of a short string (RC.GET, too) and a plain SET are written out, because
-each call on the way to them costs as much as finding the entry. What does not live here: the rules.
+that without a hash tag. In it a GET (RC.GET, too) of a short string, or of none, and a plain SET are written out,
+because each call on the way to them costs as much as finding the entry. What does not live here: the rules.
 Whatever is not plain goes to `execute`, and a test holds that both give the same replies and counters.
 """
 
@@ -13,7 +13,7 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from raycache.resp.encode import CRLF, HEADERS, LED_HEADERS, OK
+from raycache.resp.encode import CRLF, HEADERS, LED_HEADERS, NULLS, OK
 from raycache.resp.parse import NO_MORE, is_command
 from raycache.ring.slots import SLOT_COUNT
 from raycache.shard.commands import DISPATCH
@@ -60,7 +60,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
     use = used.append
     session.last_ms = now_ms
     headers = HEADERS  # while values follow each other, each header brings the line break of the value before it
-    spent = sets = updates = 0
+    spent = misses = sets = updates = 0
     command: Command | None = None
     try:
         for _ in _TURN:
@@ -79,7 +79,16 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                     owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK] == 1)
                 ):
                     entry = segments[hash(key) & mask].get(key)
-                    if entry is not None and ((timer := entry.timer) is None or timer.expires_ms > now_ms):
+                    if entry is None:
+                        if len(key) <= core.max_key_bytes:
+                            misses += 1
+                            command = _GET if is_get else _RC_GET
+                            if headers is LED_HEADERS:
+                                append(CRLF)
+                                headers = HEADERS
+                            append(NULLS[session.protocol])
+                            continue
+                    elif (timer := entry.timer) is None or timer.expires_ms > now_ms:
                         value = entry.value
                         if type(value) is bytes and (size := len(value)) < _SHORT:
                             use(entry)
@@ -116,7 +125,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                             updates += 1
                             use(entry)
                         else:
-                            _settle(core, on_hits, used, 0, 0)  # in their order
+                            _settle(core, on_hits, used)  # in their order
                             on_update(entry)
                             store.stats.updates += 1
                         if wrote is None:
@@ -126,7 +135,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                         append(OK)
                     else:
                         if used:  # before one of them may be evicted
-                            _settle(core, on_hits, used, 0, updates)
+                            _settle(core, on_hits, used, updates)
                             updates = 0
                         append(_set(core, key, value))
                     continue
@@ -135,9 +144,9 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
             if headers is LED_HEADERS:
                 append(CRLF)
                 headers = HEADERS
-            if used or sets:  # the command may look at the counters, or reset them
-                _settle(core, on_hits, used, sets, updates)
-                sets = updates = 0
+            if used or sets or misses:  # the command may look at the counters, or reset them
+                _settle(core, on_hits, used, updates, sets, misses)
+                misses = sets = updates = 0
             reply = core.execute(session, argv)
             command = None
             if type(reply) is not bytes:
@@ -154,7 +163,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
             append(CRLF)
         if command is not None:
             session.command = command
-            _settle(core, on_hits, used, sets, updates)
+            _settle(core, on_hits, used, updates, sets, misses)
         if core.touched:
             core.take_writes(session)
 
@@ -170,19 +179,22 @@ def _set(core: ShardCore, key: bytes, value: bytes) -> bytes:
     return OK
 
 
-def _settle(core: ShardCore, on_hits: Callable[[list[Entry]], None], used: list[Entry], sets: int,
-            updates: int) -> None:
+def _settle(core: ShardCore, on_hits: Callable[[list[Entry]], None], used: list[Entry], updates: int = 0,
+            sets: int = 0, misses: int = 0) -> None:
     """Tell the policy what was used, and count plain commands: what was used and not updated were GETs that hit.
 
     Args:
         used: is empty afterwards.
         updates: how many of `used` were overwritten, and are to be counted as that.
+        sets: how many SETs there were, those that updated included.
+        misses: how many GETs found nothing.
     """
     stats = core.store.stats
     hits = len(used) - updates
     stats.hits += hits
+    stats.misses += misses
     stats.updates += updates
-    core.commands += hits + sets
+    core.commands += hits + misses + sets
     if used:
         on_hits(used)
         used.clear()

@@ -102,17 +102,17 @@ async def test_replies_wait_for_each_other_in_one_pass_of_the_loop() -> None:
     assert answered(transports) == 20
 
 
-async def test_a_long_pass_sends_early_and_leaves_the_rest_for_the_next() -> None:
+async def test_what_a_pass_has_no_time_for_has_its_turn_in_the_next() -> None:
     server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=SteppedClock(0.05))
     server.is_calm = False
-    transports = written_to(server, 30)
-    early = answered(transports)
-    assert 0 < early < 30
-    assert answered(transports[:early]) == early  # in the order in which they came
-    while (before := answered(transports)) < len(transports):
+    transports = written_to(server, 60)
+    assert 0 < len(server.served) < 60
+    while (before := answered(transports)) < len(transports) < 70:
         transports += written_to(server, 1)
         server._turn()
-        assert answered(transports[: answered(transports)]) > before
+        now = answered(transports)
+        assert before < now < before + 40
+        assert answered(transports[:now]) == now  # in the order in which they came
 
 
 async def test_what_comes_while_others_wait_has_its_turn_after_theirs() -> None:
@@ -141,3 +141,13 @@ async def test_bytes_that_come_before_the_replies_are_sent_run_after_them() -> N
     assert (transport.written, transport.is_aborted) == (b"+PONG\r\n", False)
     server._turn()
     assert transport.written == b"+PONG\r\n" * 2
+
+
+async def test_it_is_calm_no_more_as_soon_as_many_send() -> None:
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False, clock=FakeClock())
+    assert server.is_calm
+    transports = written_to(server, 20)
+    assert 0 < answered(transports) < 5  # at once, each on its own
+    assert len(server.served) == 20 - answered(transports)
+    server._turn()
+    assert answered(transports) == 20
