@@ -55,6 +55,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
     """
     append = out.append
     store, owns_all, is_plain, now_ms = core.store, core.owns_all, session.plain, core.now_ms
+    large_bytes = core.large_value_bytes
     segments, mask, on_hits, on_update, is_use, wrote = store.hot
     used: list[Entry] = []  # what was read (and overwritten, where that counts as much), for the policy
     use = used.append
@@ -103,21 +104,19 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                             headers = LED_HEADERS
                             continue
             elif argc == 3 and is_plain and (name == b"SET" or name == b"set"):
-                key, value = argv[1], argv[2]
+                _, key, value = argv
                 if (
-                    type(key) is bytes and type(value) is bytes
-                    and (size := len(value)) <= core.large_value_bytes and len(key) <= core.max_key_bytes
+                    type(key) is bytes and type(value) is bytes and (size := len(value)) <= large_bytes
                     and (owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK] == 1))
                 ):
-                    sets += 1
                     command = _SET
                     if headers is LED_HEADERS:
                         append(CRLF)
                         headers = HEADERS
                     entry = segments[hash(key) & mask].get(key)
                     if (
-                        entry is not None and entry.timer is None and on_update is not None and not core.watched
-                        and type(old := entry.value) is bytes and len(old) == size
+                        entry is not None and entry.timer is None and on_update is not None
+                        and len(entry.value) == size and not core.watched
                     ):
                         entry.value = value
                         entry.kind = 0
@@ -125,20 +124,24 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                             updates += 1
                             use(entry)
                         else:
-                            _settle(core, on_hits, used)  # in their order
+                            if used:  # in their order
+                                _settle(core, on_hits, used)
                             on_update(entry)
+                            sets += 1
                             store.stats.updates += 1
                         if wrote is None:
                             entry.version = 0
                         else:
                             wrote(entry)
                         append(OK)
-                    else:
+                        continue
+                    if len(key) <= core.max_key_bytes:
                         if used:  # before one of them may be evicted
                             _settle(core, on_hits, used, updates)
                             updates = 0
+                        sets += 1
                         append(_set(core, key, value))
-                    continue
+                        continue
             if not is_command(argv):
                 continue
             if headers is LED_HEADERS:
@@ -181,20 +184,19 @@ def _set(core: ShardCore, key: bytes, value: bytes) -> bytes:
 
 def _settle(core: ShardCore, on_hits: Callable[[list[Entry]], None], used: list[Entry], updates: int = 0,
             sets: int = 0, misses: int = 0) -> None:
-    """Tell the policy what was used, and count plain commands: what was used and not updated were GETs that hit.
+    """Tell the policy what was used, and count plain commands.
 
     Args:
-        used: is empty afterwards.
-        updates: how many of `used` were overwritten, and are to be counted as that.
-        sets: how many SETs there were, those that updated included.
+        used: what was found by GETs or overwritten by SETs; is empty afterwards.
+        updates: how many of them were overwritten.
+        sets: how many other SETs there were.
         misses: how many GETs found nothing.
     """
     stats = core.store.stats
-    hits = len(used) - updates
-    stats.hits += hits
+    stats.hits += len(used) - updates
     stats.misses += misses
     stats.updates += updates
-    core.commands += hits + misses + sets
+    core.commands += len(used) + misses + sets
     if used:
         on_hits(used)
         used.clear()
