@@ -166,7 +166,14 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
             append(CRLF)
         if command is not None:
             session.command = command
-            _settle(core, on_hits, used, updates, sets, misses)
+            # `_settle` written out: most turns have one command.
+            stats = store.stats
+            stats.hits += len(used) - updates
+            stats.misses += misses
+            stats.updates += updates
+            core.commands += len(used) + misses + sets
+            if used:
+                on_hits(used)
         if core.touched:
             core.take_writes(session)
 
