@@ -64,6 +64,24 @@ def test_an_epoch_that_nobody_showed_is_not_made_again() -> None:
     assert world.actors["s1"].topology == world.topology
 
 
+def test_one_that_is_not_in_office_makes_nothing_of_an_older_topology() -> None:
+    world = World(shards=2).settle()
+    first = world.topology.epoch
+    world.restart_router()
+    world.step()  # it makes an epoch, and nobody hears of it
+    unheard = world.topology.epoch
+    assert unheard > first
+    world.restart_router()
+    world.unreachable.add("s0")
+    world.actors["s0"].topology = None
+    assert world.step() == []
+    assert world.topology.epoch == first  # what s1 has shown, and no more than that: one of two is no majority
+    world.unreachable.clear()
+    world.start("s0")
+    world.settle(PATIENCE.even_wait_s)
+    assert world.topology.epoch > unheard
+
+
 def test_the_newest_of_several_topologies_wins() -> None:
     world = World().settle()
     world.unreachable.add("s0")

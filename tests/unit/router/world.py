@@ -56,6 +56,8 @@ class World:
         self.unreachable: set[str] = set()
         self.starts = 0
         self.lives = 0
+        self.made: dict[int, Topology] = {}
+        """What was sent, by its epoch."""
         self.epochs = [0]
         self.unfinished: set[str] = set()
         """Receivers whose transfers go on for ever."""
@@ -78,6 +80,11 @@ class World:
         # which somebody showed it: what it makes afterwards is newer than all.
         held = self.core.topology.epoch
         assert held >= self.epochs[-1] or not held or not self.core._state.is_elected, "epochs only grow"
+        for action in actions:
+            if isinstance(action, PushTopology):
+                epoch = action.topology.epoch
+                assert epoch >= self.epochs[-1], "nothing older than what was made is ever sent"
+                assert self.made.setdefault(epoch, action.topology) == action.topology, "an epoch means one topology"
         self.epochs.append(max(held, self.epochs[-1]))
         return actions
 
