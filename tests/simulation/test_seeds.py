@@ -16,7 +16,7 @@ import pytest
 
 SEEDS = 2000
 KNOWN = {1282}
-"""A quorum of owners that are cut off acknowledges a write while the router's side moves their slot away."""
+"""Two owners that are cut off acknowledge a write while their slot is being given to others; then one of them dies."""
 
 
 @pytest.mark.timeout(900)
