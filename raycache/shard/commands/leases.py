@@ -22,6 +22,7 @@ from raycache.shard.careful import CUT_OFF
 from raycache.shard.commands.access import KIND_INT, LONG_KEYS, check_size, in_chunks, peek, put, refuse_key
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
+from raycache.shard.commands.handle import KIND_BYTES
 from raycache.shard.wait import Wait
 from raycache.store import PINNED_KIND, StoreFullError
 
@@ -35,7 +36,6 @@ MAX_WAIT_MS: Final = 60_000
 PASS_ON: Final = -1
 """A lifetime that means: for those who wait, not for the store."""
 _NEVER: Final = (-1).to_bytes(8, "big", signed=True)
-_KIND_BYTES: Final = tuple(bytes([kind]) for kind in range(256))
 _BUSY: Final = ZERO
 _UNLEASED: Final = encode.integer(-1)
 _NOT_STORED: Final = encode.integer(2)
@@ -48,7 +48,7 @@ def _aged(core: ShardCore, entry: Entry) -> bytes:
     if type(value) is not bytes:
         raise Refusal(WRONG_TYPE)
     left = _NEVER if timer is None else (timer.expires_ms - core.now_ms).to_bytes(8, "big")
-    return b"".join((left, _KIND_BYTES[entry.kind], value))
+    return b"".join((left, KIND_BYTES[entry.kind], value))
 
 
 def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -62,7 +62,7 @@ def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     if type(value) is not bytes:
         raise Refusal(WRONG_TYPE)
     left = _NEVER if timer is None else (timer.expires_ms - core.now_ms).to_bytes(8, "big")
-    return b"".join((b"$%d\r\n" % (len(value) + 9), left, _KIND_BYTES[entry.kind], value, CRLF))
+    return b"".join((b"$%d\r\n" % (len(value) + 9), left, KIND_BYTES[entry.kind], value, CRLF))
 
 
 def mgetl(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
@@ -193,7 +193,7 @@ def _fill(core: ShardCore, key: bytes, token: bytes, kind: bytes, value: bytes, 
         except (Refusal, StoreFullError):
             answer = _NOT_STORED
     if held.waiters:
-        held.tell(Ending(How.FILLED, _KIND_BYTES[number] + value, max(lifetime_ms, 0)))
+        held.tell(Ending(How.FILLED, KIND_BYTES[number] + value, max(lifetime_ms, 0)))
     return answer
 
 
