@@ -289,7 +289,9 @@ class AsyncDispatcher:
         for part in parts:
             channel = self.channel(routes.addresses[part.shard])
             request = Request(part.frame, _itself, from_row=from_row)
-            obstacle = channel.obstacle(request) if routes.copies > 1 else None
+            obstacle = channel.obstacle() if routes.copies > 1 else None
+            if obstacle is None and from_row is not None and channel.is_suspect:
+                obstacle = channel.silence()
             if obstacle is None:
                 if not isinstance(batch, GetMany):
                     self.written.add(routes.shard_ids[part.shard])

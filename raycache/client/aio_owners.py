@@ -126,10 +126,12 @@ class AsyncOwners:
         if index == NOBODY:
             raise NoOwner(f"nobody serves slot {slot}")
         channel = self._channel(routes, index)
-        obstacle = channel.obstacle(request)
+        obstacle = channel.obstacle()
         if obstacle is not None:
             raise obstacle
         if request.from_row is not None:
+            if channel.is_suspect and self._is_anybody_else_trusted(routes, slot):
+                raise channel.silence()
             return request.decode(outcome(await channel.submit(request, deadline_s)))
         try:
             return await self._write(routes, index, request, deadline_s)
@@ -218,11 +220,16 @@ class AsyncOwners:
         Raises:
             Failure, RayCacheError: what it stands for, if it is none.
         """
-        obstacle = channel.obstacle(request)
+        obstacle = channel.obstacle()
         if obstacle is not None:
             raise obstacle
         future = channel.submit(request, deadline_s)
-        await asyncio.wait((future,), timeout=min(patience_s, max(0.0, deadline_s - self._now_s())))
+        while True:
+            heard = channel.heard
+            await asyncio.wait((future,), timeout=min(patience_s, max(0.0, deadline_s - self._now_s())))
+            # A shard that answers others is there and has much to do; to be asked elsewhere, too, makes that more.
+            if future.done() or channel.heard == heard or self._now_s() >= deadline_s:
+                break
         if not future.done():
             future.cancel()
             if not can_wait:
@@ -255,6 +262,10 @@ class AsyncOwners:
 
     def _suspects(self, routes: Routes) -> set[int]:
         return {index for index in range(len(routes.addresses)) if self._channel(routes, index).is_suspect}
+
+    def _is_anybody_else_trusted(self, routes: Routes, slot: int) -> bool:
+        """Return whether some owner of a slot has answered lately: where none has, the first may as well be asked."""
+        return not all(self._channel(routes, owner).is_suspect for owner in routes.in_order(slot, "primary"))
 
     def _channel(self, routes: Routes, index: int) -> Channel:
         return self._dispatcher.channel(routes.addresses[index])

@@ -176,13 +176,15 @@ class Channel:
         """Whether the shard has not answered lately."""
         return self._suspect_until_s > self._loop.time()
 
-    def obstacle(self, request: Request[Any]) -> Failure | None:
-        """Return why `request` need not be submitted, where somebody else may be asked or will soon serve."""
+    def obstacle(self) -> Failure | None:
+        """Return why nothing need be submitted, where somebody else may be asked or will soon serve."""
         if self._wire is None and self._dialling is None and self._not_before_s > self._loop.time():
             return Lost(self._last_error, sent=False)
-        if request.from_row is not None and self._suspect_until_s and self.is_suspect:
-            return self._silent(sent=False)
         return None
+
+    def silence(self) -> Silent:
+        """Return the failure of a read that is not sent, because the shard has not answered lately."""
+        return self._silent(sent=False)
 
     def suspect(self) -> None:
         """Avoid the shard for a while."""

@@ -10,6 +10,7 @@ over; if so it is given up, and repeated there where that is safe.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -47,6 +48,8 @@ class PatientPool:
         self._is_replaced = is_replaced
         self._suspect_until_s = 0.0
         self._insisting: list[Connection] = []
+        self._answers = 0
+        """How often the shard has answered, on any connection (give or take a few: threads may count at once)."""
         self.has_written = False
         """Whether anything that may write has been sent to the shard."""
 
@@ -108,7 +111,7 @@ class PatientPool:
         """Send a command; return the connection on which its reply is to be received."""
         pool = self.pool
         try:
-            connection = pool.take(min(deadline_s, monotonic() + patience_s) if is_read else deadline_s, fresh=fresh)
+            connection = self._take_patiently(deadline_s, patience_s) if is_read else pool.take(deadline_s, fresh=fresh)
         except (Lost, DeadlineExceededError) as error:
             self.suspect()
             if is_read and isinstance(error, DeadlineExceededError) and monotonic() < deadline_s:
@@ -130,8 +133,14 @@ class PatientPool:
             Lost, DeadlineExceededError, ProtocolError: see `Connection.receive`.
         """
         try:
+            answers = self._answers
             try:
-                reply = connection.receive(replies, deadline_s)
+                try:
+                    reply = connection.receive(replies, deadline_s)
+                except DeadlineExceededError:
+                    if not is_read:
+                        raise
+                    reply = self._wait_on(connection, replies, deadline_s, patience_s, answers)
             except DeadlineExceededError:
                 if not is_read:
                     reply = self._insist(connection, replies, deadline_s, patience_s)
@@ -144,10 +153,35 @@ class PatientPool:
         except BaseException:
             self.pool.discard(connection)
             raise
+        self._answers += 1
         self.pool.give_back(connection)
         if self._suspect_until_s:
             self.trust()
         return reply
+
+    def _take_patiently(self, deadline_s: float, patience_s: float) -> Connection:
+        """Take a connection; while the shard answers others it is waited for, as for an answer (see `_wait_on`)."""
+        while True:
+            answers = self._answers
+            try:
+                return self.pool.take(min(deadline_s, monotonic() + patience_s))
+            except DeadlineExceededError:
+                if self._answers == answers or monotonic() >= deadline_s:
+                    raise
+
+    def _wait_on(self, connection: Connection, replies: int, deadline_s: float, patience_s: float, answers: int) -> Any:
+        """Go on waiting for a late answer while others get theirs.
+
+        Such a shard is there and has much to do: to ask elsewhere, too, makes that more.
+
+        Raises:
+            DeadlineExceededError: nobody gets any, or not in time.
+        """
+        while self._answers != answers and monotonic() < deadline_s:
+            answers = self._answers
+            with contextlib.suppress(DeadlineExceededError):
+                return connection.receive_within(replies, deadline_s, patience_s)
+        raise no_reply(self.address)
 
     def _insist(self, connection: Connection, replies: int, deadline_s: float, patience_s: float) -> Any:
         """Go on waiting for a write's reply, until somebody else has taken over."""

@@ -125,6 +125,10 @@ class Outbox:
         """Return whether the peer surely has the mutation of this number."""
         return self.acked >= offset and not self._hole[0] < offset <= self._hole[1]
 
+    def gave_up(self, offset: int) -> bool:
+        """Return whether the mutation of this number, or a later one, was given up."""
+        return self._hole[0] < self._hole[1] and offset <= self._hole[1]
+
     def age_s(self, now_s: float) -> float:
         """Return for how long the oldest unacknowledged mutation has waited, 0 if there is none."""
         return now_s - self._times[0][1] if len(self) and self._times else 0.0

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from raycache.config import ClusterConfig
 from raycache.replication import figures
+from raycache.replication.acks import Acks
 from raycache.replication.arrival import Arrival
 from raycache.replication.copies import Copies, Host
 from raycache.replication.lease import ROUTER, lease_until
@@ -79,6 +80,8 @@ class Replicator:
         self.listeners: dict[Callable[[], None], None] = {}
         """Called when streams have come further, here or at a peer, once for all messages that came together; a set in
         the order of arrival, so that a simulation can be repeated."""
+        self.acks = Acks(self._is_whole)
+        """Writes that wait for other copies."""
         self._has_news = False
         self._mail: dict[str, list[Message]] = {}
         self._asides: list[Message] = []
@@ -372,8 +375,12 @@ class Replicator:
     def tell_listeners(self) -> None:
         """Say that a stream has come further, or an answer has come."""
         self._has_news = False
+        self.acks.step(self.now_s)
         for listener in list(self.listeners):
             listener()
+
+    def _is_whole(self, peer: str) -> bool:
+        return not self.is_filling(peer) and self.is_connected(peer)
 
     def _on_topology_question(self, sender: str, message: Message) -> Message | None:
         if self.topology is None or self.topology.epoch <= message[1]:

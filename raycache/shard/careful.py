@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from raycache.replication.quorum import Question, is_safe, newest, whole
 from raycache.resp import encode
@@ -38,8 +38,37 @@ _BLIND: Final = {"set", "setex", "psetex", "mset", "rc.set", "rc.mset"}
 """Commands that write whatever was there, unless a word after the value says otherwise."""
 _CONDITIONS: Final = {b"NX", b"XX", b"GET", b"KEEPTTL", b"-1"}
 
+Writes = dict["Boxes", tuple[int, ...]]
+"""Where writes have gone: outboxes, and the number of the last one in each."""
 Waiting = Generator[Wait | None, None, bool]
 """Steps that wait for something and then say whether it has come."""
+
+
+class Independent(Generator[Wait | None, None, bytes]):
+    """Steps of a command that may be under way together with others of its connection, on other keys than `keys`.
+
+    Reads are independent, and writes that look at nothing: those change this shard's copy as soon as they are begun,
+    in their order, and only their replies wait for other shards.
+    """
+
+    __slots__ = ("_steps", "keys")
+
+    def __init__(self, steps: Steps, keys: list[bytes]) -> None:
+        self._steps = steps
+        self.keys = keys
+
+    def send(self, value: None) -> Wait | None:
+        """Do a step."""
+        return self._steps.send(value)
+
+    def throw(self, *error: Any) -> Wait | None:
+        """Let a step end with an error."""
+        return self._steps.throw(*error)
+
+
+def is_independent(command: Command, argv: list[bytes]) -> bool:
+    """Return whether a command on keys is a read, or a write that looks at nothing."""
+    return is_blind(command, argv) if command.is_write() else command.is_read
 
 
 def not_enough(have: int, need: int, what: str) -> bytes:
@@ -74,12 +103,14 @@ def _finish_if(wait: Wait, condition: Callable[[], bool]) -> None:
 
 
 def run_carefully(core: ShardCore, session: Session, command: Command, argv: list[bytes], keys: list[bytes],
-                  run: Callable[[], bytes | Steps], *, read: int = 0, write: int = 0) -> Steps:
+                  run: Callable[[], bytes | Steps], *, read: int = 0, write: int = 0,
+                  wrote: Writes | None = None) -> Steps:
     """Run a command on `keys`, of which at least one slot is not served plainly.
 
     Args:
         run: runs it.
         read, write: how many copies a quorum read asks and a quorum write waits for; 0 = as configured.
+        wrote: takes where its writes have gone.
     """
     replicator = core.replicator
     assert replicator is not None
@@ -96,22 +127,37 @@ def run_carefully(core: ShardCore, session: Session, command: Command, argv: lis
         need = max(read, write) if is_write else read
         if reachable < need:
             return core.counted_error(not_enough(reachable, need, "are alive"))
-        if not (is_write and _is_blind(command, argv)):
+        if not (is_write and is_blind(command, argv)):
             refusal = yield from _read_quorum(core, keys, read)
             if refusal is not None:
                 return core.counted_error(refusal)
     if (refusal := core.slots.check(keys)) is not None:  # slots may have moved meanwhile
         return core.counted_error(refusal)
     core.take_writes(session)
+    writes: Writes = {} if wrote is None else wrote
     reply = run()
     if not isinstance(reply, bytes):
-        reply = yield from reply
-    writes = core.take_writes(session)
+        reply = yield from _taking_writes(core, session, reply, writes)
+    writes.update(core.take_writes(session))
     if is_quorum and writes and write > 1:
         have = yield from acknowledged(core, writes, write - 1, core.replicator_now_s + QUORUM_S)
         if have < write - 1:
             return core.counted_error(not_enough(have + 1, write, "have the write"))
     return reply
+
+
+def _taking_writes(core: ShardCore, session: Session, steps: Steps, writes: Writes) -> Steps:
+    """Run `steps`; what each writes goes to `writes` before others have their turns, and take it for theirs."""
+    try:
+        while True:
+            wait = next(steps)
+            writes.update(core.take_writes(session))
+            yield wait
+    except StopIteration as stop:
+        reply: bytes = stop.value
+        return reply
+    finally:
+        steps.close()
 
 
 # Slots on their way here
@@ -208,7 +254,7 @@ def _pull(core: ShardCore, wanted: dict[str, list[bytes]]) -> Steps:
 # Quorums
 
 
-def _is_blind(command: Command, argv: list[bytes]) -> bool:
+def is_blind(command: Command, argv: list[bytes]) -> bool:
     return command.name in _BLIND and not any(word.upper() in _CONDITIONS for word in argv[3:])
 
 
@@ -275,28 +321,24 @@ def _settle(core: ShardCore, key: bytes, question: Question, read: int, *, is_fi
 # Acknowledgements
 
 
-def acknowledged(core: ShardCore, writes: dict[Boxes, tuple[int, ...]], wanted: int,
+def acknowledged(core: ShardCore, writes: Writes, wanted: int,
                  deadline_s: float) -> Generator[Wait | None, None, int]:
-    """Wait until `wanted` others have each of `writes`; return how many have all of them by then.
-
-    A copy that is being filled counts only beside a whole one that has them, if there is a whole one: that one would
-    be promoted, and what it lacks would be gone.
-    """
+    """Wait until `wanted` others have each of `writes`; return how many have all of them by then (see `Acks`)."""
     replicator = core.replicator
     assert replicator is not None
-
-    def have(boxes: Boxes, offsets: tuple[int, ...]) -> int:
-        count, is_known_to_whole, is_any_whole = 0, False, False
-        for box, offset in zip(boxes, offsets, strict=True):
-            is_whole = not replicator.is_filling(box.peer) and replicator.is_connected(box.peer)
-            is_any_whole = is_any_whole or is_whole
-            if box.has(offset):
-                count += 1
-                is_known_to_whole = is_known_to_whole or is_whole
-        return count if is_known_to_whole or not is_any_whole else 0
+    acks = replicator.acks
 
     def count() -> int:
-        return min((have(boxes, offsets) for boxes, offsets in writes.items()), default=0)
+        return min((acks.copies(boxes, offsets) for boxes, offsets in writes.items()), default=0)
 
-    yield from until(core, lambda: count() >= wanted, deadline_s)
-    return count()
+    if len(writes) != 1:
+        yield from until(core, lambda: count() >= wanted, deadline_s)
+        return count()
+    have = count()
+    if have < wanted:
+        (boxes, offsets), = writes.items()
+        wait = Wait(deadline_s)
+        acks.wait(boxes, offsets, wanted, deadline_s, wait.finish)
+        yield wait
+        have = count()
+    return have

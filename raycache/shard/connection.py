@@ -11,9 +11,12 @@ import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
+from raycache.shard.careful import Independent
 from raycache.shard.commands.command import Steps
 from raycache.shard.long import LongCommand
+from raycache.shard.overlap import Overlap, independent_keys
 from raycache.shard.session import Session
+from raycache.shard.turn import TURN_COMMANDS
 
 if TYPE_CHECKING:
     from raycache.shard.server import ShardServer
@@ -40,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._core = server.core
         self._loop = server.loop
         self.parser = RequestParser(server.limits)
-        self._long: LongCommand | None = None
+        self._long: LongCommand | Overlap | None = None
         self._is_queued = False
         self._seen_in = -1
         self._is_reading = True
@@ -106,6 +109,8 @@ class Connection(asyncio.Protocol):
         if (self._rest is not None or self._is_queued or self._long is not None
                 or self.paused_since_s is not None):  # `_is_busy`, without the call
             self._bound_input()
+            if self._long is not None and self._long.takes_more:
+                self._continue_soon()
         elif server.is_calm:
             server.begin_turn()
             self.run_turn()
@@ -138,7 +143,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _continue_soon(self) -> None:
-        if not self._is_queued and self._long is None:
+        if not self._is_queued and (self._long is None or self._long.takes_more):
             self._is_queued = True
             self._server.queue(self)
 
@@ -146,6 +151,8 @@ class Connection(asyncio.Protocol):
         """Run one turn of what has come; the replies wait for `end_turn`."""
         self._is_queued = False
         if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
+            if isinstance(self._long, Overlap):
+                self._run_behind(self._long)
             return
         parser = self.parser
         take = parser.start() if parser.is_waiting else parser.take
@@ -176,6 +183,10 @@ class Connection(asyncio.Protocol):
         if not parser.finish(has_taken, rest is False):
             if not self._is_reading or parser.is_notable:
                 self._has_run_all()
+        elif isinstance(rest, Independent):
+            self._long = overlap = Overlap(self._server, self._send_replies)
+            overlap.add(rest, rest.keys)
+            self._run_behind(overlap)
         elif not isinstance(rest, bool):
             self._long = LongCommand(self._server, rest, self._finish_long)
         elif self.session.closing:
@@ -206,8 +217,53 @@ class Connection(asyncio.Protocol):
     def _finish_long(self, reply: bytes) -> None:
         """A long command is done: its connection's later commands have waited for it."""
         self._long = None
+        if self.transport.is_closing():
+            return
         self.transport.write(reply)
         if self.paused_since_s is None:
+            self._continue_soon()
+
+    def _run_behind(self, overlap: Overlap) -> None:
+        """Begin what has come behind commands under way, as far as it need not wait for them."""
+        if self.paused_since_s is not None or self.transport.is_closing():
+            return
+        core, session, parser = self._core, self.session, self.parser
+        for _ in range(TURN_COMMANDS):
+            if not parser.ready and not parser.drain():
+                self._read_on()
+                return
+            keys = independent_keys(session, parser.ready[0])
+            if session.closing or not overlap.has_room_for(keys):
+                return
+            reply = core.execute(session, parser.ready.popleft())
+            if isinstance(reply, bytes):
+                overlap.add_reply(reply)
+            else:
+                overlap.add(reply, keys if isinstance(reply, Independent) else None)
+        self._continue_soon()
+
+    def _read_on(self) -> None:
+        if not self._is_reading and not self._has_ended and self.paused_since_s is None:
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def _send_replies(self, replies: bytes) -> None:
+        """Commands that were under way together are done; others may have waited for them."""
+        overlap, transport = self._long, self.transport
+        if not isinstance(overlap, Overlap) or transport.is_closing():
+            return
+        if replies:
+            transport.write(replies)
+        if not overlap.is_empty or self.parser.ready:
+            if self.session.closing and overlap.is_empty:
+                transport.close()
+            else:
+                self._continue_soon()
+            return
+        self._long = None
+        if self.session.closing:
+            transport.close()
+        elif self.paused_since_s is None:
             self._continue_soon()
 
     def check(self, now_s: float) -> None:

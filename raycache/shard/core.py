@@ -27,7 +27,7 @@ from raycache.resp import encode
 from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import Topology
-from raycache.shard.careful import is_settled, run_carefully
+from raycache.shard.careful import Independent, is_independent, is_settled, run_carefully
 from raycache.shard.commands import DISPATCH, is_http, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
@@ -168,7 +168,8 @@ class ShardCore:
             return self.counted_error(refusal)
         if is_settled(self, keys):
             return self.run(session, command, argv)
-        return run_carefully(self, session, command, argv, keys, partial(self.run, session, command, argv))
+        steps = run_carefully(self, session, command, argv, keys, partial(self.run, session, command, argv))
+        return Independent(steps, keys) if is_independent(command, argv) else steps
 
     def _execute_carefully(self, session: Session, argv: list[bytes]) -> Reply:
         """Everything but the plain case: containers, odd spellings, secrets, transactions, silent clients."""

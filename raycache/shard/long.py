@@ -25,7 +25,7 @@ _FAILED: Final = b"-ERR internal error, see the shard's log\r\n"
 
 
 class LongCommand:
-    """Runs `steps` and hands their reply to `done`, unless it is closed before.
+    """Runs `steps` and hands their reply to `done` at the end of the turn, unless it is closed before.
 
     A step that yields None goes on in the next turn; one that yields a `Wait` goes on when that is finished or its
     deadline has passed, whichever comes first, and finds out for itself which it was.
@@ -40,6 +40,9 @@ class LongCommand:
         self._waiting: Wait | None = None
         self._timer: asyncio.TimerHandle | None = None
         server.queue_step(self._step)
+
+    takes_more: Final = False
+    """Whether later commands of its connection may be under way, too."""
 
     @property
     def is_endless(self) -> bool:
@@ -57,12 +60,10 @@ class LongCommand:
         steps, server = self._steps, self._server
         if steps is None:
             return
-        server.begin_turn()
         reply, wait = _next(steps)
-        server.hand_on()
         if reply is not None:
             self._steps = None
-            self._done(reply)
+            server.finished.append((self._done, reply))
         elif wait is None or wait.is_done:
             server.queue_step(self._step)
         else:

@@ -127,6 +127,9 @@ class ShardServer:
         """Whether nothing has been looked at yet, for the sketch of hot keys, in this window of time."""
         self._queue: deque[Connection] = deque()
         self._steps: deque[Callable[[], None]] = deque()
+        self.finished: list[tuple[Callable[[bytes], None], bytes]] = []
+        """Long commands that have ended in this pass of the loop: whom to tell, and their replies."""
+        self._last: list[Callable[[], None]] = []
         self._is_turn_due = False
         self.served: list[Connection] = []
         """Those that have had their turns in this pass of the loop, and whose replies have not been sent."""
@@ -220,6 +223,11 @@ class ShardServer:
         self._steps.append(step)
         self._turn_soon()
 
+    def at_end(self, send: Callable[[], None]) -> None:
+        """Call `send` at the end of this pass of the loop or of the next, when others have got what is theirs."""
+        self._last.append(send)
+        self._turn_soon()
+
     def look(self, data: bytes) -> None:
         """Look at what a connection has got, for the sketch of hot keys: the first one's in each window of time."""
         self.may_look = False
@@ -260,12 +268,30 @@ class ShardServer:
             except Exception:
                 connection.give_up()
         self._is_open, self.open_until_s = False, 0.0
-        for _ in range(len(steps)):  # one in any case
+        if steps:
+            self._take_steps()
+        if self._last:
+            self._end()
+        if queue or steps:
+            self._turn_soon()
+
+    def _take_steps(self) -> None:
+        """Let long commands take a step each while there is time, one in any case; those that end are answered."""
+        steps, monotonic_s = self._steps, self.monotonic_s
+        for _ in range(len(steps)):
             steps.popleft()()
             if monotonic_s() > self._end_s:
                 break
-        if queue or steps:
-            self._turn_soon()
+        self.hand_on()
+        finished, self.finished = self.finished, []
+        for done, reply in finished:
+            done(reply)
+
+    def _end(self) -> None:
+        self.hand_on()
+        last, self._last = self._last, []
+        for send in last:
+            send()
 
     def begin_turn(self) -> None:
         """Tell the core the time, before any command: whether it may still serve as a primary depends on it."""

@@ -77,6 +77,9 @@ class Command:
     queueable: bool = field(init=False)
     """Whether MULTI queues it; the others run at once."""
     needs_auth: bool = field(init=False)
+    _is_write: bool = field(init=False)
+    is_read: bool = field(init=False)
+    """Whether it looks at keys and changes none."""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -88,6 +91,8 @@ class Command:
         set_(self, "queueable", self.full_name not in {"exec", "discard", "multi", "watch", "quit", "reset",
                                                        "rc.lease"})
         set_(self, "needs_auth", "no_auth" not in self.flags)
+        set_(self, "_is_write", "write" in self.flags.split())
+        set_(self, "is_read", "readonly" in self.flags.split())
 
     def keys(self, argv: list[bytes]) -> list[bytes]:
         """Return the keys among `argv`, whose arity has been checked."""
@@ -105,7 +110,7 @@ class Command:
 
     def is_write(self) -> bool:
         """Whether it may change keys."""
-        return "write" in self.flags.split()
+        return self._is_write
 
 
 def container(name: str, group: str, summary: str, subcommands: list[Command], *, since: str = "1.0.0", arity: int = -2,

@@ -17,7 +17,7 @@ from raycache.replication.version import version_ms
 from raycache.resp import encode
 from raycache.resp.encode import NULLS, OK
 from raycache.ring.slots import slot_of
-from raycache.shard.careful import acknowledged, run_carefully, until
+from raycache.shard.careful import Independent, Writes, acknowledged, is_independent, run_carefully, until
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.wait import NEVER_S, Wait
@@ -80,7 +80,7 @@ def read(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
         return refusal
     if core.replicator is None:
         return _rows(core, session, keys)
-    return _read(core, session, argv, keys, options, is_replica_wanted)
+    return Independent(_read(core, session, argv, keys, options, is_replica_wanted), keys)
 
 
 def _read(core: ShardCore, session: Session, argv: list[bytes], keys: list[bytes], options: dict[str, Any],
@@ -129,7 +129,8 @@ def write(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     if (refusal := core.slots.check(keys)) is not None:
         return refusal
     replicator = _replicator(core)
-    return _write(core, session, command, inner, keys, options, replicator)
+    steps = _write(core, session, command, inner, keys, options, replicator)
+    return Independent(steps, keys) if is_independent(command, inner) else steps
 
 
 def _write(core: ShardCore, session: Session, command: Command, inner: list[bytes], keys: list[bytes],
@@ -139,14 +140,9 @@ def _write(core: ShardCore, session: Session, command: Command, inner: list[byte
     others = min(1 + sum(map(replicator.is_reachable, replicator.others(slot_of(key)))) for key in keys) - 1
     if others < acks:
         return encode.error(f"NOREPLICAS {others} of the {acks} copies asked for are alive")
-    before = session.wrote
-    session.wrote = {}
-    try:
-        reply = yield from run_carefully(core, session, command, inner, keys,
-                                         partial(core.run, session, command, inner), write=options.get("w", 0))
-        writes = dict(session.wrote)
-    finally:
-        session.wrote = before | session.wrote
+    writes: Writes = {}
+    reply = yield from run_carefully(core, session, command, inner, keys, partial(core.run, session, command, inner),
+                                     write=options.get("w", 0), wrote=writes)
     if reply.startswith(b"-"):
         return reply
     if not writes:

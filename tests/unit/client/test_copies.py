@@ -324,6 +324,31 @@ def test_a_silent_primary_is_waited_for_once(peers: list[Any], connect: Any) -> 
     assert len(names(peers[0])) < 10
 
 
+@pytest.mark.parametrize("read_from", ["primary", "replica"])
+def test_a_shard_that_is_slow_and_answers_is_waited_for(peers: list[Any], connect: Any, read_from: str) -> None:
+    """It has much to do; to ask others, too, would make that more, and the others busy next."""
+    one_at_a_time, clock = threading.Lock(), threading.Event()
+
+    def slow(argv: list[bytes]) -> bytes:
+        if argv[0] in (b"RC.GET", b"RC.READ", b"RC.MGET"):
+            with one_at_a_time:
+                clock.wait(0.02)
+        return serving(b"s0")(argv)
+
+    for peer in peers:
+        peer.script = slow
+    handle = connect(hedge_s=0.1, read_from=read_from)
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda n=n: found.append(handle.get(f"k{n}"))) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == [b"hello"] * 16
+    asked = [name for peer in peers for name in names(peer) if name in (b"RC.GET", b"RC.READ", b"RC.MGET")]
+    assert len(asked) <= 16, "none was asked for twice"
+
+
 def test_a_late_answer_is_not_taken_for_the_next_ones(peers: list[Any], connect: Any) -> None:
     release, first = threading.Event(), threading.Event()
 

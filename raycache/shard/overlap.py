@@ -1,0 +1,128 @@
+"""Several long commands of one connection under way at once, and their replies in the commands' order.
+
+What lives here: which have been begun and what they have answered. What does not: which may be (`careful`), running
+them (`long`), and the connection's bytes (`connection`). Belongs to the shard's loop.
+
+Without this a client that sends many commands down one connection, as the handles and the gateways do, would have them
+wait for other shards one after the other: a quorum takes a round trip of a millisecond or more, so that one connection
+would see a few hundred commands a second, however many shards there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from raycache.shard.careful import is_independent
+from raycache.shard.commands import resolve
+from raycache.shard.commands.command import Steps
+from raycache.shard.long import LongCommand
+
+if TYPE_CHECKING:
+    from raycache.shard.server import ShardServer
+    from raycache.shard.session import Session
+
+MOST_AT_ONCE: Final = 1024
+"""How many commands of one connection are under way at most."""
+
+
+def independent_keys(session: Session, argv: list[bytes]) -> list[bytes] | None:
+    """Return the keys of a command that may be begun while earlier ones on other keys wait; None: it may not."""
+    command = resolve(argv)
+    if command is None or not session.plain or not command.min_argc <= len(argv) <= command.max_argc:
+        return None
+    if command.name == "rc.write":
+        return independent_keys(session, argv[2:])
+    keys = command.keys(argv)
+    return keys if keys and is_independent(command, argv) else None
+
+
+class _Ride:
+    """One command that has been begun."""
+
+    __slots__ = ("keys", "long", "reply")
+
+    def __init__(self, keys: Sequence[bytes] | None, reply: bytes | None) -> None:
+        self.keys = keys
+        self.reply = reply
+        self.long: LongCommand | None = None
+
+
+class Overlap:
+    """The commands of one connection from the first that waits until none does.
+
+    Args:
+        send: takes replies, joined, in the order of their commands.
+    """
+
+    __slots__ = ("_busy", "_is_sending", "_rides", "_send", "_server", "has_lone")
+
+    takes_more: Final = True
+    is_endless: Final = False
+
+    def __init__(self, server: ShardServer, send: Callable[[bytes], None]) -> None:
+        self._server = server
+        self._send = send
+        self._rides: deque[_Ride] = deque()
+        self._busy: set[bytes] = set()
+        """Keys of the commands under way."""
+        self._is_sending = False
+        self.has_lone = False
+        """Whether one is under way for which all later ones wait."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is under way, and no reply left to send."""
+        return not self._rides
+
+    def has_room_for(self, keys: Sequence[bytes] | None) -> bool:
+        """Return whether a command on `keys` may be begun now; None: one that waits for all others."""
+        if not self._rides:
+            return True
+        return (keys is not None and not self.has_lone and len(self._rides) < MOST_AT_ONCE
+                and self._busy.isdisjoint(keys))
+
+    def add_reply(self, reply: bytes) -> None:
+        """Take in a command that has been run already."""
+        self._rides.append(_Ride(None, reply))
+        self._send_soon()
+
+    def add(self, steps: Steps, keys: Sequence[bytes] | None) -> None:
+        """Begin a command on `keys`; None: the later ones wait for it."""
+        ride = _Ride(keys, None)
+        self._rides.append(ride)
+        if keys is None:
+            self.has_lone = True
+        else:
+            self._busy.update(keys)
+        ride.long = LongCommand(self._server, steps, partial(self._settle, ride))
+
+    def close(self) -> None:
+        """End all of them where they stand."""
+        rides, self._rides = self._rides, deque()
+        for ride in rides:
+            if ride.long is not None:
+                ride.long.close()
+
+    def _settle(self, ride: _Ride, reply: bytes) -> None:
+        ride.reply, ride.long = reply, None
+        if ride.keys is None:
+            self.has_lone = False
+        else:
+            self._busy.difference_update(ride.keys)
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if not self._is_sending:
+            self._is_sending = True
+            self._server.at_end(self._send_ready)
+
+    def _send_ready(self) -> None:
+        self._is_sending = False
+        rides, ready = self._rides, []
+        while rides and (reply := rides[0].reply) is not None:
+            ready.append(reply)
+            rides.popleft()
+        self._send(b"".join(ready))

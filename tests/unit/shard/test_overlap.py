@@ -1,0 +1,209 @@
+"""Commands of one connection that wait for other shards at the same time; replies come in their order all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from raycache.config import ClusterConfig
+from raycache.shard.build import build_server
+from raycache.shard.careful import Independent
+from raycache.shard.commands.command import Steps
+from raycache.shard.overlap import MOST_AT_ONCE, independent_keys
+from raycache.shard.server import ShardServer, listening_socket
+from raycache.shard.wait import Wait
+from tests.unit.shard.harness import Shard
+
+FAR_S = 1e12
+
+
+class Waiting:
+    """A shard whose STRLEN and INCR wait until `finish`; STRLEN is independent, INCR is not."""
+
+    def __init__(self, server: ShardServer) -> None:
+        self.server = server
+        self.begun: list[bytes] = []
+        self.ended: list[bytes] = []
+        self.waits: dict[bytes, Wait] = {}
+        self._execute = server.core.execute
+        server.core.execute = self.execute  # type: ignore[method-assign]
+        self.port = 0
+
+    def execute(self, session: Any, argv: list[bytes]) -> Any:
+        if argv[0] not in (b"STRLEN", b"INCR"):
+            return self._execute(session, argv)
+        steps = self._steps(argv[1])
+        return Independent(steps, [argv[1]]) if argv[0] == b"STRLEN" else steps
+
+    def finish(self, key: bytes) -> None:
+        self.waits.pop(key).finish()
+
+    def _steps(self, key: bytes) -> Steps:
+        self.begun.append(key)
+        wait = self.waits[key] = Wait(FAR_S)
+        try:
+            yield wait
+        finally:
+            self.ended.append(key)
+        return b"+%b\r\n" % key
+
+
+@pytest.fixture
+async def waiting() -> AsyncIterator[Waiting]:
+    server = build_server(ClusterConfig(name="x"), "s0", secret=None, require_auth=False)
+    sock = listening_socket("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    await server.start(sock)
+    found = Waiting(server)
+    found.port = port
+    yield found
+    await server.stop()
+
+
+async def connect(waiting: Waiting) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", waiting.port)
+
+
+def lines(*commands: str) -> bytes:
+    return b"".join(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+                    for words in (command.encode().split() for command in commands))
+
+
+async def until(what: Any) -> None:
+    async with asyncio.timeout(5):
+        while not what():
+            await asyncio.sleep(0)
+
+
+async def test_replies_come_in_the_order_of_the_commands_whatever_is_done_first(waiting: Waiting) -> None:
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a", "STRLEN b", "PING", "STRLEN c"))
+    await until(lambda: waiting.begun == [b"a", b"b"])
+    waiting.finish(b"b")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert waiting.begun == [b"a", b"b"], "PING waits, and what comes behind it"
+    waiting.finish(b"a")
+    assert await reader.readexactly(15) == b"+a\r\n+b\r\n+PONG\r\n"
+    await until(lambda: b"c" in waiting.waits)
+    waiting.finish(b"c")
+    assert await reader.readline() == b"+c\r\n"
+    writer.write(lines("PING"))
+    assert await reader.readline() == b"+PONG\r\n"
+    writer.close()
+
+
+async def test_what_comes_later_is_begun_while_the_first_waits(waiting: Waiting) -> None:
+    reader, writer = await connect(waiting)
+    for key in "abc":
+        writer.write(lines(f"STRLEN {key}"))
+        await until(lambda key=key: key.encode() in waiting.waits)
+    for key in (b"c", b"b", b"a"):
+        waiting.finish(key)
+    assert await reader.readexactly(12) == b"+a\r\n+b\r\n+c\r\n"
+    writer.close()
+
+
+async def test_a_command_on_a_key_that_is_busy_waits(waiting: Waiting) -> None:
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a", "STRLEN a", "STRLEN b"))
+    await until(lambda: waiting.begun)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert waiting.begun == [b"a"]
+    waiting.finish(b"a")
+    assert await reader.readline() == b"+a\r\n"
+    await until(lambda: waiting.begun == [b"a", b"a", b"b"])
+    waiting.finish(b"b")
+    waiting.finish(b"a")
+    assert await reader.readexactly(8) == b"+a\r\n+b\r\n"
+    writer.close()
+
+
+async def test_a_command_that_is_not_independent_waits_and_is_waited_for(waiting: Waiting) -> None:
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a", "INCR n", "STRLEN b"))
+    await until(lambda: waiting.begun)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert waiting.begun == [b"a"]
+    waiting.finish(b"a")
+    await until(lambda: b"n" in waiting.waits)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert waiting.begun == [b"a", b"n"]
+    waiting.finish(b"n")
+    await until(lambda: b"b" in waiting.waits)
+    waiting.finish(b"b")
+    assert await reader.readexactly(12) == b"+a\r\n+n\r\n+b\r\n"
+    writer.close()
+
+
+async def test_a_client_that_leaves_ends_all_that_is_under_way(waiting: Waiting) -> None:
+    _, writer = await connect(waiting)
+    writer.write(lines(*(f"STRLEN k{number}" for number in range(10))))
+    await until(lambda: len(waiting.waits) == 10)
+    # A reset, not an end: whoever only ends their side still gets the replies.
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    await until(lambda: len(waiting.ended) == 10)
+
+
+async def test_what_has_been_sent_before_the_end_is_answered(waiting: Waiting) -> None:
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a", "STRLEN b", "PING"))
+    writer.write_eof()
+    await until(lambda: len(waiting.waits) == 2)
+    waiting.finish(b"b")
+    waiting.finish(b"a")
+    assert await reader.read() == b"+a\r\n+b\r\n+PONG\r\n"
+    writer.close()
+
+
+async def test_quit_and_rubbish_behind_commands_under_way_close_after_their_replies(waiting: Waiting) -> None:
+    for last, words in ((lines("QUIT"), b"+OK\r\n"), (b"*1\r\n:1\r\n", b"-ERR Protocol error")):
+        reader, writer = await connect(waiting)
+        writer.write(lines("STRLEN a", "STRLEN b") + last)
+        await until(lambda: len(waiting.waits) == 2)
+        waiting.finish(b"a")
+        waiting.finish(b"b")
+        assert (await reader.read()).startswith(b"+a\r\n+b\r\n" + words)
+        writer.close()
+
+
+async def test_not_more_than_so_many_are_under_way(waiting: Waiting) -> None:
+    reader, writer = await connect(waiting)
+    writer.write(lines(*(f"STRLEN k{number}" for number in range(MOST_AT_ONCE + 50))))
+    await until(lambda: len(waiting.waits) == MOST_AT_ONCE)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(waiting.begun) == MOST_AT_ONCE
+    while waiting.waits:
+        waiting.finish(next(iter(waiting.waits)))
+        if not waiting.waits:
+            await until(lambda: waiting.waits or len(waiting.ended) == MOST_AT_ONCE + 50)
+    expected = b"".join(b"+k%d\r\n" % number for number in range(MOST_AT_ONCE + 50))
+    assert await reader.readexactly(len(expected)) == expected
+    writer.close()
+
+
+@pytest.mark.parametrize(("line", "keys"), [
+    ("GET k", [b"k"]), ("mget a b", [b"a", b"b"]), ("RC.MGET a b", [b"a", b"b"]), ("SET k v", [b"k"]),
+    ("RC.SET k 0 v 5", [b"k"]), ("RC.READ o a b", [b"a", b"b"]), ("RC.WRITE o SET k v", [b"k"]),
+    ("SET k v NX", None), ("SET k v GET", None), ("INCR k", None), ("RC.WRITE o INCR k", None), ("PING", None),
+    ("FLUSHALL", None), ("RC.LEASE o t k 0", None), ("DEL k", None), ("NONSENSE k", None), ("GET", None),
+    ("EXEC", None), ("RC.WRITE o", None),
+])
+def test_reads_and_writes_that_look_at_nothing_are_independent(line: str, keys: list[bytes] | None) -> None:
+    assert independent_keys(Shard().session, line.encode().split()) == keys
+
+
+def test_in_a_transaction_nothing_is_independent() -> None:
+    shard = Shard()
+    shard.run("MULTI")
+    assert independent_keys(shard.session, [b"GET", b"k"]) is None
