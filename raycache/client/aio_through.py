@@ -20,7 +20,7 @@ from raycache.client.guarded import Guarded
 from raycache.client.settings import ClientSettings
 from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
 from raycache.loading import steps
-from raycache.loading.basics import loading_now
+from raycache.loading.basics import in_no_load, loading
 from raycache.loading.engine import Engine
 from raycache.loading.guarding import still_good
 from raycache.loading.steps import Answer, Flight, Outcome, Steps
@@ -192,13 +192,9 @@ class AsyncThrough:
         return dict(zip(wanted.tags, batch.numbers, strict=True))
 
     async def _call(self, wanted: steps.Call[Any]) -> Any:
-        cluster = self.engine.cluster
-        before = loading_now.set(loading_now.get() | {(cluster, key) for key in wanted.keys})
-        try:
+        with loading(self.engine.cluster, wanted.keys):
             value = wanted.function(*wanted.arguments)
             return await value if inspect.isawaitable(value) else value
-        finally:
-            loading_now.reset(before)
 
     async def _join(self, wanted: steps.Join) -> bool:
         try:
@@ -217,6 +213,7 @@ class AsyncThrough:
         return True
 
     async def _refresh(self, work: Steps[None]) -> None:
+        in_no_load()
         try:
             await self.run(work)
         finally:

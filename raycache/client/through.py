@@ -21,7 +21,7 @@ from raycache.client.waits import Waits, deadline_of
 from raycache.client.workers import Workers
 from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
 from raycache.loading import steps
-from raycache.loading.basics import loading_now
+from raycache.loading.basics import loading
 from raycache.loading.engine import Engine
 from raycache.loading.guarding import still_good
 from raycache.loading.steps import Answer, Flight, Outcome, Steps
@@ -158,12 +158,8 @@ class Through:
         return dict(zip(wanted.tags, batch.numbers, strict=True))
 
     def _call(self, wanted: steps.Call[Any]) -> Any:
-        cluster = self.engine.cluster
-        before = loading_now.set(loading_now.get() | {(cluster, key) for key in wanted.keys})
-        try:
+        with loading(self.engine.cluster, wanted.keys):
             value = wanted.function(*wanted.arguments)
-        finally:
-            loading_now.reset(before)
         if inspect.iscoroutine(value):
             value.close()
             raise CallerError(f"{wanted.function!r} is asynchronous: use AsyncCache, or a plain function")

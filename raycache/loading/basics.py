@@ -5,7 +5,8 @@ What lives here: small values and their forms on the wire. What does not: any de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -21,8 +22,39 @@ PASS_ON: Final = -1
 """In place of a lifetime: for those who wait, not for the store."""
 _TEXT_BYTES: Final = 4096
 
-loading_now: ContextVar[frozenset[tuple[str, bytes]]] = ContextVar("raycache_loading_now", default=frozenset())
-"""The keys, by cluster, that the running code is a load of."""
+
+class _Running:
+    """A loader that is running. A context outlives it where it starts a task that goes on."""
+
+    __slots__ = ("cluster", "is_over", "keys")
+
+    def __init__(self, cluster: str, keys: Sequence[bytes]) -> None:
+        self.cluster, self.keys, self.is_over = cluster, frozenset(keys), False
+
+
+_running: ContextVar[tuple[_Running, ...]] = ContextVar("raycache_loads", default=())
+
+
+@contextmanager
+def loading(cluster: str, keys: Sequence[bytes]) -> Iterator[None]:
+    """Let what runs in this context, and the tasks that it starts, count as a load of `keys` until it ends."""
+    mine = _Running(cluster, keys)
+    before = _running.set((*_running.get(), mine))
+    try:
+        yield
+    finally:
+        mine.is_over = True
+        _running.reset(before)
+
+
+def is_loading(cluster: str, key: bytes) -> bool:
+    """Return whether the running code is part of a load of `key` that is not over."""
+    return any(each.cluster == cluster and key in each.keys and not each.is_over for each in _running.get())
+
+
+def in_no_load() -> None:
+    """Let this context be no part of the loads that it was started in: nobody in them waits for it."""
+    _running.set(())
 
 
 class Flights(Protocol):

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from raycache.codec import LOADED, encode
 from raycache.codec.loaded import frame
-from raycache.errors import LoadFailedError, LoadTimeoutError, RayCacheError, ReentrantLoadError
+from raycache.errors import LoadFailedError, LoadTimeoutError, ReentrantLoadError
 from raycache.loading.basics import (
     PASS_ON,
     Flights,
@@ -26,7 +26,7 @@ from raycache.loading.basics import (
     Source,
     aged_of,
     failed_elsewhere,
-    loading_now,
+    is_loading,
     tag_keys,
     text_of,
 )
@@ -109,7 +109,7 @@ class Engine:
                 seen = found.mark
                 fallback = found if verdict is Verdict.FALLBACK else None
             self.check_entry(name, key)
-            flight, leads = self.flights.join(key)
+            flight, leads = self.join(key)
             joined_at = flight.stage
             try:
                 if leads:
@@ -151,8 +151,18 @@ class Engine:
         Raises:
             ReentrantLoadError: the running code is a load of `key`.
         """
-        if (self.cluster, key) in loading_now.get():
+        if is_loading(self.cluster, key):
             raise ReentrantLoadError(f"the load of {name!r} asks for {name!r} itself")
+
+    def join(self, key: bytes) -> tuple[Flight, bool]:
+        """Return the key's flight for somebody who needs its value, and whether it is new. A refresh that has not begun
+        is not waited for: loaders that hang may be in front of it."""
+        flight, leads = self.flights.join(key)
+        while not leads and flight.is_queued:
+            flight.is_dropped = True
+            self.flights.finish(flight, LOOK_AGAIN)
+            flight, leads = self.flights.join(key)
+        return flight, leads
 
     def _tell(self, name: Key, options: LoadOptions, verdict: Verdict, waited_since_s: float | None) -> None:
         observer = options.observer
@@ -202,12 +212,8 @@ class Engine:
         except LoadFailedError as error:
             outcome = Outcome(error=error.__cause__ if isinstance(error.__cause__, Exception) else error)
             raise
-        except Exception as error:
-            if not isinstance(error, RayCacheError | NoValue):
-                outcome = Outcome(error=error)
-            raise
         finally:
-            self.flights.finish(flight, outcome)
+            self.flights.finish(flight, outcome if flight.error is None else Outcome(error=flight.error))
 
     def _lease(self, name: Key, key: bytes, seen: bytes, options: LoadOptions, end_s: float,
                flight: Flight) -> Steps[Answer]:
@@ -246,14 +252,18 @@ class Engine:
             except NoValue:
                 raise
             except Exception as error:
-                text = text_of(error)
+                flight.error, text = error, text_of(error)
                 if options.observer is not None:
                     options.observer.failed(name, error)
                 raise
             seconds = self.clock() - began_s
             if options.observer is not None:
                 options.observer.loaded(name, seconds)
-            filling = self.filling(key, token, value, seconds, tags, options)
+            try:
+                filling = self.filling(key, token, value, seconds, tags, options)
+            except Exception as error:
+                flight.error = error
+                raise
             if token < 0:
                 return value, LOOK_AGAIN
             flight.stage += 1

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from raycache.errors import RayCacheError
 from raycache.loading.basics import Key, NoValue, Source, aged_of, tag_keys, text_of
 from raycache.loading.engine import Engine
 from raycache.loading.found import Found, Verdict
@@ -61,7 +60,7 @@ class Many:
             for key in left:
                 self._engine.check_entry(self._names[key], key)
             for key in left:
-                flight, leads = self._engine.flights.join(key)
+                flight, leads = self._engine.join(key)
                 if leads:
                     mine[key] = flight
             done = yield from self._load(mine, {key: left[key] for key in mine}) if mine else _nothing()
@@ -123,7 +122,7 @@ class Many:
                 return set()
             for key in tokens:
                 flights[key].until_s = self._engine.clock() + self._options.lease_s
-            fillings, loaded = yield from self._call(tokens)
+            fillings, loaded = yield from self._call(tokens, flights)
             if keeps_values:
                 self.values.update(loaded)
             with_token = [filling for filling in fillings if filling.token > 0]
@@ -142,8 +141,7 @@ class Many:
             raise
         except Exception as error:
             text = text_of(error)
-            if not isinstance(error, RayCacheError):
-                outcomes = {key: Outcome(error=error) for key in tokens}
+            outcomes = {key: Outcome(error=flights[key].error) for key in tokens if flights[key].error is not None}
             if not keeps_values or not tokens or not self._fall_back(tokens):
                 raise
             return set(tokens)
@@ -163,7 +161,8 @@ class Many:
             self._tell(key, Verdict.STALE)
         return True
 
-    def _call(self, tokens: dict[bytes, int]) -> Steps[tuple[list[Filling], dict[bytes, Any]]]:
+    def _call(self, tokens: dict[bytes, int],
+              flights: dict[bytes, Flight]) -> Steps[tuple[list[Filling], dict[bytes, Any]]]:
         """Call the loader once for the keys of `tokens`; return what is to be stored, and the values."""
         engine, options, names = self._engine, self._options, self._names
         observer = options.observer
@@ -173,16 +172,23 @@ class Many:
         try:
             found = checked((yield Call(self._load_many, list(tokens), (wanted,))))
         except Exception as error:
-            if observer is not None:
-                for name in wanted:
-                    observer.failed(name, error)
+            for key in tokens:
+                flights[key].error = error
+                if observer is not None:
+                    observer.failed(names[key], error)
             raise
         seconds = engine.clock() - began_s
         loaded = {key: found[names[key]] for key in tokens if names[key] in found}
         if observer is not None:
             for key in loaded:
                 observer.loaded(names[key], seconds)
-        fillings = [engine.filling(key, tokens[key], value, seconds, tags, options) for key, value in loaded.items()]
+        try:
+            fillings = [engine.filling(key, tokens[key], value, seconds, tags, options)
+                        for key, value in loaded.items()]
+        except Exception as error:
+            for key in tokens:
+                flights[key].error = error
+            raise
         return fillings, loaded
 
     def _wait(self, keys: list[bytes]) -> Steps[None]:
@@ -217,12 +223,18 @@ class Many:
             if engine.pauses.is_over(key):
                 flight, leads = engine.flights.join(key)
                 if leads:
+                    flight.is_queued = True
                     flights[key] = flight
         if flights and not (yield Spawn(self._refresh(flights, seen))):
             for flight in flights.values():
                 engine.flights.finish(flight, LOOK_AGAIN)
 
     def _refresh(self, flights: dict[bytes, Flight], seen: dict[bytes, bytes]) -> Steps[None]:
+        for flight in flights.values():
+            flight.is_queued = False
+        flights = {key: flight for key, flight in flights.items() if not flight.is_dropped}
+        if not flights:
+            return
         try:
             yield from self._load(flights, seen, keeps_values=False)
         except Exception as error:  # nobody waits for it; whoever reads next tries again

@@ -60,12 +60,18 @@ def refresh_soon(engine: Engine, name: Key, key: bytes, source: Source, options:
     if not engine.pauses.is_over(key):
         return
     flight, leads = engine.flights.join(key)
-    if leads and not (yield Spawn(_refresh(engine, name, key, source, options, mark, flight))):
+    if not leads:
+        return
+    flight.is_queued = True
+    if not (yield Spawn(_refresh(engine, name, key, source, options, mark, flight))):
         engine.flights.finish(flight, LOOK_AGAIN)
 
 
 def _refresh(engine: Engine, name: Key, key: bytes, source: Source, options: LoadOptions, mark: bytes,
              flight: Flight) -> Steps[None]:
+    flight.is_queued = False
+    if flight.is_dropped:
+        return
     outcome = LOOK_AGAIN
     try:
         (answer,) = yield TakeLeases((key,), (mark,), options.lease_s)

@@ -36,7 +36,7 @@ LOOK_AGAIN = Outcome()
 class Flight:
     """One key's load, as one handle knows it; whoever leads it finishes it."""
 
-    __slots__ = ("done", "key", "outcome", "stage", "until_s")
+    __slots__ = ("done", "error", "is_dropped", "is_queued", "key", "outcome", "stage", "until_s")
 
     def __init__(self, key: bytes, done: Any) -> None:
         self.key = key
@@ -48,6 +48,13 @@ class Flight:
         answer, already on its way, knows nothing of."""
         self.until_s = math.inf
         """When its lease is over, on the engine's clock; not known before there is one."""
+        self.error: Exception | None = None
+        """Why its loader has failed, or what that brought cannot be stored: those who joined hear of it. None where
+        something else has failed, such as asking for the lease: they go on by themselves."""
+        self.is_queued = False
+        """Whether it is a refresh that waits for its turn, perhaps behind loaders that hang."""
+        self.is_dropped = False
+        """Whether somebody who needs the value has gone past it: it is not to begin any more."""
 
 
 @dataclass(slots=True)
@@ -114,7 +121,7 @@ class Generations:
 class Call(Generic[T]):
     """Call the caller's loader, and wait for what it returns -> that.
 
-    `keys` are loaded meanwhile, as far as the caller's context (`loading_now`) is concerned.
+    `keys` are loaded meanwhile, as far as the caller's context is concerned (`basics.loading`).
     """
 
     function: Callable[..., Any]

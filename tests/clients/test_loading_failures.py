@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from raycache.client import AsyncCache, Cache, ConnectionInfo
+from raycache.client.workers import MAX_WORKERS
 from raycache.errors import ReentrantLoadError
 from raycache.ring.slots import slot_of
 from raycache.testing.local import LocalCluster
@@ -194,6 +195,46 @@ def test_async_loads_may_load_and_are_not_deadlocked_by_themselves(cluster: Loca
     run(cluster, body)
 
 
+def test_a_task_that_outlives_the_load_that_started_it_may_load(cluster: LocalCluster) -> None:
+    async def body(mine: AsyncCache, other: AsyncCache) -> None:
+        tasks: list[asyncio.Task[Any]] = []
+        over = asyncio.Event()
+
+        async def later() -> Any:
+            await over.wait()
+            return await mine.get_or_load("k", lambda: 2)
+
+        async def load() -> int:
+            tasks.append(asyncio.create_task(later()))
+            return 1
+
+        assert await mine.get_or_load("k", load) == 1
+        await mine.delete("k")
+        over.set()
+        assert await tasks[0] == 2
+
+    run(cluster, body)
+
+
+def test_a_refresh_that_a_load_has_started_is_no_part_of_it(cluster: LocalCluster) -> None:
+    async def body(mine: AsyncCache, other: AsyncCache) -> None:
+        refreshed = asyncio.Event()
+
+        async def outer() -> int:
+            return await mine.get_or_load("inner", inner, ttl=60, beta=1e9) + 10
+
+        async def inner() -> int:
+            value = await mine.get_or_load("outer", outer, ttl=60, beta=0)  # waits for it, and not the other way round
+            refreshed.set()
+            return value
+
+        await mine.get_or_load("inner", lambda: 1, ttl=60)
+        assert await mine.get_or_load("outer", outer, ttl=60, beta=0) == 11
+        await asyncio.wait_for(refreshed.wait(), 10)
+
+    run(cluster, body)
+
+
 # Shards and slots
 
 
@@ -338,6 +379,22 @@ def test_background_work_ends_with_the_handle(cluster: LocalCluster) -> None:
     cache.close()
     load.go.set()
     wait_until(lambda: not any(thread.name == "raycache-loading" for thread in threading.enumerate()))
+
+
+def test_refreshes_whose_loaders_hang_hold_up_no_other_key(cluster: LocalCluster) -> None:
+    with Cache(cluster.info) as cache:
+        hung = Loader(2)
+        for number in range(MAX_WORKERS):
+            cache.get_or_load(f"hung:{number}", lambda: 1, ttl=60)
+            cache.get_or_load(f"hung:{number}", hung, ttl=60, beta=1e9)
+        wait_until(lambda: hung.calls == MAX_WORKERS)
+        cache.get_or_load("k", lambda: 1, ttl=60)
+        assert cache.get_or_load("k", lambda: 2, ttl=60, beta=1e9) == 1  # its refresh waits for a thread
+        cache.delete("k")
+        assert cache.get_or_load("k", lambda: 3, wait_s=5) == 3
+        hung.go.set()
+        wait_until(lambda: leases(cluster) == 0)
+        assert cache.get("k") == 3
 
 
 # Redis clients

@@ -7,6 +7,7 @@ whose key or tag was invalidated, before the call began; and at no time may two 
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -93,7 +94,8 @@ class Task:
                 self.go_on(wanted.flight.done.is_set)
             return None
         if isinstance(wanted, steps.Spawn):
-            process.tasks.append(Task(process, wanted.work, None))
+            with contextlib.suppress(StopIteration):  # somebody has gone past it before it began
+                process.tasks.append(Task(process, wanted.work, None))
             return self.go_on(True)
         if isinstance(wanted, steps.WaitForLease):
             return self.wait_at_the_shard(wanted)
