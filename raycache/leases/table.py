@@ -1,8 +1,9 @@
 """Leases on keys: at most one caller loads a key, the others wait for what comes of it.
 
 What lives here: the table of one shard: who holds the lease on which key until when, who waits, and what ends a lease.
-What does not: commands (`raycache.shard.commands.leases`), sockets, clocks, entries. Pure: `now_ms` and the source of
-tokens are handed in. Belongs to the shard's loop.
+What does not: commands (`raycache.shard.commands.leases`), sockets, clocks, entries. Pure: the time, monotonic seconds
+(a jump of the wall clock must neither end a load nor keep a dead one's key), and the source of tokens are handed in.
+Belongs to the shard's loop.
 
 A lease is soft state. It is given up at every doubt: by a write or a delete of its key, by the end of its holder's
 connection, by its deadline, by the slot's departure. Whoever still has its token then has a value that may be older
@@ -65,7 +66,7 @@ class Lease:
     key: bytes
     token: int
     holder: Hashable
-    deadline_ms: int
+    deadline_s: float
     waiters: dict[Waiter, None] = field(default_factory=dict)
     """A set in the order of arrival."""
 
@@ -92,7 +93,7 @@ class LeaseTable:
         self._limit = limit
         self._leases: dict[bytes, Lease] = {}
         self._by_holder: dict[Hashable, set[bytes]] = {}
-        self._deadlines: list[tuple[int, bytes, int]] = []
+        self._deadlines: list[tuple[float, bytes, int]] = []
         self.reset_stats()
 
     def reset_stats(self) -> None:
@@ -110,11 +111,11 @@ class LeaseTable:
     def __contains__(self, key: bytes) -> bool:
         return key in self._leases
 
-    def take(self, key: bytes, holder: Hashable, lease_ms: int, now_ms: int) -> int | None:
+    def take(self, key: bytes, holder: Hashable, lease_s: float, now_s: float) -> int | None:
         """Return the token of a new lease; None: somebody else has one; `NO_LEASE`: there are too many."""
         lease = self._leases.get(key)
         if lease is not None:
-            if now_ms < lease.deadline_ms:
+            if now_s < lease.deadline_s:
                 return None
             self._overdue(lease)
             if key in self._leases:  # one of those who waited was quicker
@@ -122,9 +123,9 @@ class LeaseTable:
         if len(self._leases) >= self._limit:
             return NO_LEASE
         token = self._new_token()
-        self._leases[key] = Lease(key, token, holder, now_ms + lease_ms)
+        self._leases[key] = Lease(key, token, holder, now_s + lease_s)
         self._by_holder.setdefault(holder, set()).add(key)
-        heapq.heappush(self._deadlines, (now_ms + lease_ms, key, token))
+        heapq.heappush(self._deadlines, (now_s + lease_s, key, token))
         self.granted += 1
         self._on_change(key, True)
         return token
@@ -140,12 +141,12 @@ class LeaseTable:
         if lease is not None:
             lease.waiters.pop(waiter, None)
 
-    def claim(self, key: bytes, token: int, now_ms: int) -> Lease | None:
+    def claim(self, key: bytes, token: int, now_s: float) -> Lease | None:
         """End the lease that `token` is of and return it, its waiters not told yet; None: it is not valid."""
         lease = self._leases.get(key)
         if lease is None or lease.token != token:
             return None
-        if now_ms >= lease.deadline_ms:
+        if now_s >= lease.deadline_s:
             self._overdue(lease)
             return None
         self._remove(lease)
@@ -178,16 +179,16 @@ class LeaseTable:
             if lease is not None and lease.holder == holder:
                 self._end(lease, FREED)
 
-    def step(self, now_ms: int) -> None:
+    def step(self, now_s: float) -> None:
         """Free what is overdue."""
         deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now_ms:
+        while deadlines and deadlines[0][0] <= now_s:
             _, key, token = heapq.heappop(deadlines)
             lease = self._leases.get(key)
             if lease is not None and lease.token == token:
                 self._overdue(lease)
         if len(deadlines) > 2 * len(self._leases) + 64:  # those of leases that ended in time
-            live = [(lease.deadline_ms, key, lease.token) for key, lease in self._leases.items()]
+            live = [(lease.deadline_s, key, lease.token) for key, lease in self._leases.items()]
             heapq.heapify(live)
             self._deadlines = live
 

@@ -396,7 +396,7 @@ class ShardCore:
         self.now_ms = now_ms
         self.usage.step(now_ms)
         more = self.store.step(now_ms, budget)
-        self.leases.step(now_ms)
+        self.leases.step(self.monotonic_s())
         if self.slots.has_stale:
             more = self.slots.sweep(self.whole, now_ms, budget // 2) or more
             self.owns_all = self.slots.owns_all

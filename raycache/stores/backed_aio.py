@@ -7,6 +7,7 @@ It belongs to the loop of its cache.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -25,6 +26,8 @@ from raycache.stores.wire import DeadLetter
 
 K = TypeVar("K", str, bytes)
 
+log = logging.getLogger(__name__)
+
 
 class AsyncBackedCache:
     """A cache and the database behind it as one; `raycache.backed` makes one.
@@ -39,6 +42,9 @@ class AsyncBackedCache:
     - CacheNotWrittenError (write-through): the database has the write, and the cache has not.
     - QueueFullError (write-behind): too much waits for the database. QueueClosedError: its writer is being stopped.
       Nothing was changed.
+
+    A write whose caller is cancelled goes on in the background: a thread that writes to a database cannot be stopped,
+    and nobody may read the old value into the cache before it is done. `close` waits for it.
 
     Args:
         cache: the handle; closing it is its owner's business.
@@ -57,6 +63,7 @@ class AsyncBackedCache:
         self._opened = Opened(attachment, store)
         self._dispatcher = cache._dispatcher
         self._plans = Plans(attachment, self._opened, cache._settings.timeout_s)
+        self._writes: set[asyncio.Task[None]] = set()
 
     @property
     def cache(self) -> AsyncCache:
@@ -96,20 +103,20 @@ class AsyncBackedCache:
 
     async def set(self, key: Key, value: Any, *, ttl: TimeToLive = None) -> None:
         """Store `value`; `ttl` is how long the cache keeps it."""
-        await self._do(self._plans.storing({encode_key(key): value}, ttl))
+        await self._write(self._plans.storing({encode_key(key): value}, ttl))
 
     async def set_many(self, mapping: Mapping[K, Any], *, ttl: TimeToLive = None) -> None:
         """Store every value of `mapping`: write-through in one transaction, write-behind shard by shard."""
         keys = encode_keys(list(mapping))
-        await self._do(self._plans.storing(dict(zip(keys, mapping.values(), strict=True)), ttl))
+        await self._write(self._plans.storing(dict(zip(keys, mapping.values(), strict=True)), ttl))
 
     async def delete(self, key: Key) -> None:
         """Delete `key` from both."""
-        await self._do(self._plans.deleting([encode_key(key)]))
+        await self._write(self._plans.deleting([encode_key(key)]))
 
     async def delete_many(self, keys: Iterable[K]) -> None:
         """Delete `keys` from both."""
-        await self._do(self._plans.deleting(encode_keys(several(keys))))
+        await self._write(self._plans.deleting(encode_keys(several(keys))))
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Return the writes that the database has refused for good, oldest first; at most 4,096 of each shard.
@@ -137,7 +144,8 @@ class AsyncBackedCache:
         return batch.count
 
     async def close(self) -> None:
-        """Close the database's connections; the cache's stay."""
+        """Close the database's connections, once the writes that are under way are done; the cache's stay."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
         await asyncio.to_thread(self._opened.close)
 
     async def __aenter__(self) -> Self:
@@ -152,6 +160,17 @@ class AsyncBackedCache:
 
     def __repr__(self) -> str:
         return f"<raycache.AsyncBackedCache {self._attachment.name!r} of {self._cache.cluster!r}>"
+
+    async def _write(self, plan: Plan) -> None:
+        """Do a plan to its end, whatever becomes of whoever waits for it."""
+        task = asyncio.get_running_loop().create_task(self._do(plan))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_failure)
+            raise
 
     async def _do(self, plan: Plan) -> Any:
         """Do the steps of a plan; return its result."""
@@ -177,6 +196,11 @@ class AsyncBackedCache:
                         answer = time.monotonic()
             except BaseException as error:
                 send, answer = plan.throw, error
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a write whose caller had been cancelled has failed: %s: %s", type(error).__name__, error)
 
 
 def _again(cache: AsyncCache, attachment: Attachment, store: BackingStore | None,

@@ -261,6 +261,40 @@ def test_who_reads_during_a_write_waits_for_it(cluster: LocalCluster, cache: Cac
     assert store.loads == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_write_whose_caller_is_cancelled_lets_nobody_bring_the_old_value_back(
+    cluster: LocalCluster, store: Watched, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.store.store_many([Write("a", "old")])
+    writing, go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        writing.set()
+        go.wait(10)
+        if fails:
+            raise ConnectionError("lost")
+
+    store.on_write = slow
+    async with AsyncCache(cluster.info) as cache, AsyncCache(cluster.info) as another:
+        mine = raycache.backed(cache, store)
+        write = asyncio.create_task(mine.set("a", "new"))
+        assert await asyncio.to_thread(writing.wait, 10)
+        write.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await write
+        read = asyncio.create_task(raycache.backed(another, store).get("a"))
+        while not any(lease.waiters for server in cluster.servers if server
+                      for lease in list(server.core.leases._leases.values())):
+            await asyncio.sleep(0.01)
+        assert not read.done()
+        go.set()
+        wanted = "old" if fails else "new"
+        assert (await read, store.store.load("a"), await another.get("a")) == (wanted,) * 3
+        await mine.close()
+        assert ("a write whose caller had been cancelled has failed" in caplog.text) == fails
+        await cache.clear()
+
+
 def test_writers_at_once_leave_cache_and_database_in_agreement(
     cluster: LocalCluster, cache: Cache, store: Watched
 ) -> None:

@@ -108,7 +108,7 @@ def _look(core: ShardCore, session: Session, key: bytes, seen: bytes, lease_ms: 
     entry = peek(core, key)
     if entry is not None and not (seen and type(entry.value) is bytes and entry.value.startswith(seen)):
         return encode.bulk(b"h" + _aged(core, entry))
-    token = core.leases.take(key, session, lease_ms, core.now_ms)
+    token = core.leases.take(key, session, lease_ms / 1000, core.monotonic_s())
     if token is None:
         return _BUSY
     return _UNLEASED if token == NO_LEASE else encode.integer(token)
@@ -182,7 +182,7 @@ def _fill_steps(core: ShardCore, argv: list[bytes]) -> Steps:
 
 
 def _fill(core: ShardCore, key: bytes, token: bytes, kind: bytes, value: bytes, px: bytes) -> bytes:
-    held = core.leases.claim(key, integer(token), core.now_ms)
+    held = core.leases.claim(key, integer(token), core.monotonic_s())
     if held is None:
         return ZERO
     number, lifetime_ms, answer = integer(kind), integer(px), ONE
@@ -206,7 +206,7 @@ def free(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         raise Refusal(SYNTAX_ERROR)
     count = 0
     for at in range(1, len(argv), 3):
-        held = core.leases.claim(argv[at], integer(argv[at + 1]), core.now_ms)
+        held = core.leases.claim(argv[at], integer(argv[at + 1]), core.monotonic_s())
         if held is not None:
             count += 1
             held.tell(Ending(How.FAILED, text=argv[at + 2]) if argv[at + 2] else FREED)

@@ -111,7 +111,7 @@ class Leases(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now_ms = 0
+        self.now_s = 0
         self.table = LeaseTable(count(1).__next__, limit=100)
         self.valid: dict[bytes, tuple[int, str, int]] = {}
         """By key: the one token that may fill, its holder and its deadline."""
@@ -129,21 +129,21 @@ class Leases(RuleBasedStateMachine):
         self.waiting[key] = []
 
     def expire(self) -> None:
-        for key, (_, _, deadline_ms) in list(self.valid.items()):
-            if deadline_ms <= self.now_ms:
+        for key, (_, _, deadline_s) in list(self.valid.items()):
+            if deadline_s <= self.now_s:
                 self.ended(key, How.FREED)
 
-    @rule(key=keys, holder=holders, lease_ms=st.integers(1, 50))
-    def take(self, key: bytes, holder: str, lease_ms: int) -> None:
-        token = self.table.take(key, holder, lease_ms, self.now_ms)
+    @rule(key=keys, holder=holders, lease_s=st.integers(1, 50))
+    def take(self, key: bytes, holder: str, lease_s: int) -> None:
+        token = self.table.take(key, holder, lease_s, self.now_s)
         held = self.valid.get(key)
-        if held is not None and held[2] > self.now_ms:
+        if held is not None and held[2] > self.now_s:
             assert token is None
             return
         if held is not None:
             self.ended(key, How.FREED)
         assert token
-        self.valid[key] = (token, holder, self.now_ms + lease_ms)
+        self.valid[key] = (token, holder, self.now_s + lease_s)
         self.given.append((key, token))
 
     @rule(key=keys)
@@ -157,9 +157,9 @@ class Leases(RuleBasedStateMachine):
     @rule(data=st.data(), fills=st.booleans())
     def claim(self, data: st.DataObject, fills: bool) -> None:
         key, token = data.draw(st.sampled_from(self.given))
-        lease = self.table.claim(key, token, self.now_ms)
+        lease = self.table.claim(key, token, self.now_s)
         held = self.valid.get(key)
-        is_valid = held is not None and held[0] == token and held[2] > self.now_ms
+        is_valid = held is not None and held[0] == token and held[2] > self.now_s
         assert (lease is not None) == is_valid
         if lease is not None:
             lease.tell(FILLED if fills else Ending(How.FAILED, text=b"x"))
@@ -191,10 +191,10 @@ class Leases(RuleBasedStateMachine):
         self.table.drop(lambda each: each != key)
         self.ended(key, How.MOVED)
 
-    @rule(milliseconds=st.integers(0, 60))
-    def pass_time(self, milliseconds: int) -> None:
-        self.now_ms += milliseconds
-        self.table.step(self.now_ms)
+    @rule(seconds=st.integers(0, 60))
+    def pass_time(self, seconds: int) -> None:
+        self.now_s += seconds
+        self.table.step(self.now_s)
         self.expire()
 
     @invariant()

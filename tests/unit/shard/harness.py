@@ -47,6 +47,8 @@ class Shard:
         self.store = Store(capacity_bytes=capacity_bytes, policy=make_policy(policy, seed=1), segments=64)
         self.core = ShardCore(store=self.store, limits=limits, policy=policy, started_ms=START_MS,
                               rng=random.Random(1), **options)
+        self.now_s = 0.0
+        self.core.monotonic_s = lambda: self.now_s
         self.session = self.core.open_session("127.0.0.1:1000")
 
     def raw(self, *argv: bytes | str, session: Session | None = None) -> bytes:
@@ -66,6 +68,7 @@ class Shard:
     def advance(self, milliseconds: int) -> None:
         """Let time pass."""
         self.core.now_ms += milliseconds
+        self.now_s += milliseconds / 1000
 
     def another(self) -> Session:
         """Open one more session."""

@@ -70,6 +70,17 @@ def test_the_first_who_misses_gets_a_token_and_the_next_ones_do_not(shard: Shard
     assert shard.core.watched.keys() == {b"other"}
 
 
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+def test_a_clock_that_jumps_neither_ends_a_lease_nor_keeps_it(shard: Shard, jump_ms: int) -> None:
+    token = lease(shard)
+    shard.core.step(shard.core.now_ms + jump_ms)
+    assert (lease(shard), fill(shard, token)) == (0, 1)
+    lease(shard, "other")
+    shard.advance(1001)
+    shard.core.step(shard.core.now_ms - jump_ms)
+    assert lease(shard, "other") > 0
+
+
 def test_a_value_that_was_seen_and_is_not_wanted_counts_as_absent(shard: Shard) -> None:
     shard.run("RC.SET k 3 version1 0")
     assert lease(shard, seen="version2") == b"h" + aged(-1, b"version1")
@@ -197,7 +208,7 @@ def test_a_wait_ends_with_its_deadline_and_leaves_nothing(shard: Shard) -> None:
     assert waiting.go_on() == 0  # driven on without an answer: the deadline has passed
     closed = Waiting(shard)
     closed.reply.close()  # type: ignore[union-attr]
-    held = shard.core.leases.claim(b"k", token, shard.core.now_ms)
+    held = shard.core.leases.claim(b"k", token, shard.now_s)
     assert held is not None
     assert not held.waiters
 
