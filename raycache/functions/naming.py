@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from raycache.errors import UncacheableArgumentError
-from raycache.functions.text import NoStableText, digest_of, name_of, text_of
+from raycache.functions.text import DECIMAL, NoStableText, digest_of, name_of, text_of
 
 MAX_READABLE: Final = 200
 """Characters of arguments that a key shows. Longer ones keep the first `KEPT` of them, and a digest of all."""
@@ -42,7 +42,7 @@ class KeyMaker:
         version: part of the key: another one leaves what was stored before aside.
         ignore: parameters that are not part of the key.
         key: given the arguments of a call, returns what stands after the prefix: a str as it is, anything else by its
-            text.
+            text, shortened as that of arguments is.
     Raises:
         ValueError: `ignore` names something that is no parameter, or `name` or `version` is empty or has ":" in it.
     """
@@ -85,13 +85,13 @@ class KeyMaker:
         """
         if self._key is not None:
             made = self._key(*args, **kwargs)
-            return self.prefix + (made if type(made) is str else self._text("the result of key=", made))
+            return self.prefix + (made if type(made) is str else _short(self._text("the result of key=", made)))
         values = self._bound(args, kwargs)
         parts = []
         for at, name in self._shown:
             value = values[at]
             kind = type(value)
-            if kind is int:  # what most arguments are, without a call
+            if kind is int and -DECIMAL < value < DECIMAL:  # what most arguments are, without a call
                 parts.append(f"{name}={value}")
             elif at == 0 and name == self._receiver and isinstance(value, type):
                 if name_of(value) != self._owner:  # a classmethod of a subclass may answer otherwise
@@ -100,10 +100,7 @@ class KeyMaker:
                 parts.append(f"{name}={self._text(name, value)}")
         if self._is_receiver_ignored and (name := name_of(type(values[0]))) != self._owner:
             parts.insert(0, f"{self._receiver}={name}")  # so may a method of a subclass, whatever its object
-        text = ",".join(parts)
-        if len(text) > MAX_READABLE:
-            text = f"{text[:KEPT]}~{digest_of(text.encode('utf-8', 'surrogatepass'))}"
-        return self.prefix + text
+        return self.prefix + _short(",".join(parts))
 
     def _text(self, name: str, value: Any) -> str:
         try:
@@ -139,6 +136,12 @@ class KeyMaker:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return [bound.arguments[name] for name in self._names]
+
+
+def _short(text: str) -> str:
+    if len(text) <= MAX_READABLE:
+        return text
+    return f"{text[:KEPT]}~{digest_of(text.encode('utf-8', 'surrogatepass'))}"
 
 
 def _receiver_of(function: Callable[..., Any], names: list[str]) -> str | None:

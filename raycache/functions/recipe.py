@@ -67,7 +67,6 @@ class Recipe:
     """
 
     def __init__(self, function: Callable[..., Any], settings: CachedSettings, observer: LoadObserver) -> None:
-        check_function(function)
         self.keys = KeyMaker(function, name=settings.get("name"), version=settings.get("version"),
                              ignore=settings.get("ignore", ()), key=settings.get("key"))
         self.on_cache_error = settings.get("on_cache_error", "load")
@@ -118,7 +117,9 @@ def refuse_kind(function: Callable[..., Any], *, is_async: bool) -> None:
 
     Raises:
         CallerError: it is the other kind; the text says what to do.
+        TypeError: it cannot be cached at all, see `check_function`.
     """
+    check_function(function)
     if inspect.iscoroutinefunction(function) is is_async:
         return
     name = function.__qualname__

@@ -27,6 +27,8 @@ MAX_DEPTH: Final = 32
 """Containers in containers: deeper ones are data rather than arguments, or contain themselves."""
 DIGEST_BYTES: Final = 16
 """128 bits: two of a billion different arguments are alike with a probability of 1e-21."""
+DECIMAL: Final = 10**4000
+"""Ints from here on are written in hexadecimal digits: Python refuses to write so many decimal ones."""
 LONG_BYTES: Final = 64
 """Longer bytes are written as their digest and length: nobody reads them."""
 
@@ -57,7 +59,9 @@ def text_of(value: Any, depth: int = 0) -> str:
     kind = type(value)
     if kind is str:
         return _quoted(value)
-    if kind is int or kind is bool or value is None or kind is float:
+    if kind is int:
+        return repr(value) if -DECIMAL < value < DECIMAL else hex(value)
+    if kind is bool or value is None or kind is float:
         return repr(value)
     known = _BY_TYPE.get(kind)
     if known is not None:

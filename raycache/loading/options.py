@@ -58,7 +58,8 @@ class LoadOptions:
     """
 
     ttl: Lifetime | LifetimeOf = None
-    """How long a value is good: seconds, a timedelta, a function of the value that returns one; None = for ever."""
+    """How long a value is good: seconds, a timedelta, a function of the value that returns one; None = for ever. One
+    for which the function returns 0 or less is not stored: it goes to the caller and to those who wait."""
     jitter: float = 0.1
     """The lifetime is drawn from `ttl * (1 - jitter)` to `ttl`, so that what was stored together does not expire
     together. 0 to below 1; 0 = exactly `ttl`."""
@@ -136,6 +137,8 @@ class LoadOptions:
                 return None
         else:
             ttl = self.ttl(value) if callable(self.ttl) else self.ttl
+            if callable(self.ttl) and ttl is not None and seconds_of("ttl", ttl) <= 0:
+                return None  # over already: what a token that has just expired says of itself
         if ttl is None:
             return Storing(0, 0)
         own_s = _check_lifetime("ttl", ttl)

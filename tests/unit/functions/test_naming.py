@@ -98,6 +98,8 @@ def test_settings_that_make_no_sense(settings: Any, text: str) -> None:
 def test_a_key_of_ones_own() -> None:
     assert KeyMaker(plain, key=lambda a, b=2: f"user:{a}").key((1,), {}) == f"{M}.plain:user:1"
     assert KeyMaker(plain, key=lambda a, b=2: (a, b)).key((1,), {}) == f"{M}.plain:(1,2)"
+    assert KeyMaker(plain, key=lambda a: "x" * 500).key((1,), {}) == f"{M}.plain:{'x' * 500}"
+    assert KeyMaker(plain, key=lambda a: [a] * 500).key((1,), {})[:-32] == f"{M}.plain:[{'1,' * 49}1~"
     with pytest.raises(UncacheableArgumentError, match="the result of key="):
         KeyMaker(plain, key=lambda a: object()).key((1,), {})
 
@@ -108,6 +110,7 @@ def test_long_arguments_keep_their_beginning_and_a_digest() -> None:
     assert one[:-32] == two[:-32] == f"{M}.plain:a='{'x' * 97}~"
     assert len(one) < len(f"{M}.plain:") + MAX_READABLE
     assert key(plain, "x" * 500) == one
+    assert len({key(plain, number) for number in (10**5000, 10**5000 + 1, -(10**5000), (10**5000,))}) == 4
 
 
 def test_methods_are_not_kept_by_an_accidental_self() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import timedelta
 from typing import Any
@@ -68,6 +69,8 @@ def test_a_lifetime_is_within_its_jitter_and_followed_by_its_grace(ttl: float, j
     ({"ttl": 2, "jitter": 0}, 1, Storing(2000, 0)),
     ({"ttl": lambda value: timedelta(seconds=value), "jitter": 0}, 3, Storing(3000, 0)),
     ({"ttl": lambda value: None}, 3, Storing(0, 0)),
+    ({"ttl": lambda value: value, "stale_ttl": 9}, 0, None), ({"ttl": lambda value: value}, -2.5, None),
+    ({"ttl": lambda value: timedelta(seconds=value)}, -1, None),
     ({"ttl": 2, "jitter": 0, "negative_ttl": 1}, None, Storing(1000, 0)),
     ({"ttl": 2, "jitter": 0, "negative_ttl": 1}, 0, Storing(2000, 0)),
     ({"ttl": 2, "negative_ttl": 0}, None, None),
@@ -79,6 +82,6 @@ def test_what_is_stored_for_how_long(settings: Any, value: Any, expected: Storin
 
 
 def test_a_lifetime_that_a_function_returns_is_checked_like_any_other() -> None:
-    for wrong in (0, -1, "x"):
+    for wrong in (math.nan, math.inf, 1e30, "x", True):
         with pytest.raises((ValueError, TypeError)):
             LoadOptions(ttl=lambda value, wrong=wrong: wrong).storing(1, random.Random(1))
