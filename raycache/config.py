@@ -16,7 +16,9 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-POLICIES: Final = ("lru", "lfu", "plain-lfu", "fifo", "ttl", "random", "noeviction")
+POLICIES: Final = (
+    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "ttl", "random", "noeviction",
+)  # fmt: skip
 
 REPLICATION_MODES: Final = ("primary-replica", "multi-primary", "quorum")
 MAX_COPIES: Final = 5

@@ -82,7 +82,6 @@ class Store:
         self._mask = segments - 1
         self._segments = segmented.new_segments(segments)
         self._policy = policy
-        self._on_hit = policy.on_hit
         self._new_entry: type[Entry] = policy.entry_type
         self._wheel = TimerWheel()
         self._listener = listener
@@ -91,11 +90,12 @@ class Store:
         self._is_quiet = weigh is None and listener is None
         """Whether overwriting a value with one of the same length changes no charge and concerns no listener."""
         self._timer_bytes = TIMER_BYTES if weigh is None else 0
+        self._aside_bytes = 0  # used, and not by entries
+        self._bind(policy)
         self._graveyard = Graveyard(self._bury)
         self._count = 0
         self._free_bytes = capacity_bytes
         self._buried_bytes = 0  # neither free nor used: cleared, and waiting in the graveyard
-        self._aside_bytes = 0  # used, and not by entries
         self._next_version = seed_version
         self._stepped_ms = 0
         self._show_hot()
@@ -219,6 +219,8 @@ class Store:
                 self._overwrite(entry, value, kind, expires_ms, now_ms)
                 return entry
             self._remove(entry, _EXPIRED)
+        if self._on_arrival is not None:
+            self._on_arrival(key)
         charge = self._weigh(key, value)
         if expires_ms is not None:
             charge += self._timer_bytes
@@ -257,11 +259,13 @@ class Store:
             if entry.timer is not None:
                 self._wheel.cancel(entry)
                 self._free_bytes += self._timer_bytes
+                self._policy.on_resize(entry, -self._timer_bytes)
         else:
             if entry.timer is None:
                 charge = self._timer_bytes
                 self._make_room(charge, self.charge_of(entry) + charge, 0, entry, self._stepped_ms)
                 self._free_bytes -= charge
+                self._policy.on_resize(entry, charge)
             self._wheel.schedule(entry, expires_ms)
         self._policy.on_expiry_change(entry)
         if self._journal is not None:
@@ -287,6 +291,8 @@ class Store:
         """
         self._aside_bytes += growth
         self._free_bytes -= growth
+        if self.max_entries is None:
+            self._policy.set_capacity(max(self.capacity_bytes - self._aside_bytes, 1))
         while self._free_bytes < 0:
             if self._buried_bytes:
                 self._graveyard.release(1)
@@ -313,7 +319,7 @@ class Store:
             self._buried_bytes += self.used_bytes - self._aside_bytes
             self._segments = segmented.new_segments(len(self._segments))
             self._policy = self._policy.fresh()
-            self._on_hit = self._policy.on_hit
+            self._bind(self._policy)
             self._wheel = TimerWheel(self._wheel.tick)
             self._show_hot()
             self._count = 0
@@ -364,6 +370,21 @@ class Store:
 
     # Inside
 
+    def _bind(self, policy: EvictionPolicy[Any]) -> None:
+        """Make `policy`, which is empty, the one of this store."""
+        weigh, timer_bytes = self._weigh, self._timer_bytes
+
+        def charge(entry: Entry) -> int:  # not `charge_of`: a policy may not keep its store alive
+            weight = weigh(entry.key, entry.value)
+            return weight if entry.timer is None else weight + timer_bytes
+
+        if self.max_entries is None:
+            policy.bind(max(self.capacity_bytes - self._aside_bytes, 1), charge)
+        else:
+            policy.bind(self._max_entries, None)
+        self._on_hit = policy.on_hit
+        self._on_arrival = policy.on_arrival if policy.hears_arrivals else None
+
     def _show_hot(self) -> None:
         journal, policy = self._journal, self._policy
         is_use = type(policy).on_update is type(policy).on_hit
@@ -401,7 +422,9 @@ class Store:
                 self._wheel.cancel(entry)
         elif timer is None or timer.expires_ms != expires_ms:
             self._wheel.schedule(entry, expires_ms)
-        self._free_bytes -= growth
+        if growth:
+            self._free_bytes -= growth
+            self._policy.on_resize(entry, growth)
         self._policy.on_update(entry)
         self.stats.updates += 1
         if self._journal is None:

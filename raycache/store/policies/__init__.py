@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import cachetools
 
+from raycache.store.policies.arc import ArcPolicy
 from raycache.store.policies.base import EvictionPolicy
 from raycache.store.policies.cachetools_adapter import CachetoolsPolicy
 from raycache.store.policies.fifo import FifoPolicy
@@ -19,13 +20,19 @@ from raycache.store.policies.lru import LruPolicy
 from raycache.store.policies.noeviction import NoEvictionPolicy
 from raycache.store.policies.plain_lfu import PlainLfuPolicy
 from raycache.store.policies.random import RandomPolicy
+from raycache.store.policies.s3fifo import S3FifoPolicy
+from raycache.store.policies.sieve import SievePolicy
+from raycache.store.policies.tinylfu import TinyLfuPolicy
 from raycache.store.policies.ttl import TtlPolicy
 
 __all__ = ["EvictionPolicy", "make_policy", "policy_names"]
 
 _POLICIES: Final[dict[str, Callable[[], EvictionPolicy[Any]]]] = {
     policy.name: policy
-    for policy in (LruPolicy, LfuPolicy, PlainLfuPolicy, FifoPolicy, TtlPolicy, RandomPolicy, NoEvictionPolicy)
+    for policy in (
+        LruPolicy, LfuPolicy, PlainLfuPolicy, FifoPolicy, SievePolicy, S3FifoPolicy, ArcPolicy, TinyLfuPolicy,
+        TtlPolicy, RandomPolicy, NoEvictionPolicy,
+    )
 }
 
 

@@ -8,7 +8,7 @@ the store has. A policy is touched by its store alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import ClassVar, Generic, TypeVar
 
 from raycache.store.entry import Entry
@@ -32,6 +32,26 @@ class EvictionPolicy(ABC, Generic[E]):
     can_evict: ClassVar[bool] = True
     knows_use: ClassVar[bool] = False
     """Whether the order says which entries are used most or last, so that `hottest` means something."""
+
+    hears_arrivals: ClassVar[bool] = False
+    """Whether the store has to call `on_arrival`."""
+
+    def bind(self, capacity: int, charge: Callable[[Entry], int] | None) -> None:
+        """The policy begins to serve a store, which is empty. By default nobody needs to know its size.
+
+        Args:
+            capacity: the greatest sum of weights that the store holds.
+            charge: what an entry weighs at the moment, its timer included; None: every entry weighs 1.
+        """
+
+    def set_capacity(self, capacity: int) -> None:
+        """The store holds another sum of weights from now on. By default that changes nothing."""
+
+    def on_arrival(self, key: bytes) -> None:
+        """`key`, which is not in the store, is about to be inserted; if room is needed it is made after this call."""
+
+    def on_resize(self, entry: E, growth: int) -> None:
+        """`entry` has come to weigh `growth` more (or less). By default nobody weighs."""
 
     @abstractmethod
     def on_insert(self, entry: E) -> None:

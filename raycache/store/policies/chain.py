@@ -7,7 +7,7 @@ more an entry, and stop for 119-185 ms whenever CPython rebuilds one of a millio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from raycache.store.entry import Entry
@@ -20,6 +20,14 @@ class ChainEntry(Entry):
 
     prev: ChainEntry
     next: ChainEntry
+
+
+class RankedEntry(ChainEntry):
+    """An entry with a small number that its policy gives a meaning. It fits into what rounding up left unused."""
+
+    __slots__ = ("count",)
+
+    count: int
 
 
 C = TypeVar("C", bound=ChainEntry)
@@ -43,6 +51,30 @@ def neighbour(entry: ChainEntry) -> ChainEntry:
         return entry.prev
     except AttributeError:
         raise LookupError("the entry has left") from None
+
+
+def walk_down(chains: Sequence[Chain[C]], after: C | None, count: int) -> list[C]:
+    """Return up to `count` entries of chains given from the hottest to the coldest, each youngest first.
+
+    Args:
+        after: the one before them; None: begin.
+    Raises:
+        LookupError: `after` has left.
+    """
+    roots = [chain.root for chain in chains]
+    places = {id(root): place for place, root in enumerate(roots)}
+    entry: ChainEntry = roots[0].prev if after is None else neighbour(after)
+    found: list[C] = []
+    while len(found) < count:
+        place = places.get(id(entry))
+        if place is None:
+            found.append(entry)  # type: ignore[arg-type]  # the links are typed by their base
+            entry = entry.prev
+        elif place + 1 == len(roots):
+            break
+        else:
+            entry = roots[place + 1].prev
+    return found
 
 
 class Chain(Generic[C]):

@@ -44,7 +44,7 @@ class Shard:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("policy", ["lru", "lfu", "plain-lfu", "fifo", "ttl"])
+@pytest.mark.parametrize("policy", ["lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "ttl"])
 def test_mget_answers_counts_and_ranks_as_get_does(policy: str, protocol: int) -> None:
     many, single = Shard(policy, protocol), Shard(policy, protocol)
     rng = random.Random(7)

@@ -106,7 +106,7 @@ def test_mpeek_tells_what_is_left_to_live(shard: Shard) -> None:
     assert shard.run("RC.MPEEK k") == [None]
 
 
-@pytest.mark.parametrize("policy", ["lru", "lfu", "plain-lfu"])
+@pytest.mark.parametrize("policy", ["lru", "lfu", "plain-lfu", "sieve", "s3-fifo", "arc", "w-tinylfu"])
 def test_the_hottest_are_the_last_to_be_evicted(policy: str) -> None:
     shard = Shard(policy=policy)
     for number in range(2000):
@@ -128,7 +128,7 @@ def test_a_policy_that_knows_nothing_of_use_says_so(policy: str) -> None:
     assert shard.run("RC.HOTTEST 5") == [0, []]
 
 
-@pytest.mark.parametrize("policy", ["lru", "lfu", "plain-lfu"])
+@pytest.mark.parametrize("policy", ["lru", "lfu", "plain-lfu", "sieve", "s3-fifo", "arc", "w-tinylfu"])
 @pytest.mark.parametrize("meanwhile", ["GET k100", "DEL k487 k488 k489", "FLUSHALL", "MGET k1 k2 k487 k488"])
 def test_a_walk_ends_whatever_happens_meanwhile(policy: str, meanwhile: str) -> None:
     shard = Shard(policy=policy)

@@ -33,6 +33,7 @@ print(resident() - before, store.used_bytes)
 @pytest.mark.skipif(not STATM.exists(), reason="resident memory is read from /proc")
 @pytest.mark.parametrize(("policy", "value_bytes", "ttl"), [
     ("lru", 100, False), ("lru", 10, True), ("lru", 5000, False), ("lfu", 100, False), ("plain-lfu", 100, False),
+    ("sieve", 100, False), ("s3-fifo", 100, False), ("arc", 100, False), ("w-tinylfu", 100, False),
     ("random", 100, False), ("ttl", 100, True),
 ])  # fmt: skip
 def test_a_full_evicting_store_takes_no_more_than_it_charges(policy: str, value_bytes: int, ttl: bool) -> None:
