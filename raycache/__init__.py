@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from raycache.anywhere import cached
     from raycache.backing import backed
     from raycache.client.aio import AsyncCache
+    from raycache.client.explain import Explanation, KeyAtShard, KeyEntry
     from raycache.client.info import ConnectionInfo, Versioned
     from raycache.client.results import Result
     from raycache.client.stats import ClusterStats, ShardStats
@@ -87,6 +88,7 @@ _LAZY = {
     "AsyncCachedFunction": "raycache.functions.aio",
     "Cache": "raycache.client.sync",
     "CachedFunction": "raycache.functions.sync",
+    **dict.fromkeys(("Explanation", "KeyAtShard", "KeyEntry"), "raycache.client.explain"),
     **dict.fromkeys(("ConnectionInfo", "Versioned"), "raycache.client.info"),
     **dict.fromkeys(("ClusterStats", "ShardStats"), "raycache.client.stats"),
     "ClusterConfig": "raycache.config",
@@ -126,10 +128,13 @@ __all__ = [
     "CorruptValueError",
     "CrossSlotError",
     "DeadlineExceededError",
+    "Explanation",
     "FunctionUse",
     "HotKey",
     "HotKeys",
     "InternalError",
+    "KeyAtShard",
+    "KeyEntry",
     "KeyTooLargeError",
     "Limits",
     "LoadFailedError",

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from raycache.cli import output
 from raycache.cli.backend import Backend
-from raycache.client.top import ClusterUse
+from raycache.client.top import ClusterUse, shown_key
 from raycache.usage.rows import FunctionUse
 
 _KEY_WIDTH: Final = 60
@@ -122,7 +122,7 @@ def _keys(use: ClusterUse) -> Table:
     table = _table("hot key", "shard", "share", "+/-", "about/s")
     for key in use.keys:
         shares = f"{key.share:.1%}", f"{key.error:.1%}"
-        table.add_row(escape(_shown(key.key)), key.shard_id, *shares, f"{key.per_s:,.0f}")
+        table.add_row(escape(shown_key(key.key)), key.shard_id, *shares, f"{key.per_s:,.0f}")
     return table
 
 
@@ -145,12 +145,6 @@ def _table(first: str, *others: str) -> Table:
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _shown(key: bytes) -> str:
-    """Return a key as one line, whatever is in it."""
-    text = key.decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _time(seconds: float) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
-from raycache.client import requests
+from raycache.client import explain, requests
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
 from raycache.client.dispatcher import Dispatcher
+from raycache.client.explain import Explanation
 from raycache.client.guarded import Guarded
 from raycache.client.hosting import Bound, Host
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
@@ -31,6 +32,7 @@ from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
 from raycache.functions.recipe import CachedSettings
 from raycache.functions.sync import CachedFunction
+from raycache.loading.guarding import still_good
 
 K = TypeVar("K", str, bytes)
 P = ParamSpec("P")
@@ -453,6 +455,29 @@ class Cache(LoadingCache):
         check_count(count)
         asked = self._dispatcher.routes().shard_ids
         return ClusterUse.of(self._cluster, self._dispatcher.ask_each(asked, requests.top(count))[0], asked, count)
+
+    def explain(self, key: Key) -> Explanation:
+        """Return what the cluster knows of one key: where it lives, its copies, version, time to live and size, and why
+        it was missed last (never written, expired, evicted, deleted, moved, or invalidated by a tag).
+
+        Every shard is asked, because a former owner may know best. Each remembers causes in a table of fixed size, so
+        what left long ago may be forgotten: `known_s` says how far back it would know. Asking is no use of the key, but
+        that the beginning of a value that `get_or_load` has stored is read.
+
+        Raises:
+            KeyTooLargeError: the key cannot be stored anyway.
+            ShardUnavailableError: no shard answers. Those that do not are named in `unreachable`.
+            RayCacheError: see the class.
+        """
+        wire = encode_key(key)
+        routes = self._dispatcher.routes()
+        answered, _ = self._dispatcher.ask_each(routes.shard_ids, explain.question(wire))
+        found = explain.of_answers(routes.topology, wire, answered)
+        if not explain.needs_header(found):
+            return found
+        header = self._dispatcher.run(wire, explain.header(wire))
+        is_good = header is None or self._through.run(still_good([(wire, header)]))[0]
+        return found if is_good else explain.invalidated(found)
 
     def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""

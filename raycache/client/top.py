@@ -28,6 +28,12 @@ def check_count(count: int) -> None:
         raise ValueError(f"count must be 1 to {MAX_COUNT}, not {count}")
 
 
+def shown_key(key: bytes) -> str:
+    """Return a key as one line of printable text, whatever is in it: other bytes and characters as escapes."""
+    text = key.decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 @dataclass(frozen=True, slots=True)
 class HotKey:
     """A key that is used often."""

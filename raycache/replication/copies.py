@@ -22,7 +22,7 @@ from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version, version_shard
 from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of, slots_of_bitmap
-from raycache.store import PINNED_KIND, Entry, RemovalCause, StoreFullError, WholeStore
+from raycache.store import PINNED_KIND, Entry, RemovalCause, StoreFullError, WholeStore, departures
 
 _MASK: Final = SLOT_COUNT - 1
 _BRACE: Final = 0x7B
@@ -241,6 +241,7 @@ class Copies:
             return False
         self.floors[slot] = max(version, self.floors[slot])
         self.drop(key)
+        self._host.whole.entries.departures.restate(key, departures.EVICTED)
         return True
 
     def mutation_of(self, key: bytes) -> Mutation | None:

@@ -19,6 +19,7 @@ from raycache.resp import encode
 from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import slot_of
 from raycache.shard.wait import Wait
+from raycache.store.departures import MOVED
 
 if TYPE_CHECKING:
     from raycache.replication.arrival import Arrival
@@ -242,6 +243,7 @@ def _pull(core: ShardCore, wanted: dict[str, list[bytes]]) -> Steps:
             arrival = replicator.arrival_of(slot_of(key))
             if answer is None:
                 replicator.transfers.misses += 1
+                core.store.departures.note(key, MOVED, core.now_ms)
                 if arrival is not None:
                     arrival.misses += 1
             elif answer[0] is not None:

@@ -24,6 +24,7 @@ from raycache.resp import encode
 from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
 from raycache.ring.topology import Topology
 from raycache.store import WholeStore
+from raycache.store.departures import MOVED
 
 if TYPE_CHECKING:
     from raycache.replication.replicator import Replicator
@@ -142,6 +143,7 @@ class OwnedSlots:
                     replicator.copies.drop(key)
                 else:
                     store.delete(key, now_ms)
+                store.entries.departures.restate(key, MOVED)
         if self._cursor == 0:
             self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8)
             self.has_stale = False

@@ -1,8 +1,8 @@
 """The store of one shard: entries, expiry, eviction. Pure: no Ray, no sockets, no clock.
 
 `store.py` joins the parts: `entry.py` the record, `wheel.py` active expiry, `weight.py` what an
-entry is charged, `policies/` who leaves when room is needed, `stats.py` what is counted, `pinned.py` what never leaves
-by itself, `whole.py` the view on both.
+entry is charged, `policies/` who leaves when room is needed, `stats.py` what is counted,
+`departures.py` why keys went, `pinned.py` what never leaves by itself, `whole.py` the view on both.
 """
 
 from raycache.store.entry import Entry, RemovalCause, RemovalListener

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from raycache.store import segments as segmented
+from raycache.store.departures import CAUSE_BITS, DELETED, EVICTED, EXPIRED, Departures
 from raycache.store.entry import Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
 from raycache.store.graveyard import Generation, Graveyard
@@ -93,6 +94,11 @@ class Store:
         self._aside_bytes = 0  # used, and not by entries
         self._bind(policy)
         self._graveyard = Graveyard(self._bury)
+        self.departures = Departures(capacity_bytes)
+        """What has left lately, and why."""
+        self._left_mask, self._left_hashes = self.departures.mask, self.departures.hashes
+        self._left_facts = self.departures.facts
+        self._stepped_bits = 0
         self._count = 0
         self._free_bytes = capacity_bytes
         self._buried_bytes = 0  # neither free nor used: cleared, and waiting in the graveyard
@@ -315,6 +321,7 @@ class Store:
         """
         count = self._count
         if count:
+            self.departures.cleared_ms = self._stepped_ms
             self._graveyard.add(Generation(self._segments, self._policy, self._wheel))
             self._buried_bytes += self.used_bytes - self._aside_bytes
             self._segments = segmented.new_segments(len(self._segments))
@@ -334,6 +341,7 @@ class Store:
         1,000 entries take about a millisecond. Call it every 10 ms or so, or at once if more waits.
         """
         self._stepped_ms = now_ms
+        self._stepped_bits = now_ms << CAUSE_BITS
         self._policy.tick(now_ms)
         spent = self._expire_due(now_ms, budget)
         if self._graveyard:
@@ -467,7 +475,8 @@ class Store:
     def _remove(self, entry: Entry, cause: RemovalCause) -> None:
         """Take `entry` out of every table, count it, and tell the listener."""
         key = entry.key
-        del self._segments[hash(key) & self._mask][key]
+        hashed = hash(key)
+        del self._segments[hashed & self._mask][key]
         self._policy.on_remove(entry)
         self._free_bytes += self._weigh(key, entry.value)
         self._count -= 1
@@ -476,10 +485,17 @@ class Store:
             self._wheel.cancel(entry)
         if cause is _EVICTED:
             self.stats.evicted += 1
+            code = EVICTED
         elif cause is _EXPIRED:
             self.stats.expired += 1
+            code = EXPIRED
         else:
             self.stats.deleted += 1
+            code = DELETED
+        # `Departures.note` without the call: a full store comes by here with every new entry.
+        row = hashed & self._left_mask
+        self._left_hashes[row] = hashed
+        self._left_facts[row] = self._stepped_bits + code
         if self._listener is not None:
             self._listener(entry, cause)
         if self._journal is not None:
@@ -490,5 +506,6 @@ class Store:
         charge = self.charge_of(entry)
         self._buried_bytes -= charge
         self._free_bytes += charge
+        self.departures.note_buried(entry.key)
         if self._listener is not None:
             self._listener(entry, _DELETED)

@@ -21,8 +21,9 @@ PUBLIC = [
     "AsyncBackedCache", "AsyncCache", "AsyncCachedFunction", "Attachment", "AuthenticationError", "BackedCache",
     "BackingStore", "Cache", "CacheNotWrittenError", "CachedFunction", "CallerError", "ChangeUnderWayError",
     "ClusterConfig", "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "ClusterUse",
-    "CommandError", "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "FunctionUse",
-    "HotKey", "HotKeys", "InternalError", "KeyTooLargeError", "Limits", "LoadFailedError", "LoadTimeoutError",
+    "CommandError", "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "Explanation",
+    "FunctionUse", "HotKey", "HotKeys", "InternalError", "KeyAtShard", "KeyEntry", "KeyTooLargeError",
+    "Limits", "LoadFailedError", "LoadTimeoutError",
     "NotANumberError", "NotEnoughReplicasError", "OutOfMemoryError", "ProtocolError", "QueueClosedError",
     "QueueFullError", "RayCacheError", "ReentrantLoadError", "Result", "RetryableError", "ShardStats", "ShardStatus",
     "ShardUnavailableError", "StoreConfig", "StoreNotDrainedError", "StoreRefusedError", "StoreUnavailableError",
@@ -33,9 +34,9 @@ PUBLIC = [
 ]
 
 OPERATIONS = {
-    "add", "cached", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists", "get",
-    "get_many", "get_result", "get_results", "get_with_version", "incr", "replace", "scan", "set", "set_many", "stats",
-    "token", "top", "touch", "ttl", "use",
+    "add", "cached", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists",
+    "explain", "get", "get_many", "get_result", "get_results", "get_with_version", "incr", "replace", "scan", "set",
+    "set_many", "stats", "token", "top", "touch", "ttl", "use",
 }
 LOADING = {"delete_prefix", "get_or_load", "get_or_load_many", "invalidate_tags", "invalidating", "update"}
 

@@ -11,7 +11,8 @@ import pytest
 from raycache.cli.main import cli, main
 from raycache.errors import RayCacheError
 
-COMMANDS = ("up", "down", "scale", "drain", "cancel", "verify", "status", "get", "set", "del", "ring", "top", "warm",
+COMMANDS = ("up", "down", "scale", "drain", "explain", "cancel", "verify", "status", "get", "set", "del", "ring", "top",
+            "warm",
             "record", "replay", "demo", "attach", "detach",
             "stores", "letters")
 
