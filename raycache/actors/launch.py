@@ -12,18 +12,18 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import ray
 
 from raycache.actors import calls
+from raycache.actors.described import status_of
 from raycache.actors.environment import answers, ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name, store_of
 from raycache.actors.shard import Door
 from raycache.actors.stores import attach, drain
 from raycache.client.info import ConnectionInfo
-from raycache.cluster_status import ClusterStatus, Event, ShardStatus, with_copies
+from raycache.cluster_status import ClusterStatus
 from raycache.config import MIB, ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
@@ -183,7 +183,7 @@ def status(name: str) -> ClusterStatus:
         ClusterNotFoundError: no such cluster runs.
         ShardUnavailableError: its router does not answer.
     """
-    return _status_of(name, _describe(name, with_stats=True))
+    return status_of(name, _describe(name, with_stats=True))
 
 
 def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
@@ -271,11 +271,11 @@ def _wait_until_serving(name: str, timeout_s: float, config: ClusterConfig | Non
             if not existed:
                 raise RayCacheError("; ".join(failures))
         elif described["settled"] and (shards is None or described["desired"] == shards):
-            status = _status_of(name, described)
+            status = status_of(name, described)
             if status.serving and (shards is None or len(status.shards) == shards):
                 if config is not None and not existed:
                     _check_gateway_port(config, status)
-                return _status_of(name, _describe(name, with_stats=True))
+                return status_of(name, _describe(name, with_stats=True))
         if time.monotonic() > deadline_s:
             reasons = [*failures, *described["warnings"]] or ["no reason is known; see the logs of Ray's workers"]
             detail = "; ".join(reasons)
@@ -290,31 +290,6 @@ def _check_gateway_port(config: ClusterConfig, status: ClusterStatus) -> None:
         raise RayCacheError(
             f"gateway port {port} is taken by another program; choose another with gateway_port= or --gateway-port"
         )
-
-
-def _status_of(name: str, described: dict[str, Any]) -> ClusterStatus:
-    table = Topology.from_bytes(described["topology"])
-    shares = table.shares()
-    records = []
-    for info in table.shards:
-        stats = described["stats"].get(info.id) or {}
-        record = ShardStatus(id=info.id, state=info.state, machine=info.machine, address=f"{info.host}:{info.port}",
-                             slots=shares.get(info.id, 0), restarts=described["restarts"].get(info.id, 0))
-        known = {field: stats[field] for field in _COUNTERS if field in stats}
-        records.append(replace(record, **known))
-    status = ClusterStatus(
-        name=name, epoch=table.epoch, policy=described["policy"],
-        memory_per_shard_bytes=described["memory_per_shard_bytes"],
-        shards=tuple(records), gateways=tuple(f"{gateway.host}:{gateway.port}" for gateway in table.gateways),
-        warnings=tuple(described["warnings"]), requires_auth=described["requires_auth"], secret=described["secret"],
-    )
-    events = tuple(Event(one["age_s"], one["kind"], one["text"]) for one in described["events"])
-    return replace(with_copies(status, table, described["stats"]), events=events)
-
-
-_COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s",
-                    "connections", "evicted", "expired", "uptime_s", "queued", "queued_bytes", "queue_limit_bytes",
-                    "queue_oldest_s", "dead_letters")
 
 
 def _door(config: ClusterConfig) -> Door:

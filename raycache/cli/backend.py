@@ -207,6 +207,10 @@ class RayBackend:
         described = _describe(name, with_stats=False)
         return {**described["progress"], "transfers": described["transfers"], "settled": described["settled"]}
 
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return all that the router says, without the shards' statistics; not for the commands, but for the page."""
+        return _describe(name, with_stats=False)
+
     def compare(self, name: str) -> tuple[str, Mapping[str, Mapping[str, Any] | RayCacheError]]:
         import msgpack
 
