@@ -101,6 +101,8 @@ class Topology:
     """How copies follow each other, one of `raycache.config.REPLICATION_MODES`."""
     draining: tuple[str, ...] = ()
     """Shards and nodes that somebody wants to be empty: their weight is 0, and they stay."""
+    upgrading: tuple[str, ...] = ()
+    """Shards whose process is to be replaced, in their order, and the spare one that goes at the end."""
 
     def __post_init__(self) -> None:
         owners = np.array(self.owners, dtype=np.int16)
@@ -189,7 +191,7 @@ class Topology:
             "shards": [astuple(shard) for shard in self.shards], "owners": self.owners.astype("<i2").tobytes(),
             "gateways": [astuple(gateway) for gateway in self.gateways],
             "transfers": [astuple(transfer) for transfer in self.transfers], "term": self.term,
-            "replication": self.replication, "draining": self.draining,
+            "replication": self.replication, "draining": self.draining, "upgrading": self.upgrading,
         })
         return packed
 
@@ -212,7 +214,7 @@ class Topology:
 
     def _rest(self) -> tuple[object, ...]:
         return (self.cluster, self.epoch, self.shards, self.gateways, self.transfers, self.term, self.replication,
-                self.draining)
+                self.draining, self.upgrading)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Topology], tuple[bytes]]:
         # Pickling the array itself would bring it back writable.
@@ -261,14 +263,14 @@ def _decode(data: bytes) -> Topology:
             raise ValueError("a shard's state is unknown")
         gateways = tuple(_record(GatewayInfo, record) for record in parts["gateways"])
         transfers = tuple(_record(Transfer, record) for record in parts["transfers"])
-        draining = tuple(parts["draining"])
+        draining, upgrading = tuple(parts["draining"]), tuple(parts.get("upgrading", ()))
         for name, kind in (("cluster", str), ("epoch", int), ("term", int), ("replication", str)):
             if type(parts[name]) is not kind:
                 raise ValueError(f"{name} is a {type(parts[name]).__name__}, not a {kind.__name__}")
-        if not all(type(target) is str for target in draining):
+        if not all(type(target) is str for target in (*draining, *upgrading)):
             raise ValueError("what is draining is named by text")
         return Topology(parts["cluster"], parts["epoch"], shards, owners, gateways, transfers, parts["term"],
-                        parts["replication"], draining)
+                        parts["replication"], draining, upgrading)
     # msgpack raises half a dozen kinds for bytes that are none of its own; here they all mean one thing.
     except Exception as error:
         raise ValueError(f"these bytes are no topology: {error or type(error).__name__}") from error

@@ -15,7 +15,7 @@ How the shell drives it. `now_s` is monotonic time throughout; nothing here asks
    `silent` when there was none for long (`raycache.router.detector`), `refused` when a shard's process is gone for
    certain: its connection was reset and another one refused, or Ray says so; `gateway_lost`; `shard_removed` when an
    actor is known to exist no more; `shard_holds` and `gateway_holds` when somebody has taken a topology; `scale`,
-   `drain`, `undrain`, `cancel` on request.
+   `drain`, `undrain`, `upgrade`, `cancel` on request.
 3. After each of these, and every few hundred milliseconds (`is_hurrying`: every 50): `step(now_s)`, and carry out its
    actions in their order. A step without news returns nothing, and an action that failed may simply be dropped: it
    comes again. Only a `CreateShard` that failed should be followed by `shard_removed`, or it comes again a minute
@@ -61,6 +61,7 @@ from raycache.router.records import NEVER, Delivery, GatewayRecord, Patience, Ph
 from raycache.router.recovery import take_over
 from raycache.router.state import RouterState
 from raycache.router.status import Address, addresses, close_change, is_settled, progress, warnings
+from raycache.router.upgrading import proceed
 from raycache.router.voting import confirm_losses, count_grants, follow_topology, is_outvoted
 
 
@@ -193,6 +194,15 @@ class RouterCore:
         """
         self._wish(partial(wishes.undrain, self._state, target))
 
+    def upgrade(self) -> None:
+        """Want every shard's process replaced by a new one, one after the other, without losing what they hold.
+
+        Raises:
+            ValueError: nothing is dealt yet, something is drained, or there can be no shard more for a while.
+            ChangeUnderWayError: another change is not complete.
+        """
+        self._wish(partial(wishes.upgrade, self._state))
+
     def cancel(self) -> str:
         """Go back to how it was before the change under way; return what that was.
 
@@ -230,6 +240,7 @@ class RouterCore:
         follow_topology(state)
         if not state.is_elected and state.topology.epoch:
             return []
+        proceed(state)
         line_up(state)
         confirm_losses(state, now_s)
         give_up_waiting(state, now_s)

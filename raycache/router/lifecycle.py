@@ -14,6 +14,7 @@ from raycache.router.messages import Action, CreateShard, RemoveShard
 from raycache.router.placing import Choice, choose_nodes
 from raycache.router.records import Phase, ShardRecord
 from raycache.router.state import RouterState
+from raycache.router.upgrading import must_be_replaced
 
 
 def line_up(state: RouterState) -> None:
@@ -110,8 +111,9 @@ def remove(state: RouterState, now_s: float) -> Iterator[Action]:
 
 
 def _must_move(state: RouterState, record: ShardRecord) -> bool:
-    """Say whether a shard should be ended and created anew on another node: its own is about to go."""
-    return state.is_node_going(record.node_id) and state.has_usable_node() and record.is_up and record.is_member
+    """Say whether a shard should be ended and created anew: its node is about to go, or an upgrade has come to it."""
+    is_asked_to = (state.is_node_going(record.node_id) and state.has_usable_node()) or must_be_replaced(state, record)
+    return is_asked_to and record.is_up and record.is_member
 
 
 def _may_go(state: RouterState, leaving: ShardRecord, now_s: float) -> bool:

@@ -10,6 +10,7 @@ from raycache.router.lifecycle import lose
 from raycache.router.messages import Pong, ShardReport, index_of
 from raycache.router.records import Delivery, Phase, ShardRecord
 from raycache.router.state import RouterState
+from raycache.router.upgrading import replaced
 
 
 def reported(state: RouterState, report: ShardReport, now_s: float) -> bool:
@@ -127,6 +128,7 @@ def removed(state: RouterState, shard_id: str, now_s: float) -> None:
     record.forget_process()
     record.is_member = record.is_member and not record.is_drained
     record.is_drained = False
+    replaced(state, record)
     record.enter(Phase.WANTED, now_s)
     state.is_dirty = True
     if index >= state.config.shards:

@@ -28,7 +28,8 @@ def publish(state: RouterState, now_s: float) -> None:
     shards = _shard_infos(state)
     gateways = tuple(record.info for _, record in sorted(state.gateways.items()) if record.info is not None)
     old = state.topology
-    is_news = (shards, gateways, state.draining) != (old.shards, old.gateways, old.draining) or state.must_publish
+    said = (old.shards, old.gateways, old.draining, old.upgrading)
+    is_news = (shards, gateways, state.draining, state.upgrading) != said or state.must_publish
     if shards and (is_news or is_due(state, shards, now_s)):
         _make_next(state, shards, gateways, now_s, is_news=is_news)
 
@@ -40,7 +41,7 @@ def _make_next(state: RouterState, shards: tuple[ShardInfo, ...], gateways: tupl
     if not is_news and not draft.is_news:
         return
     state.topology = Topology(old.cluster, draft.epoch, shards, draft.owners, gateways, draft.transfers(), state.term,
-                              state.config.replication, state.draining)
+                              state.config.replication, state.draining, state.upgrading)
     state.must_publish = False
     state.shared_slots = sharing(draft.owners, [shard.machine for shard in shards])
     _note_transfers(state, old)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from raycache.ring.topology import Topology
 from raycache.router.records import Phase, ShardRecord
 from raycache.router.state import RouterState
+from raycache.router.upgrading import go_on
 
 
 def take_over(state: RouterState, now_s: float) -> None:
@@ -51,6 +52,8 @@ def _adopt(state: RouterState, newest: Topology, now_s: float) -> None:
     state.draining = tuple(dict.fromkeys((*newest.draining, *state.draining)))
     state.electorate = frozenset(info.id for info in newest.shards if info.state != "down")
     _want_at_least(state, 1)
+    if not state.is_scaled:
+        go_on(state, newest.upgrading)
 
 
 def _want_at_least(state: RouterState, shards: int) -> None:

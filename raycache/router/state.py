@@ -56,7 +56,9 @@ class RouterState:
     electorate: frozenset[str] = frozenset()
     """The shards whose votes count: those that the newest topology that most of them hold does not call down."""
     draining: tuple[str, ...] = ()
-    """Shards and nodes that an operator wants to be empty."""
+    """Shards and nodes that an operator wants to be empty, and the shard whose turn in an upgrade it is."""
+    upgrading: tuple[str, ...] = ()
+    """Shards whose process an upgrade has still to replace, in their order, and then the spare."""
     change: Change | None = None
     """What is under way: an operator's wish, or a repair."""
     last_change: Change | None = None

@@ -11,6 +11,7 @@ from typing import Any
 from raycache.router.deciding import placement
 from raycache.router.records import Phase
 from raycache.router.state import RouterState
+from raycache.router.upgrading import slots_to_come
 from raycache.router.voting import has_majority, is_outvoted
 
 
@@ -43,6 +44,7 @@ def is_arranged(state: RouterState) -> bool:
         and not state.topology.transfers
         and state.dealt_for == placement(state.topology.shards)
         and state.topology.draining == state.draining
+        and not state.upgrading
     )
 
 
@@ -82,11 +84,12 @@ def progress(state: RouterState, now_s: float) -> dict[str, Any]:
                          | {"id": one.id, "giver": one.giver, "receiver": one.receiver, "slots": count})
     change, last = state.change, state.last_change
     slots_done = change.slots if change is not None else 0
+    slots_waiting = state.slots_waiting + slots_to_come(state) if change is not None else 0
     return {
         "change": None if change is None else change.describe(now_s),
         "last": None if last is None else last.describe(now_s),
         "transfers": transfers, "slots_done": slots_done,
-        "slots_total": slots_done + slots_open + (state.slots_waiting if change is not None else 0),
+        "slots_total": slots_done + slots_open + slots_waiting,
     }
 
 

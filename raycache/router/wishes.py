@@ -1,4 +1,4 @@
-"""What an operator may ask for: another number of shards, a shard or node emptied, and the way back.
+"""What an operator may ask for: another number of shards, a shard or node emptied, new processes, and the way back.
 
 What lives here: accepting and refusing. What does not: making it so (`lifecycle`, `publishing`).
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from raycache.errors import ChangeUnderWayError
+from raycache.router import upgrading
 from raycache.router.changes import Change
 from raycache.router.state import RouterState
 
@@ -67,6 +68,34 @@ def undrain(state: RouterState, target: str) -> None:
     state.draining, state.is_dirty = tuple(one for one in state.draining if one != target), True
 
 
+def upgrade(state: RouterState) -> None:
+    """Want every shard's process replaced, one after the other.
+
+    Raises:
+        ValueError: nothing is dealt yet, something is drained, or there can be no shard more for a while.
+        ChangeUnderWayError: another change is not complete.
+    """
+    count = state.config.shards - bool(state.upgrading)
+    text = upgrading.text_of(count)
+    if state.upgrading and _current_text(state) == text:
+        return  # it goes on
+    if _current(state) is None:  # else that is what there is to say
+        _check_upgrade(state)
+    _begin(state, text)
+    upgrading.begin(state)
+
+
+def _check_upgrade(state: RouterState) -> None:
+    if not state.topology.epoch:
+        raise ValueError("nothing serves yet, so there is nothing to upgrade")
+    if state.draining:
+        raise ValueError(f"{', '.join(state.draining)} is drained: undo that first (`raycache drain --undo`)")
+    try:
+        replace(state.config, shards=state.config.shards + 1)
+    except ValueError as error:
+        raise ValueError(f"an upgrade needs one shard more for a while: {error}") from None
+
+
 def cancel(state: RouterState) -> str:
     """Go back to how it was before the wish that is under way; return what was cancelled.
 
@@ -78,10 +107,13 @@ def cancel(state: RouterState) -> str:
     current = _current(state)
     if current is None:
         raise ValueError("no change is under way")
-    now = (state.config.shards, state.draining)
+    # Of an upgrade there is no way back from the way back: whoever wants that begins it anew.
+    before = (current.shards_before, current.draining_before)
+    now = before if state.upgrading else (state.config.shards, state.draining)
     state.last_change, current.ended_s = current, state.now_s
     state.config = replace(state.config, shards=current.shards_before)
     state.draining, state.is_dirty, state.is_scaled = current.draining_before, True, True
+    state.upgrading = ()
     state.change = Change(f"cancel: {current.text}", state.now_s, True, *now)
     state.note("change", f"{current.text}: cancelled")
     return current.text

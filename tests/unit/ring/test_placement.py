@@ -141,7 +141,7 @@ def test_from_any_table_only_what_must_move_moves(data: st.DataObject) -> None:
     whole = sum(shard.weight for shard in shards)
     must = int((before < 0).sum()) + sum(max(0, load - cap) for load, cap in zip(old, limits, strict=True))
     lack = sum(max(0.0, SLOT_COUNT * shard.weight / whole - load) for shard, load in zip(shards, old, strict=True))
-    assert must <= int((before != after).sum()) <= max(must, lack)
+    assert must <= int((before != after).sum()) <= max(must, lack) + 1e-6  # a sum of parts of slots
 
 
 def test_a_shard_that_grew_takes_its_share() -> None:

@@ -95,7 +95,8 @@ def test_equality_is_by_content(topology: Topology) -> None:
     assert topology == replace(topology)
     assert topology != replace(topology, owners=table)
     assert topology != replace(topology, epoch=8)
-    for changes in ({"gateways": ()}, {"transfers": ()}, {"term": 1}, {"replication": "x"}, {"draining": ()}):
+    for changes in ({"gateways": ()}, {"transfers": ()}, {"term": 1}, {"replication": "x"}, {"draining": ()},
+                    {"upgrading": ("s1",)}):
         assert topology != replace(topology, **changes)
     assert topology != replace(topology, shards=(shard(0), shard(1)))
     assert topology != "topology"
@@ -141,7 +142,7 @@ def packed(topology: Topology, **changes: Any) -> bytes:
     {"format": 1}, {"owners": b"short"}, {"copies": 3}, {"epoch": "7"}, {"cluster": 5}, {"shards": [["s0"]]},
     {"shards": 3}, {"gateways": [["h", "port", "n"]]}, {"owners": None}, {"transfers": 1},
     {"transfers": [["t", "s0", "s1", "text"]]}, {"transfers": [["t", "s0"]]}, {"term": None}, {"replication": 3},
-    {"draining": [1]}, {"draining": None},
+    {"draining": [1]}, {"draining": None}, {"upgrading": [1]},
     {"shards": [["s0", "h", 1, "n", "m", "", "asleep", 1, 1], ["s1", "h", 1, "n", "m", "", "up", 1, 1]]},
 ])
 def test_wrong_parts_are_no_topology(topology: Topology, changes: dict[str, Any]) -> None:

@@ -38,6 +38,16 @@ class Trouble(RuleBasedStateMachine):
         with contextlib.suppress(ChangeUnderWayError):
             self.world.core.scale(shards)
 
+    @rule()
+    def upgrade(self) -> None:
+        with contextlib.suppress(ChangeUnderWayError, ValueError):
+            self.world.core.upgrade()
+
+    @rule()
+    def cancel(self) -> None:
+        with contextlib.suppress(ValueError):
+            self.world.core.cancel()
+
     @precondition(lambda self: self.world.actors)
     @rule(is_noticed=st.booleans(), data=st.data())
     def crash(self, is_noticed: bool, data: st.DataObject) -> None:
