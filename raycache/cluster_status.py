@@ -108,6 +108,8 @@ class ShardStatus:
     """Whether it may serve as a primary; False: it is cut off from the others."""
     is_draining: bool = False
     """Whether somebody wants it to be empty."""
+    version: str = ""
+    """Of the raycache that its process runs; "" where it did not answer."""
 
     @property
     def hit_ratio(self) -> float:

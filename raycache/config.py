@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +61,22 @@ def format_bytes(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def state_by_name(settings: Any) -> dict[str, Any]:
+    """Return a dataclass' fields by their names, for pickling (`set_state_by_name`)."""
+    return {one.name: getattr(settings, one.name) for one in fields(settings)}
+
+
+def set_state_by_name(settings: Any, state: dict[str, Any]) -> None:
+    """Fill an unpickled dataclass: what whoever pickled it did not know keeps its default, what only they know goes.
+
+    During an upgrade the router and the shards that it creates are of two versions. By position, as dataclasses pickle
+    themselves, one would take another field's value for its own.
+    """
+    for one in fields(settings):
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        object.__setattr__(settings, one.name, state.get(one.name, default))
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one connection or one command may ask of a shard. Each refuses; none changes anything."""
@@ -81,6 +97,9 @@ class Limits:
     """How long a client may leave its replies unread before it is dropped, and counted."""
     half_sent_timeout_s: float = 60.0
     """How long a command may stay half-sent before its connection is closed, and counted."""
+
+    __getstate__ = state_by_name
+    __setstate__ = set_state_by_name
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -139,6 +158,9 @@ class ClusterConfig:
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
+
+    __getstate__ = state_by_name
+    __setstate__ = set_state_by_name
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

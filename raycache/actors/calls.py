@@ -214,6 +214,22 @@ def cancel(router: RouterHandle, timeout_s: float) -> None:
     ray.get(router.cancel.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
 
 
+def upgrade(router: RouterHandle, timeout_s: float) -> None:
+    """Want every shard's process replaced in turn. Blocks; raises Ray's errors."""
+    ray.get(router.upgrade.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+
+
+def restart(handle: RouterHandle | GatewayHandle) -> None:
+    """End an actor's process; Ray starts the actor again, in a new one."""
+    ray.kill(handle, no_restart=False)  # type: ignore[arg-type]
+
+
+def ask_report(gateway: GatewayHandle, timeout_s: float) -> dict[str, Any]:
+    """Return a gateway's report. Blocks; raises Ray's errors."""
+    answer: Any = ray.get(gateway.report.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
+    return dict(answer)
+
+
 def execute(shard: ShardHandle, commands: list[list[bytes]], timeout_s: float) -> list[bytes]:
     """Run commands on a shard through Ray. Blocks; raises Ray's errors."""
     answer: list[bytes] = ray.get(shard.execute.remote(commands), timeout=timeout_s)  # type: ignore[attr-defined]

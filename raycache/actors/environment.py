@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import ray
 
+from raycache.actors.knocking import why_refused
 from raycache.errors import RayCacheError
 
 log = logging.getLogger(__name__)
@@ -180,9 +181,16 @@ def ensure_initialized(*, start: bool = True) -> None:
 
 
 def attach(address: str) -> None:
-    """Connect this process to the Ray at `address`, with the authentication mode said explicitly."""
+    """Connect this process to the Ray at `address`, with the authentication mode said explicitly.
+
+    Raises:
+        RayCacheError: it refuses this process, at once if it has another token.
+    """
     os.environ.setdefault("RAY_AUTH_MODE", "token" if has_token() else "disabled")
     _reload_settings()
+    if "://" not in address and (refusal := why_refused(address, ray_token())):
+        raise RayCacheError(f"cannot use the Ray at {address}: {refusal}. Give its token, or name another Ray with "
+                            "RAY_ADDRESS, or have one of your own with its files elsewhere (RAY_TMPDIR)")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:

@@ -183,7 +183,7 @@ def status(name: str) -> ClusterStatus:
         ClusterNotFoundError: no such cluster runs.
         ShardUnavailableError: its router does not answer.
     """
-    return status_of(name, _describe(name, with_stats=True))
+    return status_of(name, describe(name, with_stats=True))
 
 
 def scale(name: str, shards: int, *, timeout_s: float = 60.0) -> ClusterStatus:
@@ -210,7 +210,7 @@ def topology(name: str) -> Topology:
     Raises:
         ClusterNotFoundError: no such cluster runs.
     """
-    return Topology.from_bytes(_describe(name)["topology"])
+    return Topology.from_bytes(describe(name)["topology"])
 
 
 def look_up(name: str) -> ConnectionInfo:
@@ -219,7 +219,7 @@ def look_up(name: str) -> ConnectionInfo:
     Raises:
         ClusterNotFoundError: no such cluster runs; the text lists those that do.
     """
-    described = _describe(name)
+    described = describe(name)
     data = described["topology"]
     seeds = tuple((shard.host, shard.port) for shard in Topology.from_bytes(data).shards)
     return ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data)
@@ -240,7 +240,8 @@ def _not_found(name: str) -> ClusterNotFoundError:
     )
 
 
-def _describe(name: str, *, with_stats: bool = False) -> dict[str, Any]:
+def describe(name: str, *, with_stats: bool = False) -> dict[str, Any]:
+    """Return the router's account of its cluster; ClusterNotFoundError where none runs."""
     ensure_initialized(start=False)
     return _ask_router(name, lambda router: calls.describe(router, _CALL_TIMEOUT_S, with_stats=with_stats))
 
@@ -266,7 +267,7 @@ def _wait_until_serving(name: str, timeout_s: float, config: ClusterConfig | Non
                         shards: int | None = None) -> ClusterStatus:
     deadline_s = time.monotonic() + timeout_s
     while True:
-        described = _describe(name)
+        described = describe(name)
         if failures := described["failures"]:
             if not existed:
                 raise RayCacheError("; ".join(failures))
@@ -275,7 +276,7 @@ def _wait_until_serving(name: str, timeout_s: float, config: ClusterConfig | Non
             if status.serving and (shards is None or len(status.shards) == shards):
                 if config is not None and not existed:
                     _check_gateway_port(config, status)
-                return status_of(name, _describe(name, with_stats=True))
+                return status_of(name, describe(name, with_stats=True))
         if time.monotonic() > deadline_s:
             reasons = [*failures, *described["warnings"]] or ["no reason is known; see the logs of Ray's workers"]
             detail = "; ".join(reasons)

@@ -342,6 +342,11 @@ class RouterActor:
         self._core.undrain(target)
         self._wake.set()
 
+    async def upgrade(self) -> None:
+        """Want every shard's process replaced by a new one, one after the other."""
+        self._core.upgrade()
+        self._wake.set()
+
     async def cancel(self) -> str:
         """Go back to how it was before the change under way; return what that was. Raises ValueError where none is."""
         cancelled = self._core.cancel()

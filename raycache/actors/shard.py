@@ -23,7 +23,7 @@ from raycache.actors import calls
 from raycache.actors.background import die, keep_collector_away, spawn
 from raycache.actors.environment import missing_settings
 from raycache.actors.finding import RETRY_S, RouterFinder
-from raycache.config import ClusterConfig
+from raycache.config import ClusterConfig, set_state_by_name, state_by_name
 from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
 from raycache.shard.long import run_batch
@@ -45,6 +45,9 @@ class Door:
     """"127.0.0.1", "node" (the Ray node's own address), or an address to listen on."""
     secret: str = field(repr=False)
     require_auth: bool
+
+    __getstate__ = state_by_name
+    __setstate__ = set_state_by_name
 
     def listen_address(self) -> str:
         """Return the address to bind on this machine."""

@@ -60,6 +60,15 @@ class Backend(Protocol):
     def cancel(self, name: str) -> None:
         """Want back what was before the change under way. Raises ValueError where none is."""
 
+    def begin_upgrade(self, name: str) -> None:
+        """Want every shard's process replaced. Raises ValueError and ChangeUnderWayError."""
+
+    def restart_router(self, name: str) -> None:
+        """Have the router run in a new process; return when that one is in office."""
+
+    def restart_gateways(self, name: str) -> int:
+        """Have every gateway run in a new process, one after the other; return how many there are."""
+
     def progress(self, name: str) -> dict[str, Any]:
         """Return the router's account of changes (`raycache.router.status.progress`), and "settled"."""
 
@@ -202,6 +211,21 @@ class RayBackend:
 
         # Not twice: the second would cancel the way back.
         _ask_router(name, lambda router: calls.cancel(router, _CALL_TIMEOUT_S), patience_s=0.0)
+
+    def begin_upgrade(self, name: str) -> None:
+        from raycache.actors import calls
+
+        _ask_router(name, lambda router: calls.upgrade(router, _CALL_TIMEOUT_S))
+
+    def restart_router(self, name: str) -> None:
+        from raycache.actors import restarting
+
+        restarting.restart_router(name)
+
+    def restart_gateways(self, name: str) -> int:
+        from raycache.actors import restarting
+
+        return restarting.restart_gateways(name)
 
     def progress(self, name: str) -> dict[str, Any]:
         described = _describe(name, with_stats=False)

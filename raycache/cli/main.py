@@ -17,7 +17,20 @@ from types import FrameType
 import click
 
 import raycache
-from raycache.cli import clusters, demo, explain, keys, moving, replay, ring, stores, top, verifying, warming
+from raycache.cli import (
+    clusters,
+    demo,
+    explain,
+    keys,
+    moving,
+    replay,
+    ring,
+    stores,
+    top,
+    upgrading,
+    verifying,
+    warming,
+)
 from raycache.cli.backend import Backend, RayBackend
 from raycache.errors import RayCacheError
 
@@ -46,7 +59,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
-    *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *demo.COMMANDS,
+    *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *demo.COMMANDS, *upgrading.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -23,18 +23,18 @@ from raycache.ring.topology import Topology
 POLL_S: Final = 0.2
 SHARDS: Final = click.IntRange(1, 1000)
 
-_no_wait = click.option("--no-wait", is_flag=True, help="Return when the change has begun.")
-_timeout = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1),
+NO_WAIT = click.option("--no-wait", is_flag=True, help="Return when the change has begun.")
+TIMEOUT = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1),
                         help="Seconds to wait at most; the change goes on. Default: until it is complete.")  # fmt: skip
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs, and no progress.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs, and no progress.")
 
 
 @click.command()
 @click.argument("name")
 @click.argument("shards", type=SHARDS)
-@_no_wait
-@_timeout
-@_as_json
+@NO_WAIT
+@TIMEOUT
+@AS_JSON
 @click.pass_obj
 def scale(backend: Backend, name: str, shards: int, no_wait: bool, timeout_s: float | None, as_json: bool) -> None:
     """Set how many SHARDS the cluster NAME has. Each shard keeps its share of memory.
@@ -57,9 +57,9 @@ def scale(backend: Backend, name: str, shards: int, no_wait: bool, timeout_s: fl
 @click.argument("name")
 @click.argument("target", metavar="SHARD|NODE")
 @click.option("--undo", is_flag=True, help="Let it have slots again.")
-@_no_wait
-@_timeout
-@_as_json
+@NO_WAIT
+@TIMEOUT
+@AS_JSON
 @click.pass_obj
 def drain(backend: Backend, name: str, target: str, undo: bool, no_wait: bool, timeout_s: float | None,
           as_json: bool) -> None:  # fmt: skip
@@ -82,9 +82,9 @@ def drain(backend: Backend, name: str, target: str, undo: bool, no_wait: bool, t
 
 @click.command()
 @click.argument("name")
-@_no_wait
-@_timeout
-@_as_json
+@NO_WAIT
+@TIMEOUT
+@AS_JSON
 @click.pass_obj
 def cancel(backend: Backend, name: str, no_wait: bool, timeout_s: float | None, as_json: bool) -> None:
     """Go back to how the cluster NAME was before the `scale` or `drain` that is under way.
@@ -127,16 +127,20 @@ def _change(backend: Backend, name: str, begin: Callable[[], None], no_wait: boo
     begin()
     if no_wait:
         under_way = read_progress(backend.progress(name))
-        _report_begun(name, under_way, as_json)
+        report_begun(name, under_way, as_json)
         return
-    console = Console(stderr=True, quiet=as_json)
+    result = watch(backend, name, prior, timeout_s, quiet=as_json)
+    _report_done(backend, name, moved_slots(before, backend.topology(name)), result, as_json)
+
+
+def watch(backend: Backend, name: str, prior: object, timeout_s: float | None, *, quiet: bool) -> Progress | None:
+    """Show the change under way until it is complete; return what it cost, None where there was nothing to do."""
     try:
-        with ProgressView(console) as view:
-            result = follow(lambda: backend.progress(name), view.update, prior, timeout_s=timeout_s)
+        with ProgressView(Console(stderr=True, quiet=quiet)) as view:
+            return follow(lambda: backend.progress(name), view.update, prior, timeout_s=timeout_s)
     except KeyboardInterrupt:
         output.note(f"not waiting any more; the change goes on (`raycache cancel {name}` undoes it)")
         raise
-    _report_done(backend, name, moved_slots(before, backend.topology(name)), result, as_json)
 
 
 def follow(ask: Callable[[], dict[str, Any]], show: Callable[[Progress], None], prior: object, *,
@@ -180,7 +184,8 @@ def moved_slots(before: Topology, after: Topology) -> dict[str, tuple[int, int]]
     return moved
 
 
-def _report_begun(name: str, progress: Progress | None, as_json: bool) -> None:
+def report_begun(name: str, progress: Progress | None, as_json: bool) -> None:
+    """Say that a change has begun, for who does not wait."""
     if as_json:
         output.print_json({"name": name, "change": None if progress is None else dataclasses.asdict(progress)})
     elif progress is None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from raycache import __version__
+
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
 
@@ -17,6 +19,7 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
     store, topology = core.store, core.topology
     return {
         "shard_id": core.shard_id,
+        "version": __version__,
         "epoch": topology.epoch if topology is not None else 0,
         "slots": core.slots.count,
         "entries": len(store),

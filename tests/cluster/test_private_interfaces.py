@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+
+import pytest
 import ray
 
 from raycache.actors import calls, environment
+from raycache.actors.knocking import why_refused
 from raycache.actors.ray_nodes import _cpus_free, node_reports
+from raycache.errors import RayCacheError
 from tests.support import wait_until
 
 
@@ -71,3 +78,16 @@ def test_actors_run_on_uvloop_and_init_runs_on_the_loop(ray_cluster: str) -> Non
     same, module = ray.get(Probe.remote().look.remote())
     assert same
     assert module.startswith("uvloop")
+
+
+def test_a_ray_with_another_token_is_told_at_once(ray_cluster: str) -> None:
+    token = environment.ray_token()
+    assert why_refused(ray_cluster, token) == ""
+    before_s = time.monotonic()
+    assert "another token" in why_refused(ray_cluster, "f" * 64)
+    assert "demands a token" in why_refused(ray_cluster, None)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        threading.Thread(target=lambda: deaf.accept()[0].close(), daemon=True).start()
+        with pytest.raises(RayCacheError, match="no Ray, or it is just"):
+            environment.attach(f"127.0.0.1:{deaf.getsockname()[1]}")
+    assert time.monotonic() - before_s < 10

@@ -143,3 +143,15 @@ def test_settings_are_frozen_checked_on_replace_and_travel_to_actors() -> None:
     with pytest.raises(ValueError, match="shards"):
         replace(config, shards=0)
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_settings_of_another_version_are_understood_by_name() -> None:
+    """During an upgrade an older router creates newer shards: pickling goes by names, not by positions."""
+    config = ClusterConfig("c", shards=2, copies=2, limits=Limits(max_key_bytes=99))
+    assert pickle.loads(pickle.dumps(config)) == config
+    state = config.__getstate__()
+    del state["copies"]  # what the older one does not know
+    state["invented_later"] = 7  # what only a newer one knows
+    older = object.__new__(ClusterConfig)
+    older.__setstate__(state)
+    assert older == ClusterConfig("c", shards=2, limits=Limits(max_key_bytes=99))

@@ -180,6 +180,20 @@ class FakeBackend:
         self._wish("undrain" if undo else "drain", name, target)
         self.last = change(f"drain {target}", is_done=True)
 
+    def begin_upgrade(self, name: str) -> None:
+        self._wish("upgrade", name)
+        status = self.status(name)
+        shards = tuple(replace(shard, version="0.2.0", uptime_s=3.0) for shard in status.shards)
+        self.running[name] = replace(status, shards=shards)
+        self.last = change(f"upgrade of {len(shards)} shards", is_done=True)
+
+    def restart_router(self, name: str) -> None:
+        self._wish("restart router", name)
+
+    def restart_gateways(self, name: str) -> int:
+        self._wish("restart gateways", name)
+        return len(self.status(name).gateways)
+
     def cancel(self, name: str) -> None:
         self._wish("cancel", name)
         self.last = change("cancel: scale from 3 to 4 shards", is_done=True)
@@ -252,6 +266,8 @@ def shard_statuses(count: int) -> tuple[ShardStatus, ...]:
             hits=75 if i else 0,
             misses=25 if i else 0,
             commands_per_s=1234.4,
+            version="0.1.0",
+            uptime_s=7200.0,
         )
         for i in range(count)
     )
