@@ -22,3 +22,6 @@ PICKLE: Final = 5
 """Reserved: pickle behind an HMAC. Not written, and refused when read."""
 LOADED: Final = 6
 """A value of another kind, with what loading needs to know of it in front: see `loaded.py`."""
+DESCRIBED: Final = 7
+"""Bytes that an HTTP client wrote, with their media type behind them: see `described.py`. `raycache.store.typed` and
+every door for Redis clients know the number, too."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from raycache.codec import frames
 from raycache.codec.arrays import decode_array, encode_array
+from raycache.codec.described import described
 from raycache.codec.kinds import ARRAY, INTEGER, MSGPACK, RAW, TEXT
 from raycache.codec.loaded import header_of
 from raycache.codec.refusal import corrupt
@@ -74,9 +75,13 @@ def _decode_loaded(data: bytes | memoryview) -> Any:
     return _DECODERS[header.kind](data[header.start :])
 
 
+def _decode_described(data: bytes | memoryview) -> bytes:
+    return described(data).body
+
+
 _DECODERS: Final[tuple[Callable[[bytes | memoryview], Any], ...]] = (
     bytes, frames.unpack, _decode_integer, _decode_text, decode_array, _decode_pickle,
-    _decode_loaded,
+    _decode_loaded, _decode_described,
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def walk(store: WholeStore, copies: Copies, now_ms: int, count: int) -> Iterator
         found: list[Mutation] = []
         for key in keys:
             entry = store.peek(key, now_ms)
-            if entry is not None and type(entry.value) is bytes:
+            if entry is not None and isinstance(entry.value, bytes):
                 found.append((key, entry.version, entry.kind, entry.expires_ms or 0, entry.value))
         yield found
         if cursor == 0:

@@ -13,6 +13,7 @@ from raycache.store.entry import Entry
 from raycache.store.journal import Journal
 from raycache.store.pinned import PINNED_KIND, PinnedEntries
 from raycache.store.store import Store
+from raycache.store.typed import held
 
 PINNED_CURSOR: Final = 1 << 31
 """Cursors from here on walk over the pinned entries; a store has far fewer segments."""
@@ -54,7 +55,7 @@ class WholeStore:
         """
         if kind == PINNED_KIND and key.startswith(self._prefix):
             return self.pinned.put(key, value, now_ms)
-        return self.entries.put(key, value, kind, expires_ms, now_ms)
+        return self.entries.put(key, held(value, kind), kind, expires_ms, now_ms)
 
     def rewrite(self, entry: Entry, value: Any, kind: int, now_ms: int) -> None:
         """Give an entry another value; its expiry stays."""

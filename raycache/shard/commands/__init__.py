@@ -31,6 +31,7 @@ from raycache.shard.commands import (
     queue,
     ranges,
     replication,
+    stored,
     strings,
     transactions,
     usage,
@@ -41,7 +42,8 @@ from raycache.shard.commands.command import Command
 __all__ = ["DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
-                  introspection, transactions, cluster, handle, leases, queue, replication, usage, warming, explain)
+                  introspection, transactions, cluster, handle, leases, queue, replication, stored, usage, warming,
+                  explain)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from raycache.resp import encode
 from raycache.shard.commands.command import STRING_TOO_LONG, WRONG_TYPE, Handler, Refusal, Reply, Steps
+from raycache.store import TypedValue
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -52,10 +53,16 @@ def peek(core: ShardCore, key: bytes) -> Entry | None:
 
 def string_at(entry: Entry) -> bytes:
     """Return the entry's value, which must be a string."""
-    value = entry.value
-    if type(value) is not bytes:
-        raise Refusal(WRONG_TYPE)
-    return value
+    return string_of(entry.value)
+
+
+def string_of(value: object) -> bytes:
+    """Return the string that a Redis client sees in `value`: all of it, or the body of what an HTTP client wrote."""
+    if type(value) is bytes:
+        return value
+    if isinstance(value, TypedValue):
+        return value.body
+    raise Refusal(WRONG_TYPE)
 
 
 def check_size(core: ShardCore, key: bytes, value_bytes: int) -> None:

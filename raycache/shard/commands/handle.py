@@ -27,7 +27,7 @@ from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.counters import add
 from raycache.shard.commands.keyspace import MAX_SCAN_COUNT, scan_cursor
-from raycache.store import PINNED_KIND
+from raycache.store import PINNED_KIND, held
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -65,7 +65,7 @@ def expires_ms_of(core: ShardCore, key: bytes, px: int) -> int | None:
 
 
 def _payload(kind: int, value: Any) -> bytes:
-    if type(value) is not bytes:
+    if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
     return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[kind], value)
 
@@ -78,7 +78,7 @@ def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
             refuse_key(core, argv[1])
         return NULLS[session.protocol]
     value = entry.value
-    if type(value) is not bytes:
+    if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
     return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[entry.kind], value)
 
@@ -113,7 +113,7 @@ def _payloads(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
             continue
         found.append(entry)
         value = entry.value
-        if type(value) is bytes:
+        if type(value) is bytes or isinstance(value, bytes):
             size = len(value) + 1
             parts += (HEADERS[size] if size < _SHORT else b"$%d\r\n" % size, kinds[entry.kind], value, CRLF)
         else:
@@ -142,7 +142,7 @@ def _set(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         check_size(core, key, len(argv[3]))
         if (peek(core, key) is not None) == (condition == b"NX"):
             return NULLS[session.protocol]
-    put(core, key, argv[3], kind, expires_ms_of(core, key, px))
+    put(core, key, held(argv[3], kind), kind, expires_ms_of(core, key, px))
     return OK
 
 
@@ -158,7 +158,8 @@ def mset(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3 * LONG_KEYS or sum(map(len, argv)) > core.large_value_bytes:
         return core.in_steps(session, steps)
     for at in range(2, len(argv), 3):
-        put(core, argv[at + 1], argv[at + 2], _KINDS[argv[at]], expires_ms_of(core, argv[at + 1], px))
+        kind = _KINDS[argv[at]]
+        put(core, argv[at + 1], held(argv[at + 2], kind), kind, expires_ms_of(core, argv[at + 1], px))
     return OK
 
 
@@ -169,7 +170,8 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
         if len(value) > core.large_value_bytes:
             while core.store.reserve(key, value, core.now_ms):
                 yield None
-        put(core, key, value, _KINDS[argv[at]], expires_ms_of(core, key, px))
+        kind = _KINDS[argv[at]]
+        put(core, key, held(value, kind), kind, expires_ms_of(core, key, px))
         written_bytes, count = written_bytes + len(value), count + 1
         if count == LONG_KEYS or written_bytes > core.large_value_bytes:
             written_bytes = count = 0
@@ -185,7 +187,7 @@ def _cas(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     # An entry that nobody asked for since its last write has version 0: no token can be valid for it.
     if version != (entry.version if entry is not None else 0) or (entry is not None and version == 0):
         return ZERO
-    put(core, key, argv[4], kind, expires_ms_of(core, key, px))
+    put(core, key, held(argv[4], kind), kind, expires_ms_of(core, key, px))
     return ONE
 
 

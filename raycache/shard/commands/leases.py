@@ -45,7 +45,7 @@ _PER_FILL: Final = 5
 def _aged(core: ShardCore, entry: Entry) -> bytes:
     """Return an entry's aged payload."""
     value, timer = entry.value, entry.timer
-    if type(value) is not bytes:
+    if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
     left = _NEVER if timer is None else (timer.expires_ms - core.now_ms).to_bytes(8, "big")
     return b"".join((left, KIND_BYTES[entry.kind], value))
@@ -59,7 +59,7 @@ def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
             refuse_key(core, argv[1])
         return NULLS[session.protocol]
     value, timer = entry.value, entry.timer
-    if type(value) is not bytes:
+    if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
     left = _NEVER if timer is None else (timer.expires_ms - core.now_ms).to_bytes(8, "big")
     return b"".join((b"$%d\r\n" % (len(value) + 9), left, KIND_BYTES[entry.kind], value, CRLF))
@@ -84,7 +84,7 @@ def _many(core: ShardCore, session: Session, keys: list[bytes]) -> list[bytes]:
     null, found = NULLS[session.protocol], []
     for key in keys:
         entry = core.get(key, core.now_ms)
-        found.append(null if entry is None or type(entry.value) is not bytes else encode.bulk(_aged(core, entry)))
+        found.append(null if entry is None or not isinstance(entry.value, bytes) else encode.bulk(_aged(core, entry)))
     return found
 
 

@@ -20,10 +20,11 @@ from raycache.shard.commands.access import (
     refuse_write,
     remove,
     string_at,
+    string_of,
     with_room,
 )
 from raycache.shard.commands.arguments import expiry_ms, getex_options, set_options
-from raycache.shard.commands.command import WRONG_TYPE, Command, Refusal, Reply, Steps
+from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -41,7 +42,7 @@ def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         return NULLS[session.protocol]
     value = entry.value
     if type(value) is not bytes:
-        raise Refusal(WRONG_TYPE)
+        value = string_of(value)
     size = len(value)
     if size < _HEADER_COUNT:
         return b"".join((HEADERS[size], value, CRLF))
@@ -150,7 +151,8 @@ def _mget_steps(core: ShardCore, session: Session, keys: list[bytes], header: by
 def _mget_values(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
     lookup, now_ms, null, bulk = core.get, core.now_ms, NULLS[session.protocol], encode.bulk
     return b"".join([
-        bulk(entry.value) if (entry := lookup(key, now_ms)) is not None and type(entry.value) is bytes else null
+        bulk(string_of(entry.value)) if (entry := lookup(key, now_ms)) is not None and isinstance(entry.value, bytes)
+        else null
         for key in keys
     ])
 

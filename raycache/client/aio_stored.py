@@ -1,0 +1,83 @@
+"""What the HTTP door needs of an asyncio handle beside its public names.
+
+What lives here: reading and writing values as they are stored, through a handle's own connections and retries. What
+does not: the requests (`stored.py`). Belongs to the handle's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from raycache.client import requests
+from raycache.client.aio import AsyncCache
+from raycache.client.arguments import TimeToLive
+from raycache.client.batches import GetMany
+from raycache.client.stored import Condition, Stored, Written, compare_and_delete, put, stored
+
+
+class PayloadsOf(GetMany):
+    """RC.MGET whose `values` are the payloads, None for a miss."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        super().__init__(keys)
+        self.values = [None] * len(keys)
+
+    def read(self, payloads: list[Any]) -> list[Any]:
+        return payloads
+
+
+async def read(cache: AsyncCache, key: bytes, version: int = 0) -> Stored | None:
+    """Return what is stored under `key`, without the payload if it is at `version`; None if it is absent.
+
+    Raises:
+        RayCacheError: see `AsyncCache`.
+    """
+    return await cache._run(key, stored(key, version))
+
+
+async def read_many(cache: AsyncCache, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Return the payload of each key, None where it is absent. One round trip to all shards at once.
+
+    Raises:
+        RayCacheError: see `AsyncCache`; one shard that fails fails the call.
+    """
+    batch = PayloadsOf(list(keys))
+    await cache._dispatcher.run_batch(batch)
+    return batch.values
+
+
+async def write(cache: AsyncCache, key: bytes, kind: int, data: bytes, ttl: TimeToLive = None,
+                condition: Condition = "ANY") -> Written | None:
+    """Store `data` of `kind`; return what that did, None if the condition does not hold.
+
+    Raises:
+        ValueError: `ttl` is zero or negative.
+        RayCacheError: see `AsyncCache`.
+    """
+    return await cache._run(key, put(key, kind, data, ttl, condition))
+
+
+async def delete_at(cache: AsyncCache, key: bytes, version: int) -> bool:
+    """Delete `key` if it is at `version`; return whether it was.
+
+    Raises:
+        RayCacheError: see `AsyncCache`.
+    """
+    return await cache._run(key, compare_and_delete(key, version))
+
+
+async def unreachable_shards(cache: AsyncCache) -> list[str]:
+    """Return the ids of the shards that do not answer.
+
+    Raises:
+        RayCacheError: nobody does, or not as a shard would.
+    """
+    routes = await cache._dispatcher.routes()
+    _, silent = await cache._dispatcher.ask_each(routes.shard_ids, requests.topology(routes.epoch))
+    return silent
+
+
+def secret_of(cache: AsyncCache) -> str | None:
+    """Return the secret that the handle shows; None where the doors demand nothing."""
+    return cache._dispatcher.secret

@@ -1,0 +1,40 @@
+"""Values that know their media type: what an HTTP client wrote, with how it called it.
+
+What lives here: `TypedValue`, and how one is told from other bytes. What does not: the description itself, which only
+those who read it must know (`raycache.codec.described`). Pure.
+
+Such a value is its body, then the description, then the description's length in 2 bytes. Copies, snapshots and handles
+carry all of it. Whoever asks as a Redis client gets the body. So that this costs nobody else anything, the value's
+class is another one: fast ways look for `bytes` exactly, and what they do not know takes the careful way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+TYPED_KIND: Final = 7
+"""The kind of every such entry."""
+
+_LENGTH_BYTES: Final = 2
+
+
+class TypedValue(bytes):
+    """A body with its description behind it."""
+
+    __slots__ = ()
+
+    @property
+    def body(self) -> bytes:
+        """What was written."""
+        return self[: body_bytes(self)]
+
+
+def body_bytes(value: bytes) -> int:
+    """Return how long the body in `value` is; bytes that hold no description are all body."""
+    end = len(value) - _LENGTH_BYTES - int.from_bytes(value[-_LENGTH_BYTES:], "big")
+    return end if end >= 0 else len(value)
+
+
+def held(value: Any, kind: int) -> Any:
+    """Return `value` as a store keeps it under `kind`."""
+    return TypedValue(value) if kind == TYPED_KIND and type(value) is bytes else value

@@ -1,0 +1,99 @@
+"""The application: routes, limits and errors put together, and its form as a Ray Serve deployment.
+
+What lives here: `build_application`, which needs no Ray; `build`, which makes the Serve application of it; and `app`,
+for `serve run serve_app.app:app`. What does not: any route.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from ray import serve
+
+import raycache
+from serve_app import health, rest
+from serve_app.admission import Admission
+from serve_app.answering import answer_errors
+from serve_app.auth import require_admin, require_reader
+from serve_app.clusters import Clusters
+from serve_app.door import Door
+from serve_app.middleware import Around
+from serve_app.settings import HttpSettings
+
+EXPOSED_HEADERS: Final = ("Age", "ETag", "Retry-After")
+
+
+def build_application(settings: HttpSettings | None = None, clusters: Clusters | None = None) -> FastAPI:
+    """Return the application, ready for any ASGI server.
+
+    Args:
+        settings: None: all defaults.
+        clusters: where handles come from; None: from Ray, by name.
+    """
+    settings = settings or HttpSettings()
+    if clusters is None:
+        clusters = Clusters(default=settings.cluster, timeout_s=settings.deadline_s)
+    door = Door(settings, clusters, Admission(settings))
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await door.clusters.close()
+
+    application = FastAPI(title="raycache", version=raycache.__version__, lifespan=life,
+                          description="A distributed in-memory cache in a Ray cluster, over HTTP.")
+    application.state.door = door
+    application.add_middleware(Around, door=door)
+    if settings.cors_origins:
+        application.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"],
+                                   allow_headers=["*"], expose_headers=list(EXPOSED_HEADERS))
+    answer_errors(application)
+    # Not by `include_router`: a route that stands here itself is found quicker, and those of keys first of all.
+    application.state.own_routes = [*rest.router.routes, *health.router.routes]
+    application.router.routes[:0] = application.state.own_routes
+    if importlib.util.find_spec("serve_app.page") is not None:
+        page = importlib.import_module("serve_app.page")
+        application.include_router(page.page_router(clusters, reader=require_reader, admin=require_admin))
+    return application
+
+
+class HttpDoor:
+    """One Serve replica of the door."""
+
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self._settings = HttpSettings.from_environment(os.environ) if settings is None else (
+            HttpSettings.from_mapping(settings))
+        self._application = build_application(self._settings)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Hand the application to Serve, which calls this in the replica."""
+        return self._application
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Take new settings from a config file without a restart; origins for browsers need one."""
+        self._application.state.door.change(HttpSettings.from_mapping(user_config))
+
+
+_deployment: Any = serve.deployment(name="http", max_ongoing_requests=1_000, graceful_shutdown_timeout_s=20.0,
+                                    graceful_shutdown_wait_loop_s=0.5)(serve.ingress()(HttpDoor))
+
+
+def build(args: Mapping[str, Any] | None = None) -> serve.Application:
+    """Return the Serve application.
+
+    Args:
+        args: settings, as `HttpSettings` names them; empty: the environment's (`RAYCACHE_HTTP_...`), read in each
+            replica.
+    """
+    application: serve.Application = _deployment.bind(dict(args) if args else None)
+    return application
+
+
+app = build()

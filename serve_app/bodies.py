@@ -1,0 +1,74 @@
+"""Bodies: read as they come and no further than allowed; large ones written in pieces.
+
+What lives here: both directions, and the account of what is in memory. What does not: the limits (`admission.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from serve_app.admission import Admission
+from serve_app.door import door_of
+from serve_app.problems import refuse
+
+PIECE_BYTES: Final = 256 * 1024
+"""A body longer than this leaves in pieces of it: enough for the wire, and little to hold beside the value."""
+
+
+@asynccontextmanager
+async def read_body(request: Request) -> AsyncIterator[bytes]:
+    """Read the body of `request`; it counts as held until the block ends.
+
+    Raises:
+        Refused: 413 as soon as it is too long, 429 if too much is held, 400 if its sender left.
+    """
+    admission = door_of(request).admission
+    stated = request.headers.get("content-length", "")
+    expected = int(stated) if stated.isascii() and stated.isdigit() else 0
+    admission.check_length(expected)
+    admission.hold(expected)
+    held = expected
+    try:
+        pieces: list[bytes] = []
+        length = 0
+        async for piece in request.stream():
+            length += len(piece)
+            if length > held:
+                admission.check_length(length)
+                admission.hold(length - held)
+                held = length
+            pieces.append(piece)
+        yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except ClientDisconnect:
+        raise refuse(400, "invalid", "the connection ended before the body did") from None
+    finally:
+        admission.release(held)
+
+
+class BytesResponse(Response):
+    """A body that leaves in pieces, each when the one before it is on its way; it counts as held until it has left."""
+
+    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]], admission: Admission) -> None:
+        super().__init__(None)
+        self.raw_headers = headers
+        self._whole = body
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        whole = memoryview(self._whole)
+        self._admission.hold(len(whole))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for start in range(0, len(whole), PIECE_BYTES):
+                piece = whole[start : start + PIECE_BYTES].tobytes()
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._admission.release(len(whole))

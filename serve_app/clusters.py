@@ -1,0 +1,127 @@
+"""The clusters behind the door, found by name when they are first asked for.
+
+What lives here: one handle per cluster and Serve replica. What does not: finding a cluster in Ray
+(`raycache.connecting`), anything about values. Belongs to the Serve replica's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final
+
+from raycache.client.aio import AsyncCache
+from raycache.connecting import connect_async
+from raycache.errors import ClusterNotFoundError
+
+Connect = Callable[..., Awaitable[AsyncCache]]
+"""As `raycache.connect_async`: takes a name and `timeout_s`."""
+Names = Callable[[], list[str]]
+"""Names of the clusters that run; may block."""
+
+FORGET_MISSING_S: Final = 1.0
+"""How long it is remembered that a cluster does not run: a look-up asks Ray's GCS, and anybody may ask for any name."""
+MAX_MISSING: Final = 1_000
+"""How many such names are remembered; names come from outside."""
+
+
+def running_clusters() -> list[str]:
+    """Return the names of the clusters that run in this Ray. Blocks."""
+    from raycache.actors.launch import clusters  # Ray takes a third of a second to import
+
+    return clusters()
+
+
+class Clusters:
+    """The handles of one Serve replica.
+
+    Args:
+        connect: makes a handle; raises ClusterNotFoundError where there is no such cluster.
+        names: names those that run.
+        default: the cluster of requests that name none; "": the only one that runs.
+        timeout_s: limit of each operation of the handles, in seconds.
+        now_s: a clock that only grows.
+    """
+
+    def __init__(self, connect: Connect = connect_async, names: Names = running_clusters, *, default: str = "",
+                 timeout_s: float = 10.0, now_s: Callable[[], float] = monotonic) -> None:
+        self.default = default
+        self._connect = connect
+        self._names = names
+        self._timeout_s = timeout_s
+        self._now_s = now_s
+        self._handles: dict[str, AsyncCache] = {}
+        self._opening: dict[str, asyncio.Task[AsyncCache]] = {}
+        self._missing: dict[str, tuple[float, str]] = {}
+
+    def known(self, name: str) -> AsyncCache | None:
+        """Return the handle on `name` if there is one yet: what nearly every request finds, without waiting."""
+        return self._handles.get(name)
+
+    async def handle(self, name: str = "") -> AsyncCache:
+        """Return the handle on cluster `name`; "": on the default one. It is shared: nobody closes it.
+
+        Raises:
+            ClusterNotFoundError: no such cluster runs, or none is named and not exactly one runs.
+            RayCacheError: it cannot be found out.
+        """
+        found = self._handles.get(name)
+        if found is not None:
+            return found
+        if not name:
+            return await self.handle(await self._only_one())
+        missing = self._missing.get(name)
+        if missing is not None and self._now_s() < missing[0]:
+            raise ClusterNotFoundError(missing[1])
+        task = self._opening.get(name)
+        if task is None:
+            task = self._opening[name] = asyncio.create_task(self._open(name), name=f"connect-{name}")
+        # Shielded: one caller who gives up must not take the handle away from the others.
+        return await asyncio.shield(task)
+
+    def known_names(self) -> list[str]:
+        """Return the names of the clusters that there are handles on."""
+        return list(self._handles)
+
+    async def names(self) -> list[str]:
+        """Return the names of the clusters that run."""
+        return await asyncio.to_thread(self._names)
+
+    def forget(self, name: str) -> None:
+        """Drop the handle on a cluster that has been stopped; the next request looks for it anew."""
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            task = asyncio.create_task(handle.close())
+            self._opening[f"closing {name}"] = task  # type: ignore[assignment]
+            task.add_done_callback(lambda _: self._opening.pop(f"closing {name}", None))
+
+    async def close(self) -> None:
+        """Close all handles."""
+        handles = list(self._handles.values())
+        self._handles.clear()
+        for handle in handles:
+            await handle.close()
+
+    async def _only_one(self) -> str:
+        if self.default:
+            return self.default
+        names = await self.names()
+        if len(names) != 1:
+            found = f"these run: {', '.join(names)}" if names else "none runs"
+            raise ClusterNotFoundError(f"no cluster is named, and there is not exactly one to take ({found})")
+        return names[0]
+
+    async def _open(self, name: str) -> AsyncCache:
+        try:
+            handle = await self._connect(name, timeout_s=self._timeout_s)
+        except ClusterNotFoundError as error:
+            if len(self._missing) >= MAX_MISSING:
+                self._missing.clear()
+            self._missing[name] = self._now_s() + FORGET_MISSING_S, str(error)
+            raise
+        finally:
+            self._opening.pop(name, None)
+        self._missing.pop(name, None)
+        self._handles[name] = handle
+        return handle

@@ -1,0 +1,105 @@
+"""Versions in HTTP's words: ETag, If-Match and If-None-Match.
+
+What lives here: reading the headers, and what they mean for a read or a write of a key. Pure; any thread. Source: RFC
+9110, sections 8.8.3 and 13. An ETag here is the version in quotes, and strong: equal versions, equal bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from serve_app.problems import refuse
+
+_TAG: Final = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}")
+
+ANYTHING: Final = "*"
+
+Versions = frozenset[int] | Literal["*"]
+"""Versions that a header names (those that are none of ours are left out: they never fit), or "*": any."""
+
+
+def etag(version: int) -> bytes:
+    """Return the ETag of a version."""
+    return b'"%d"' % version
+
+
+def versions_in(header: str | None, *, weak: bool) -> Versions | None:
+    """Return what If-Match or If-None-Match names; None: there is no such header.
+
+    Args:
+        weak: whether a weak tag may fit, as If-None-Match has it; for If-Match it never does.
+    Raises:
+        Refused: 422, it is no list of tags.
+    """
+    if header is None:
+        return None
+    if header.strip() == ANYTHING:
+        return ANYTHING
+    found, at = set(), 0
+    while at < len(header):
+        match = _TAG.match(header, at)
+        if match is None:
+            raise refuse(422, "invalid", f'a list of tags such as "17", "18" or * was expected, not {header!r:.60}')
+        at = match.end()
+        if (weak or not match[1]) and _NUMBER.fullmatch(match[2]) and int(match[2]) < 2**63:
+            found.add(int(match[2]))
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of one request."""
+
+    match: Versions | None
+    none_match: Versions | None
+
+    @classmethod
+    def of(cls, if_match: str | None, if_none_match: str | None) -> Conditions:
+        """Return what the two headers say.
+
+        Raises:
+            Refused: 422, one of them is no list of tags.
+        """
+        return cls(versions_in(if_match, weak=False), versions_in(if_none_match, weak=True))
+
+    @property
+    def known_version(self) -> int:
+        """The only version that a reader says to have; 0: none, or several."""
+        known = self.none_match
+        return next(iter(known)) if isinstance(known, frozenset) and len(known) == 1 else 0
+
+    def reading(self, version: int) -> int:
+        """Return the status of a read of a key that is at `version`: 200, 304 or 412. 0: it is absent."""
+        if self.match is not None and not _fits(self.match, version):
+            return 412
+        if version and self.none_match is not None and _fits(self.none_match, version):
+            return 304
+        return 200
+
+    @property
+    def at_once(self) -> Literal["ANY", "NX", "XX"] | int | None:
+        """The condition of a write in the shard's words; None: the version has to be looked at first (`writing`)."""
+        if self.match is None:
+            if self.none_match is None:
+                return "ANY"
+            return "NX" if self.none_match == ANYTHING else None
+        if self.none_match is not None:
+            return None
+        if self.match == ANYTHING:
+            return "XX"
+        return next(iter(self.match)) if len(self.match) == 1 else None
+
+    def writing(self, version: int) -> Literal["NX"] | int | None:
+        """Return under which condition to write a key that is at `version` (0: absent); None: it may not be written."""
+        if self.match is not None and not _fits(self.match, version):
+            return None
+        if self.none_match is not None and version and _fits(self.none_match, version):
+            return None
+        return version or "NX"
+
+
+def _fits(versions: Versions, version: int) -> bool:
+    return version > 0 if isinstance(versions, str) else version in versions

@@ -1,0 +1,206 @@
+"""What the HTTP door is told: tokens, limits, and where they come from.
+
+What lives here: `HttpSettings`, checked when it is built, and the one place of this package that is handed the
+environment. What does not: how they are applied (`auth.py`, `admission.py`). Pure values; any thread.
+
+Everything that opens the door to more people is off by default: no origins for browsers, and no administration. Where
+no token is set nobody is asked for one, so such a door belongs on loopback (`raycache http` sees to that).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+Role = Literal["reader", "writer", "admin"]
+"""What a token may do; each may do what those before it may."""
+
+MIB: Final = 1024 * 1024
+PREFIX: Final = "RAYCACHE_HTTP_"
+"""How the names of the environment's variables begin; the rest is a setting's name in capitals."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def digest_of(token: str) -> str:
+    """Return what is kept of a token: its SHA-256, in hex. A long random token needs no slower hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One bearer token.
+
+    Raises:
+        ValueError: the role is none, or the digest is no SHA-256 in hex.
+    """
+
+    name: str
+    """Who it was given to; appears in logs, the token never does."""
+    digest: str = field(repr=False)
+    """See `digest_of`."""
+    role: Role = "reader"
+    clusters: tuple[str, ...] = ()
+    """The clusters that it is for; empty: all."""
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise ValueError(f"the role of token {self.name!r} must be one of {get_args(Role)}, not {self.role!r}")
+        if not _SHA256.fullmatch(self.digest):
+            raise ValueError(f"the digest of token {self.name!r} must be the SHA-256 of the token, 64 hex digits")
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Token:
+        """Return the token that a file or `user_config` describes: with `token` itself, or its `sha256`.
+
+        Raises:
+            ValueError: it is described wrongly; the text never shows the token.
+        """
+        known = {"name", "token", "sha256", "role", "clusters"}
+        name = record.get("name", "")
+        if unknown := set(record) - known:
+            raise ValueError(f"token {name!r} has unknown fields {sorted(unknown)}; known are {sorted(known)}")
+        if not isinstance(name, str) or not name:
+            raise ValueError("every token needs a name")
+        if ("token" in record) == ("sha256" in record):
+            raise ValueError(f"token {name!r} needs either `token` or its `sha256`")
+        token = record.get("token")
+        if token is not None and (not isinstance(token, str) or len(token) < 16):
+            raise ValueError(f"token {name!r} must be a text of at least 16 characters: shorter ones can be guessed")
+        digest = digest_of(token) if token is not None else str(record["sha256"])
+        return cls(name, digest, record.get("role", "reader"), tuple(record.get("clusters", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """All settings of the HTTP door, each with its reason.
+
+    Raises:
+        ValueError: one of them makes no sense; the text says which.
+    """
+
+    cluster: str = ""
+    """The cluster of requests that name none (the Redis convention, the page); "": the only one that runs."""
+    tokens: tuple[Token, ...] = ()
+    """Who may use the door; empty: everybody who reaches it."""
+    accept_secrets: bool = False
+    """Whether a cluster's secret is taken as a token for that cluster, with a writer's rights; then one is demanded."""
+    admin_secret: str = field(default="", repr=False)
+    """What administration (drain, scale) must show beside tokens of that role; "": nothing is enough."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call from a browser; "*" is every page that any user of this network opens."""
+    max_body_bytes: int = 64 * MIB
+    """Of one request. A body is held in memory until its shard has it; a shard would take 512 MiB."""
+    max_held_bytes: int = 512 * MIB
+    """Of all bodies that a Serve replica holds at a time, in either direction: what it may need beside its 150 MB."""
+    max_concurrent_requests: int = 1_000
+    """Under way in one Serve replica. A replica answers some 4,000 a second, so the last of 1,000 waits 0.25 s."""
+    max_requests_per_s: float = 0.0
+    """Of one token, or of all that show none, on one Serve replica; 0: as many as it can."""
+    max_batch_keys: int = 10_000
+    """Of one batch. 1,000 take some 10 ms of the replica's only thread; others wait that long."""
+    deadline_s: float = 10.0
+    """How long any request may take, in seconds; a caller may ask for less with `Prefer: wait=`."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "max_held_bytes", "max_concurrent_requests", "max_batch_keys", "deadline_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if self.max_requests_per_s < 0:
+            raise ValueError(f"max_requests_per_s must be 0 (no limit) or positive, not {self.max_requests_per_s!r}")
+        if self.max_body_bytes > self.max_held_bytes:
+            raise ValueError("max_held_bytes must be at least max_body_bytes, or no large body is ever taken")
+        if self.admin_secret and len(self.admin_secret) < 16:
+            raise ValueError("admin_secret must have at least 16 characters: shorter ones can be guessed")
+        if len({token.name for token in self.tokens}) < len(self.tokens):
+            raise ValueError("two tokens have the same name")
+        if "*" in self.cors_origins and len(self.cors_origins) > 1:
+            raise ValueError('cors_origins is "*" or a list of origins, not both')
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked for a token."""
+        return not self.tokens and not self.accept_secrets
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any]) -> HttpSettings:
+        """Return the settings that a `user_config` or the arguments of a config file state.
+
+        Raises:
+            ValueError: a name is unknown, a type is wrong, or a setting makes no sense.
+        """
+        known = {each.name: each for each in fields(cls)}
+        if unknown := set(given) - set(known):
+            raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if name == "tokens":
+                values[name] = tuple(each if isinstance(each, Token) else Token.from_record(each) for each in value)
+            elif name == "cors_origins":
+                values[name] = (value,) if isinstance(value, str) else tuple(value)
+            else:
+                values[name] = _typed(name, value, type(known[name].default))
+        return cls(**values)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> HttpSettings:
+        """Return the settings in the variables `RAYCACHE_HTTP_...`.
+
+        `RAYCACHE_HTTP_TOKENS_FILE` names a JSON file with a list of tokens, `RAYCACHE_HTTP_ADMIN_SECRET_FILE` one that
+        holds the secret, so that neither has to stand in the environment; `RAYCACHE_HTTP_CORS_ORIGINS` is separated
+        by commas.
+
+        Raises:
+            ValueError: as `from_mapping`. OSError: a file cannot be read.
+        """
+        given: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX) or not text:
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name == "tokens_file":
+                given["tokens"] = _tokens_in(Path(text))
+            elif name == "admin_secret_file":
+                given["admin_secret"] = Path(text).read_text().strip()
+            elif name == "cors_origins":
+                given[name] = tuple(each.strip() for each in text.split(","))
+            elif name in {"tokens"}:
+                raise ValueError(f"{variable} is not read: name a file in {PREFIX}TOKENS_FILE")
+            else:
+                given[name] = text
+        return cls.from_mapping(given)
+
+
+def _tokens_in(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        records = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
+        raise ValueError(f"{path} must hold a list of tokens, each an object with name, token or sha256, and role")
+    return records
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """Return `value` as `kind`; text is read, since the environment has nothing else."""
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("1", "true", "yes", "on"):
+            return True
+        if str(value).lower() in ("0", "false", "no", "off"):
+            return False
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    if kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be a text")
+        return value
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, not {value!r}") from None
