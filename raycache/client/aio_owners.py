@@ -224,6 +224,7 @@ class AsyncOwners:
         if obstacle is not None:
             raise obstacle
         future = channel.submit(request, deadline_s)
+        patience_s = max(patience_s, channel.patience_s)
         while True:
             heard = channel.heard
             await asyncio.wait((future,), timeout=min(patience_s, max(0.0, deadline_s - self._now_s())))

@@ -37,6 +37,10 @@ SUSPECT_S: Final = 1.0
 # shard with too much to do can bear least.
 LATELY: Final = 0.2
 _LOOKS_PER_HEDGE: Final = 2
+_PATIENCE: Final = 4.0
+_LAG_DECAY: Final = 0.8
+LONGEST_PATIENCE: Final = 0.25
+"""As a part of an operation's time limit: who is asked next needs time, too."""
 NO_DEADLINE_S: Final = float("inf")
 
 
@@ -59,6 +63,9 @@ class Wire(asyncio.Protocol):
         """Write the commands of `items` at once."""
         assert self._transport is not None
         items = list(items)
+        now_s = self._channel.now_s()
+        for item in items:
+            item.sent_s = now_s
         self.in_flight.extend(items)
         self._transport.write(b"".join([item.frame() for item in items]))
 
@@ -150,6 +157,8 @@ class Channel:
         self._listening: asyncio.TimerHandle | None = None
         self._heard_before = 0
         self._quiet = 0
+        self._lag_s = 0.0
+        """For how long the oldest of what is in flight has waited lately, while others were answered."""
         self._suspect_until_s = 0.0
 
     def now_s(self) -> float:
@@ -169,7 +178,17 @@ class Channel:
     @property
     def is_silent(self) -> bool:
         """Whether an answer is overdue now."""
-        return self._quiet >= _LOOKS_PER_HEDGE
+        return self._quiet * self._settings.hedge_s >= _LOOKS_PER_HEDGE * self.patience_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long a read waits before somebody else is asked.
+
+        Longer where answers have been late: a shard that has too much to do gets more if what it has not come to yet
+        is asked for once more, there or elsewhere, and so do the others. (TCP waits for a multiple of the time that
+        answers have taken lately, too: RFC 6298.)
+        """
+        return max(self._settings.hedge_s, min(_PATIENCE * self._lag_s, LONGEST_PATIENCE * self._settings.timeout_s))
 
     @property
     def is_suspect(self) -> bool:
@@ -324,6 +343,7 @@ class Channel:
         self._listening = None
         if self.heard != self._heard_before:
             self._quiet, self._suspect_until_s = 0, 0.0
+            self._lag_s = max(_LAG_DECAY * self._lag_s, self._oldest_s())
         elif self._is_expecting():
             self._quiet += 1
         if not self._is_expecting():
@@ -337,8 +357,12 @@ class Channel:
                 item.hedge(self._silent(sent=wire is not None))
             self._on_silence(self)
 
+    def _oldest_s(self) -> float:
+        in_flight = self._wire.in_flight if self._wire is not None else ()
+        return self._loop.time() - in_flight[0].sent_s if in_flight else 0.0
+
     def _is_expecting(self) -> bool:
         return bool(self._outbox or (self._wire is not None and self._wire.in_flight))
 
     def _silent(self, *, sent: bool) -> Silent:
-        return Silent(f"{self.name} has not answered within {self._settings.hedge_s * 1000:.0f} ms", sent=sent)
+        return Silent(f"{self.name} has not answered within {self.patience_s * 1000:.0f} ms", sent=sent)

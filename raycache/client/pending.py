@@ -36,13 +36,15 @@ def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
 class Item:
     """Some replies that are expected in one go."""
 
-    __slots__ = ("deadline_s",)
+    __slots__ = ("deadline_s", "sent_s")
 
     refusal: Exception | None = None
     """Why the whole connection must end after this item."""
 
     def __init__(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
+        self.sent_s = 0.0
+        """When it was written to the connection, on the loop's clock."""
 
     def frame(self) -> bytes:
         """Return the command's bytes."""

@@ -41,6 +41,8 @@ IN_FLIGHT: Final = 8
 """Batches sent ahead of their acknowledgement: a peer that stalls fills its outbox and not a socket."""
 COMPARE_S: Final = 0.2
 """After a change of who leads a slot, copies are compared with the new leader's: not before it has taken over."""
+FORGET_QUESTIONS_S: Final = 0.25
+"""How often questions that nobody waits for any more are forgotten; those that are answered go at once."""
 REACHABLE_S: Final = 0.5
 """A peer that was silent for longer is not counted on."""
 
@@ -88,6 +90,7 @@ class Replicator:
         """What goes back with the answers to the messages that are taken in: there may be no other way there."""
         self._questions: dict[int, Question] = {}
         self._question_id = 0
+        self._questions_due_s = now_s
         self._last_offsets: dict[str, int] = {}
         self._router_heard_s = float("-inf")
         self._sweep_cursor = -1
@@ -129,7 +132,7 @@ class Replicator:
     @property
     def is_busy(self) -> bool:
         """Whether `step` should come soon again."""
-        return bool(self.transfers.arrivals or self._questions or self._sweep_cursor >= 0)
+        return bool(self.transfers.arrivals or self._sweep_cursor >= 0)
 
     def has_lease(self, now_s: float) -> bool:
         """Return whether this shard may serve the slots that it is primary of."""
@@ -206,8 +209,9 @@ class Replicator:
             self._beat(now_s)
             self.repairs.step(now_s)
         self.transfers.step(now_s)
-        for number in [number for number, one in self._questions.items() if now_s > one.deadline_s]:
-            del self._questions[number]
+        if now_s >= self._questions_due_s:
+            self._questions_due_s = now_s + FORGET_QUESTIONS_S
+            self._questions = {number: one for number, one in self._questions.items() if now_s <= one.deadline_s}
         self._sweep()
         self._renew_lease()
 
@@ -408,6 +412,8 @@ class Replicator:
         question = self._questions.get(message[1])
         if question is not None:
             question.answered(sender, [(tuple(one[0]) if one[0] is not None else None, one[1]) for one in message[2]])
+            if question.is_complete:
+                self._questions.pop(message[1], None)
 
     def ask(self, question: Question) -> None:
         """Send a question for keys to those whom it asks."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from raycache.replication.quorum import Question, is_safe, newest, whole
+from raycache.replication.quorum import Answer, Question, is_safe, newest, whole
 from raycache.resp import encode
 from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import slot_of
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PULL_S: Final = 0.5
 """How long a command waits for keys from another shard. Longer means that it is dead; then it is a miss."""
+PROMPT_S: Final = 0.01
+"""How long a quorum read waits for the copies that it needs before it asks the rest: several round trips."""
 QUORUM_S: Final = 1.0
 """How long it waits for enough copies: long enough for one to be paused, short enough to be called quick."""
 
@@ -272,32 +274,51 @@ def _read_quorum(core: ShardCore, keys: list[bytes], read: int) -> Generator[Wai
         return None
     replicator = core.replicator
     assert replicator is not None
-    asked: dict[str, list[bytes]] = {}
+    first: dict[str, list[bytes]] = {}
+    rest: dict[str, list[bytes]] = {}
     for key in dict.fromkeys(keys):
-        for peer in replicator.others(slot_of(key)):
-            if replicator.is_reachable(peer):
-                asked.setdefault(peer, []).append(key)
+        peers = [peer for peer in replicator.others(slot_of(key)) if replicator.is_reachable(peer)]
+        # A copy that is being filled cannot tell what was never written from what has not come yet.
+        peers.sort(key=replicator.is_filling)
+        for place, peer in enumerate(peers):
+            (first if place < read - 1 else rest).setdefault(peer, []).append(key)
     deadline_s = core.replicator_now_s + QUORUM_S
-    wait = Wait(deadline_s)
-    question = Question(asked, deadline_s, wait.finish, needed=read - 1)
+    wait = Wait(core.replicator_now_s + PROMPT_S if rest else deadline_s)
+    question = Question(first, deadline_s, wait.finish)
     replicator.ask(question)
     yield wait
-    if not question.is_complete and not all(_settle(core, key, question, read) is None for key in question.answers):
-        wait = Wait(deadline_s)  # some copies do not know: ask the rest, too
-        question.needed, question.on_done = None, wait.finish
+    answers = question.answers
+
+    def is_settled() -> bool:
+        return all(_settle(core, key, answers[key], read) is None for key in answers)
+
+    if is_settled():
+        return None
+    if rest:  # one is slow, or does not know
+        others = Question(rest, deadline_s, lambda: None, needed=0)
+        others.answers = answers
+        wait = Wait(deadline_s)
+
+        def look() -> None:
+            if (question.is_complete and others.is_complete) or is_settled():
+                wait.finish()
+
+        question.needed, question.on_done = 0, look
+        others.on_done = look
+        replicator.ask(others)
         yield wait
-    for key in question.answers:
-        if (refusal := _settle(core, key, question, read, is_final=True)) is not None:
+    for key in answers:
+        if (refusal := _settle(core, key, answers[key], read, is_final=True)) is not None:
             return refusal
     return None
 
 
-def _settle(core: ShardCore, key: bytes, question: Question, read: int, *, is_final: bool = False) -> bytes | None:
+def _settle(core: ShardCore, key: bytes, answers: dict[str, Answer], read: int, *,
+            is_final: bool = False) -> bytes | None:
     """Make what this shard holds for `key` what a read may see; return an error reply where that cannot be told."""
     replicator = core.replicator
     assert replicator is not None
     copies = replicator.copies
-    answers = question.answers[key]
     mine = (copies.mutation_of(key), copies.floor_of(slot_of(key)))
     every = [mine, *answers.values()]
     if len(every) < read:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from raycache.client.channel import LATELY, Channel, Wire
+from raycache.client.channel import LATELY, LONGEST_PATIENCE, Channel, Wire
 from raycache.client.pending import Call
 from raycache.client.requests import Request
 from raycache.client.settings import ClientSettings
 from raycache.errors import DeadlineExceededError
 
 TIMEOUT_S = 10.0
+HEDGE_S = 0.1
 
 
 class Clock:
@@ -23,6 +24,9 @@ class Clock:
 
     def time(self) -> float:
         return self.now_s
+
+    def call_later(self, seconds: float, what: Any) -> None:
+        """Nothing happens here by itself."""
 
 
 class FakeTransport(asyncio.Transport):
@@ -40,7 +44,7 @@ class Line:
 
     def __init__(self) -> None:
         self.clock, self.transport = Clock(), FakeTransport()
-        channel = Channel(("h", 1), None, ClientSettings(timeout_s=TIMEOUT_S), self.clock)  # type: ignore[arg-type]
+        channel = Channel(("h", 1), None, ClientSettings(timeout_s=TIMEOUT_S, hedge_s=HEDGE_S), self.clock)  # type: ignore[arg-type]
         self.wire = Wire(channel)
         self.wire.connection_made(self.transport)
 
@@ -90,3 +94,33 @@ async def test_a_silent_shard_loses_its_connection_and_all_that_was_on_it(line: 
     assert isinstance(late.result(), DeadlineExceededError)
     assert "stopped answering" in str(younger.result())
     assert line.transport.aborted
+
+
+async def test_whose_answers_come_late_is_given_more_time_before_others_are_asked(line: Line) -> None:
+    """With too much to do everywhere, what is asked twice makes everybody later still."""
+    channel = line.wire._channel
+    channel._wire = line.wire
+    assert channel.patience_s == pytest.approx(HEDGE_S)
+    for _ in range(4):  # a stream of answers, each half a second old
+        line.ask()
+        line.clock.now_s += 0.5
+        line.ask()
+        line.wire.data_received(b"+late\r\n")
+        channel._look()
+    assert channel.patience_s > 1.5
+    while line.wire.in_flight:
+        line.wire.data_received(b"+now\r\n")
+    for _ in range(40):
+        channel.heard += 1
+        channel._look()
+    assert channel.patience_s == pytest.approx(HEDGE_S), "it is quick again"
+
+
+async def test_the_patience_leaves_time_to_ask_somebody_else(line: Line) -> None:
+    channel = line.wire._channel
+    channel._wire = line.wire
+    line.ask()
+    line.clock.now_s += TIMEOUT_S / 2
+    channel.heard += 1
+    channel._look()
+    assert channel.patience_s == pytest.approx(LONGEST_PATIENCE * TIMEOUT_S)

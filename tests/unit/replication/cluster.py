@@ -31,6 +31,10 @@ class PureCluster:
         self.now_s = 100.0
         self.epoch = 0
         self.cut: set[frozenset[str]] = set()
+        self.deaf: set[str] = set()
+        """Shards that get nothing, though the connections stay."""
+        self.pulls: dict[str, int] = {}
+        """How many questions for keys have reached each shard."""
         self.capacity_bytes = capacity_bytes
         self.cores: dict[str, ShardCore] = {}
         self.sessions: dict[str, Session] = {}
@@ -79,6 +83,9 @@ class PureCluster:
         if frozenset((sender, peer)) in self.cut or peer not in self.cores:
             self.cores[sender].replicator.peer_lost(peer)
             return 0
+        if peer in self.deaf:
+            return 0
+        self.pulls[peer] = self.pulls.get(peer, 0) + sum(message[0] == "pull" for message in messages)
         there = self.cores[peer]
         there.now_ms = self.now_ms
         replies = there.replicator.receive(sender, unpack(pack(messages)), self.now_s)

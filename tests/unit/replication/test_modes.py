@@ -144,6 +144,44 @@ def test_a_quorum_read_sees_a_write_that_its_own_copy_missed() -> None:
     assert cluster.run("s0", "GET", "k").startswith(b"-NOREPLICAS")
 
 
+def asked(cluster: PureCluster, since: dict[str, int]) -> dict[str, int]:
+    """How many questions each shard was asked since."""
+    return {name: number - since.get(name, 0) for name, number in cluster.pulls.items() if number > since.get(name, 0)}
+
+
+def test_a_quorum_read_asks_as_many_copies_as_it_needs() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v")
+    cluster.step(0.3)
+    before = dict(cluster.pulls)
+    assert cluster.run("s0", "GET", "k") == b"$1\r\nv\r\n"
+    assert asked(cluster, before) == {"s1": 1}
+
+
+def test_a_quorum_read_asks_the_rest_when_one_is_slow_to_answer() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "v")
+    cluster.step(0.3)
+    cluster.deaf = {"s1"}  # connected, and silent
+    began_s = cluster.now_s
+    assert cluster.run("s0", "GET", "k") == b"$1\r\nv\r\n"
+    assert cluster.now_s - began_s < 0.1
+
+
+def test_a_quorum_read_asks_those_last_that_are_being_filled() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.publish([0, 1, 2], transfers=[("s0", "s1", [slot_of(b"other")])])
+    before = dict(cluster.pulls)
+    cluster.run("s0", "GET", "k")
+    assert asked(cluster, before) == {"s2": 1}
+
+
 def test_quorum_counters_build_on_the_newest_copy() -> None:
     cluster = PureCluster(3, copies=3, replication="quorum")
     cluster.publish([0, 1, 2])
