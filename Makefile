@@ -37,8 +37,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## Run the main job: Ray tasks reading a real database through the cache (ARGS="--seconds 30 --shards 4")
 	$(BIN)/raycache demo $(ARGS)
 
-test: setup  ## Run every test (ARGS="tests/unit -x")
-	$(BIN)/python -m pytest $(ARGS)
+# All of them run in several processes (tests/lanes.py), some in the one that asks for them. Without bytecode each
+# process would rewrite the assertions of all tests anew, at ten seconds apiece.
+test: setup  ## Run every test, or some: ARGS="tests/unit -x" (WORKERS=0: in one process)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(or $(WORKERS),$(if $(ARGS),0,3)) $(ARGS)
 
 sim: setup  ## Simulate whole clusters under trouble, one a seed (SEEDS=100000 FIRST=0 ARGS="--mode quorum")
 	$(BIN)/python -m raycache.testing.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0) $(ARGS)
