@@ -18,7 +18,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from ray import serve
 
 import raycache
-from serve_app import health, rest
+from serve_app import commands, health, rest
 from serve_app.admission import Admission
 from serve_app.answering import answer_errors
 from serve_app.auth import require_admin, require_reader
@@ -56,11 +56,12 @@ def build_application(settings: HttpSettings | None = None, clusters: Clusters |
                                    allow_headers=["*"], expose_headers=list(EXPOSED_HEADERS))
     answer_errors(application)
     # Not by `include_router`: a route that stands here itself is found quicker, and those of keys first of all.
-    application.state.own_routes = [*rest.router.routes, *health.router.routes]
+    application.state.own_routes = [*rest.routes, *health.router.routes, *commands.router.routes]
     application.router.routes[:0] = application.state.own_routes
     if importlib.util.find_spec("serve_app.page") is not None:
         page = importlib.import_module("serve_app.page")
         application.include_router(page.page_router(clusters, reader=require_reader, admin=require_admin))
+    application.router.routes.extend(commands.paths.routes)  # last: any path whose first part is a command
     return application
 
 

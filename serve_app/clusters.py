@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import Final
 
+from raycache.client import aio_stored
 from raycache.client.aio import AsyncCache
 from raycache.connecting import connect_async
 from raycache.errors import ClusterNotFoundError
+from raycache.gateway.inside import InsideGateway
 
 Connect = Callable[..., Awaitable[AsyncCache]]
 """As `raycache.connect_async`: takes a name and `timeout_s`."""
@@ -53,6 +56,7 @@ class Clusters:
         self._now_s = now_s
         self._handles: dict[str, AsyncCache] = {}
         self._opening: dict[str, asyncio.Task[AsyncCache]] = {}
+        self._gateways: dict[str, InsideGateway] = {}
         self._missing: dict[str, tuple[float, str]] = {}
 
     def known(self, name: str) -> AsyncCache | None:
@@ -80,6 +84,25 @@ class Clusters:
         # Shielded: one caller who gives up must not take the handle away from the others.
         return await asyncio.shield(task)
 
+    async def gateway(self, name: str = "") -> InsideGateway:
+        """Return what runs Redis commands on cluster `name`; shared, and closed with the handle.
+
+        Raises:
+            ClusterNotFoundError, RayCacheError: as `handle`.
+        """
+        handle = await self.handle(name)
+        found = self._gateways.get(handle.cluster)
+        if found is None:
+            if aio_stored.topology_of(handle) is None:
+                await aio_stored.look_for_topology(handle)
+            found = self._gateways.get(handle.cluster)
+        if found is None:
+            found = self._gateways[handle.cluster] = InsideGateway(
+                partial(aio_stored.topology_of, handle), partial(aio_stored.look_for_topology, handle),
+                aio_stored.secret_of(handle))
+            await found.start()
+        return found
+
     def known_names(self) -> list[str]:
         """Return the names of the clusters that there are handles on."""
         return list(self._handles)
@@ -88,16 +111,11 @@ class Clusters:
         """Return the names of the clusters that run."""
         return await asyncio.to_thread(self._names)
 
-    def forget(self, name: str) -> None:
-        """Drop the handle on a cluster that has been stopped; the next request looks for it anew."""
-        handle = self._handles.pop(name, None)
-        if handle is not None:
-            task = asyncio.create_task(handle.close())
-            self._opening[f"closing {name}"] = task  # type: ignore[assignment]
-            task.add_done_callback(lambda _: self._opening.pop(f"closing {name}", None))
-
     async def close(self) -> None:
         """Close all handles."""
+        for gateway in self._gateways.values():
+            await gateway.close()
+        self._gateways.clear()
         handles = list(self._handles.values())
         self._handles.clear()
         for handle in handles:

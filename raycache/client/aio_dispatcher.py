@@ -312,6 +312,14 @@ class AsyncDispatcher:
 
     # -- the topology
 
+    async def refresh(self) -> None:
+        """Look for a newer topology now, with all others who do.
+
+        Raises:
+            RayCacheError: nobody could be asked.
+        """
+        await self._refresh(self._refreshes, self._no_owner())
+
     async def _refresh(self, seen: int, failure: Exception) -> None:
         """Look for a newer topology, unless that has been done since refresh `seen`: one search at a time, for all."""
         if self._refreshes != seen:

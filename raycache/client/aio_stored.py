@@ -7,13 +7,14 @@ does not: the requests (`stored.py`). Belongs to the handle's loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from raycache.client import requests
 from raycache.client.aio import AsyncCache
 from raycache.client.arguments import TimeToLive
-from raycache.client.batches import GetMany
+from raycache.client.batches import GetMany, SetMany
 from raycache.client.stored import Condition, Stored, Written, compare_and_delete, put, stored
+from raycache.ring.topology import Topology
 
 
 class PayloadsOf(GetMany):
@@ -25,6 +26,23 @@ class PayloadsOf(GetMany):
 
     def read(self, payloads: list[Any]) -> list[Any]:
         return payloads
+
+
+class Entry(NamedTuple):
+    """A value to store as it is."""
+
+    key: bytes
+    kind: int
+    data: bytes
+    ttl: TimeToLive
+
+
+class StoreEntries(SetMany):
+    """RC.MSET of values that are encoded already; all with one time to live."""
+
+    def __init__(self, entries: Sequence[Entry], ttl: TimeToLive) -> None:
+        super().__init__([entry.key for entry in entries], (), ttl)
+        self._values = [(entry.kind, entry.data) for entry in entries]
 
 
 async def read(cache: AsyncCache, key: bytes, version: int = 0) -> Stored | None:
@@ -58,6 +76,21 @@ async def write(cache: AsyncCache, key: bytes, kind: int, data: bytes, ttl: Time
     return await cache._run(key, put(key, kind, data, ttl, condition))
 
 
+async def write_many(cache: AsyncCache, entries: Sequence[Entry]) -> None:
+    """Store all of `entries`; of two for one key the later counts. One round trip for each time to live among them.
+
+    Raises:
+        ValueError: a time to live is zero or negative.
+        RayCacheError: see `AsyncCache`; some may have been stored.
+    """
+    last = {entry.key: entry for entry in entries}
+    groups: dict[TimeToLive, list[Entry]] = {}
+    for entry in last.values():
+        groups.setdefault(entry.ttl, []).append(entry)
+    for ttl, group in groups.items():
+        await cache._dispatcher.run_batch(StoreEntries(group, ttl))
+
+
 async def delete_at(cache: AsyncCache, key: bytes, version: int) -> bool:
     """Delete `key` if it is at `version`; return whether it was.
 
@@ -76,6 +109,21 @@ async def unreachable_shards(cache: AsyncCache) -> list[str]:
     routes = await cache._dispatcher.routes()
     _, silent = await cache._dispatcher.ask_each(routes.shard_ids, requests.topology(routes.epoch))
     return silent
+
+
+def topology_of(cache: AsyncCache) -> Topology | None:
+    """Return the newest topology that the handle knows."""
+    routes = cache._dispatcher.known_routes
+    return routes.topology if routes is not None else None
+
+
+async def look_for_topology(cache: AsyncCache) -> None:
+    """Let the handle look for a newer topology, at the shards or in Ray; one search at a time, for all who ask.
+
+    Raises:
+        RayCacheError: nobody could be asked.
+    """
+    await cache._dispatcher.refresh()
 
 
 def secret_of(cache: AsyncCache) -> str | None:

@@ -93,10 +93,11 @@ class GatewayServer:
         self._server: asyncio.Server | None = None
         self._checks: asyncio.Task[None] | None = None
 
-    async def start(self, sock: socket.socket) -> None:
-        """Serve on `sock`, a bound stream socket; it belongs to the gateway from here on."""
-        self.port = sock.getsockname()[1]
-        self._server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
+    async def start(self, sock: socket.socket | None) -> None:
+        """Serve on `sock`, a bound stream socket; it belongs to the gateway from here on. None: nobody connects."""
+        if sock is not None:
+            self.port = sock.getsockname()[1]
+            self._server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
         self._checks = self.loop.create_task(self._check_forever(), name="gateway-checks")
 
     async def stop(self) -> None:

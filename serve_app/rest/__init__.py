@@ -1,5 +1,7 @@
 """Keys as resources: plain REST under `/v1/{cluster}`."""
 
-from serve_app.rest.keys import router
+from serve_app.rest import keys, many
 
-__all__ = ["router"]
+routes = [*keys.router.routes, *many.router.routes]
+
+__all__ = ["routes"]
