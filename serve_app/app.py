@@ -82,18 +82,20 @@ class HttpDoor:
         self._application.state.door.change(HttpSettings.from_mapping(user_config))
 
 
-_deployment: Any = serve.deployment(name="http", max_ongoing_requests=1_000, graceful_shutdown_timeout_s=20.0,
-                                    graceful_shutdown_wait_loop_s=0.5)(serve.ingress()(HttpDoor))
+_deployment: Any = serve.deployment(
+    name="http", max_ongoing_requests=1_000, graceful_shutdown_timeout_s=20.0, graceful_shutdown_wait_loop_s=0.5,
+    ray_actor_options={"num_cpus": 0.5})(serve.ingress()(HttpDoor))
 
 
-def build(args: Mapping[str, Any] | None = None) -> serve.Application:
+def build(args: Mapping[str, Any] | None = None, **options: Any) -> serve.Application:
     """Return the Serve application.
 
     Args:
         args: settings, as `HttpSettings` names them; empty: the environment's (`RAYCACHE_HTTP_...`), read in each
             replica.
+        options: what Serve's `Deployment.options` takes, such as `num_replicas`.
     """
-    application: serve.Application = _deployment.bind(dict(args) if args else None)
+    application: serve.Application = _deployment.options(**options).bind(dict(args) if args else None)
     return application
 
 

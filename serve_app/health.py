@@ -15,9 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 import raycache
 from raycache.client.aio_stored import unreachable_shards
-from raycache.errors import RayCacheError
+from raycache.errors import ClusterNotFoundError, RayCacheError
 from serve_app.door import door_of
 from serve_app.problems import refuse
+from serve_app.rest import documented
 
 PATIENCE_S = 2.0
 """How long a shard may take to answer before it counts as unreachable: a failover takes about a second."""
@@ -25,7 +26,7 @@ PATIENCE_S = 2.0
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="Is this process alive?")
+@router.get("/health", summary="Is this process alive?", responses=documented.errors(429))
 async def health(request: Request) -> Response:
     """Answer 200 as long as the event loop turns."""
     admission = door_of(request).admission
@@ -33,7 +34,7 @@ async def health(request: Request) -> Response:
                          "held_bytes": admission.held_bytes, "refused": admission.refused})
 
 
-@router.get("/ready", summary="Can it do its work?")
+@router.get("/ready", summary="Can it do its work?", responses=documented.errors(503))
 async def ready(request: Request, cluster: str | None = None) -> Response:
     """Answer 200 if requests may be sent here, else 503 with what is wrong.
 
@@ -50,6 +51,11 @@ async def ready(request: Request, cluster: str | None = None) -> Response:
             async with asyncio.timeout(PATIENCE_S):
                 handle = await door.clusters.handle(name)
                 lost = await unreachable_shards(handle)
+        except ClusterNotFoundError as error:
+            if cluster is not None:
+                raise  # 404: nothing is wrong with this door
+            wrong[name] = str(error)
+            continue
         except (RayCacheError, TimeoutError) as error:
             wrong[name] = str(error) or "no answer in time"
             continue

@@ -24,6 +24,9 @@ MIB: Final = 1024 * 1024
 PREFIX: Final = "RAYCACHE_HTTP_"
 """How the names of the environment's variables begin; the rest is a setting's name in capitals."""
 
+ADMIN: Final = "admin secret"
+"""Name of the token that the setting `admin_secret` stands for."""
+
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -90,8 +93,6 @@ class HttpSettings:
     """Who may use the door; empty: everybody who reaches it."""
     accept_secrets: bool = False
     """Whether a cluster's secret is taken as a token for that cluster, with a writer's rights; then one is demanded."""
-    admin_secret: str = field(default="", repr=False)
-    """What administration (drain, scale) must show beside tokens of that role; "": nothing is enough."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call from a browser; "*" is every page that any user of this network opens."""
     max_body_bytes: int = 64 * MIB
@@ -115,8 +116,6 @@ class HttpSettings:
             raise ValueError(f"max_requests_per_s must be 0 (no limit) or positive, not {self.max_requests_per_s!r}")
         if self.max_body_bytes > self.max_held_bytes:
             raise ValueError("max_held_bytes must be at least max_body_bytes, or no large body is ever taken")
-        if self.admin_secret and len(self.admin_secret) < 16:
-            raise ValueError("admin_secret must have at least 16 characters: shorter ones can be guessed")
         if len({token.name for token in self.tokens}) < len(self.tokens):
             raise ValueError("two tokens have the same name")
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
@@ -124,28 +123,42 @@ class HttpSettings:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody is asked for a token."""
-        return not self.tokens and not self.accept_secrets
+        """Whether nobody is asked for a token; administration always asks for one of its role."""
+        return not self.accept_secrets and all(token.role == "admin" for token in self.tokens)
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> HttpSettings:
         """Return the settings that a `user_config` or the arguments of a config file state.
 
+        `admin_secret` stands for one more token, with the role admin.
+
         Raises:
             ValueError: a name is unknown, a type is wrong, or a setting makes no sense.
         """
         known = {each.name: each for each in fields(cls)}
-        if unknown := set(given) - set(known):
+        if unknown := set(given) - set(known) - {"admin_secret"}:
             raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
         values: dict[str, Any] = {}
         for name, value in given.items():
+            if name == "admin_secret":
+                continue
             if name == "tokens":
                 values[name] = tuple(each if isinstance(each, Token) else Token.from_record(each) for each in value)
             elif name == "cors_origins":
                 values[name] = (value,) if isinstance(value, str) else tuple(value)
             else:
                 values[name] = _typed(name, value, type(known[name].default))
+        if secret := given.get("admin_secret"):
+            admin = Token.from_record({"name": ADMIN, "token": secret, "role": "admin"})
+            values["tokens"] = (*values.get("tokens", ()), admin)
         return cls(**values)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return what `from_mapping` makes the same settings of: plain values, and no token but as its digest."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain["tokens"] = [{"name": token.name, "sha256": token.digest, "role": token.role,
+                            "clusters": list(token.clusters)} for token in self.tokens]
+        return plain | {"cors_origins": list(self.cors_origins)}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> HttpSettings:
@@ -164,7 +177,7 @@ class HttpSettings:
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name == "tokens_file":
-                given["tokens"] = _tokens_in(Path(text))
+                given["tokens"] = tokens_in(Path(text))
             elif name == "admin_secret_file":
                 given["admin_secret"] = Path(text).read_text().strip()
             elif name == "cors_origins":
@@ -176,7 +189,12 @@ class HttpSettings:
         return cls.from_mapping(given)
 
 
-def _tokens_in(path: Path) -> list[Mapping[str, Any]]:
+def tokens_in(path: Path) -> list[Mapping[str, Any]]:
+    """Return the tokens that a file describes: a JSON list of objects, see `Token.from_record`.
+
+    Raises:
+        ValueError: it holds something else. OSError: it cannot be read.
+    """
     try:
         records = json.loads(path.read_text())
     except ValueError as error:

@@ -25,6 +25,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 import ray
@@ -180,7 +181,7 @@ def ensure_initialized(*, start: bool = True) -> None:
         raise RayCacheError("no Ray runs here; start a cluster first with `raycache up NAME`, or set RAY_ADDRESS")
 
 
-def attach(address: str) -> None:
+def attach(address: str, variables: Mapping[str, str] | None = None) -> None:
     """Connect this process to the Ray at `address`, with the authentication mode said explicitly.
 
     Raises:
@@ -192,7 +193,8 @@ def attach(address: str) -> None:
         raise RayCacheError(f"cannot use the Ray at {address}: {refusal}. Give its token, or name another Ray with "
                             "RAY_ADDRESS, or have one of your own with its files elsewhere (RAY_TMPDIR)")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR,
+                 runtime_env={"env_vars": dict(variables)} if variables else None)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RayCacheError(
@@ -201,9 +203,11 @@ def attach(address: str) -> None:
         ) from error
 
 
-def ensure_ray_running(*, start: bool) -> str:
+def ensure_ray_running(*, start: bool, variables: Mapping[str, str] | None = None) -> str:
     """Attach to a Ray that outlives this process, starting one with `ray start --head` if need be.
 
+    Args:
+        variables: what the processes of this process' actors get into their environment beside Ray's own.
     Returns:
         The address of the Ray.
     Raises:
@@ -219,7 +223,7 @@ def ensure_ray_running(*, start: bool) -> str:
         if address is None:
             raise RayCacheError("Ray was started but cannot be found; try `ray status`")
     if not ray.is_initialized():
-        attach(address)
+        attach(address, variables)
     return address
 
 

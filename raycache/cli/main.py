@@ -21,6 +21,7 @@ from raycache.cli import (
     clusters,
     demo,
     explain,
+    http,
     keys,
     moving,
     replay,
@@ -59,7 +60,8 @@ def cli(context: click.Context) -> None:
 
 for command in (
     *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
-    *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *demo.COMMANDS, *upgrading.COMMANDS,
+    *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *upgrading.COMMANDS, *http.COMMANDS,
+    *demo.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -35,7 +35,9 @@ ENCODING: Final = "upstash-encoding"
 
 router = APIRouter(route_class=DirectRoute, tags=["redis"])
 
-_COMMAND_SCHEMA: Final[dict[str, Any]] = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+_COMMAND_SCHEMA: Final[dict[str, Any]] = {
+    "type": "array", "minItems": 1, "prefixItems": [{"type": "string", "minLength": 1}],
+    "items": {"type": ["string", "number", "boolean", "object", "array"]}}
 _COMMANDS_SCHEMA: Final[dict[str, Any]] = {"type": "array", "minItems": 1, "items": _COMMAND_SCHEMA}
 _ANSWER: Final[dict[str, Any]] = {"application/json": {"schema": {}}}
 _ERROR: Final[dict[str, Any]] = {"application/json": {"schema": {

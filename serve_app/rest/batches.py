@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,7 @@ from serve_app.rest.negotiation import Form
 from serve_app.rest.representation import OCTETS, Representation
 
 MAX_TTL_S: Final = 2**31
+_MEDIA_TYPE: Final = re.compile(r"^[!-~]+/[ -~]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,9 @@ def _item(value: Any, where: str) -> Item:
     if not key:
         raise _wrong(f"{where}.key", "a key may not be empty")
     media_type = value.get("content_type", "")
-    if not isinstance(media_type, str) or len(media_type) > 255 or not media_type.isprintable():
-        raise _wrong(f"{where}.content_type", "must be a media type of at most 255 characters")
+    if "content_type" in value and not (
+            isinstance(media_type, str) and len(media_type) <= 255 and _MEDIA_TYPE.search(media_type)):
+        raise _wrong(f"{where}.content_type", "must be a media type, such as text/html; charset=utf-8")
     return Item(key, _value(value, where), media_type, _ttl(value.get("ttl"), f"{where}.ttl"))
 
 
@@ -199,7 +202,7 @@ BATCH_SCHEMA: Final[dict[str, Any]] = {
                 "value": {"type": "string", "description": "Text."},
                 "base64": {"type": "string", "description": "Bytes that are no text.",
                            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
-                "content_type": {"type": "string", "pattern": "^[!-~]+/[!-~]+$", "maxLength": 255},
+                "content_type": {"type": "string", "pattern": _MEDIA_TYPE.pattern, "maxLength": 255},
                 "ttl": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TTL_S,
                         "description": "Seconds; without it the value never expires."},
             }}},

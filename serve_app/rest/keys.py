@@ -134,7 +134,7 @@ async def head_key(request: Request) -> Response:
 
 @router.put(PATH, summary="Store a value", response_class=Response, status_code=204, openapi_extra={
     "parameters": [*_PARAMETERS, documented.IF_MATCH, documented.IF_NONE_MATCH, documented.CACHE_CONTROL],
-    "requestBody": {"required": True, "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
+    "requestBody": {"required": False, "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
     responses={201: {"description": "Stored; the key was absent.", "headers": documented.ETAG_HEADER},
                204: {"description": "Stored over what was there.", "headers": documented.ETAG_HEADER},
                **documented.errors(400, 409, 412, 413, 414, 507)})
