@@ -184,6 +184,28 @@ class LocalCluster:
                 raise TimeoutError(f"not settled after {timeout_s:g} s: {router.core.warnings} {router.core.shards}")
             time.sleep(0.02)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the router's actor would answer to `describe`, without the shards' statistics."""
+        router, office = self._router()
+        core = router.core
+
+        def described() -> dict[str, Any]:
+            now_s = time.monotonic()
+            progress = core.progress(now_s)
+            policy = self.config.policy
+            return {
+                "topology": core.topology.to_bytes(), "settled": core.is_settled, "desired": core.wanted_shards,
+                "secret": self.secret or "", "requires_auth": self.secret is not None,
+                "policy": policy if isinstance(policy, str) else policy.__name__,
+                "memory_per_shard_bytes": self.config.memory_per_shard_bytes, "failures": [],
+                "warnings": list(core.warnings), "restarts": {}, "stats": {}, "transfers": progress.pop("transfers"),
+                "progress": progress,
+                "events": [{"age_s": now_s - event.at_s, "kind": event.kind, "text": event.text}
+                           for event in reversed(core.events)],
+            }
+
+        return office.call(described)
+
     def kill_router(self) -> None:
         """End the router; nobody is told."""
         router, self.router = self.router, None

@@ -1,0 +1,1 @@
+"""What the HTTP door and the page cost."""
