@@ -26,6 +26,7 @@ from raycache.errors import (
     LoadTimeoutError,
     NotANumberError,
     NotEnoughReplicasError,
+    NotPermittedError,
     OutOfMemoryError,
     ProtocolError,
     QueueClosedError,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from raycache.stores.config import Attachment, StoreConfig
     from raycache.stores.protocol import BackingStore
     from raycache.stores.writer import WriterSettings
+    from raycache.tls import TlsSettings
     from raycache.usage.rows import FunctionUse
     from raycache.warming.api import HotKeys, hot_keys, warm, warm_from
     from raycache.warming.pace import WarmSettings
@@ -97,6 +99,7 @@ _LAZY = {
     "cached": "raycache.anywhere",
     "Limits": "raycache.config",
     "Result": "raycache.client.results",
+    "TlsSettings": "raycache.tls",
     "Token": "raycache.client.token",
     "Topology": "raycache.ring.topology",
     **dict.fromkeys(("HotKeys", "hot_keys", "warm", "warm_from"), "raycache.warming.api"),
@@ -141,6 +144,7 @@ __all__ = [
     "LoadTimeoutError",
     "NotANumberError",
     "NotEnoughReplicasError",
+    "NotPermittedError",
     "OutOfMemoryError",
     "ProtocolError",
     "QueueClosedError",
@@ -156,6 +160,7 @@ __all__ = [
     "StoreNotDrainedError",
     "StoreRefusedError",
     "StoreUnavailableError",
+    "TlsSettings",
     "Token",
     "Topology",
     "UncacheableArgumentError",

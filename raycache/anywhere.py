@@ -13,7 +13,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from raycache.client.aio import AsyncCache
@@ -26,6 +26,7 @@ from raycache.connecting import connect, connect_async
 from raycache.functions.aio import AsyncCachedFunction
 from raycache.functions.recipe import CachedSettings
 from raycache.functions.sync import CachedFunction
+from raycache.tls import TlsSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,19 +38,22 @@ class Where:
 
     cluster: str
     address: str | None
-    secret: str | None
+    secret: str | None = field(repr=False)
     timeout_s: float
     read_from: ReadFrom
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsSettings | None = None
 
     def connect(self) -> Cache:
         """Return a handle."""
         return connect(self.cluster, address=self.address, secret=self.secret, timeout_s=self.timeout_s,
-                       read_from=self.read_from)
+                       read_from=self.read_from, user=self.user, password=self.password, tls=self.tls)
 
     async def connect_async(self) -> AsyncCache:
         """Return a handle for the running loop."""
         return await connect_async(self.cluster, address=self.address, secret=self.secret, timeout_s=self.timeout_s,
-                                   read_from=self.read_from)
+                                   read_from=self.read_from, user=self.user, password=self.password, tls=self.tls)
 
 
 class Decorator(Protocol):
@@ -65,7 +69,8 @@ class Decorator(Protocol):
 
 
 def cached(cluster: str, *, address: str | None = None, secret: str | None = None,
-           timeout_s: float = DEFAULT_TIMEOUT_S, read_from: ReadFrom = "primary",
+           timeout_s: float = DEFAULT_TIMEOUT_S, read_from: ReadFrom = "primary", user: str | None = None,
+           password: str | None = None, tls: TlsSettings | None = None,
            **settings: Unpack[CachedSettings]) -> Decorator:
     """Return a decorator like `Cache.cached`, for functions that run anywhere: it connects when one is called.
 
@@ -78,13 +83,13 @@ def cached(cluster: str, *, address: str | None = None, secret: str | None = Non
 
     Args:
         cluster: its name.
-        address, secret, timeout_s, read_from: as for `connect`.
+        address, secret, timeout_s, read_from, user, password, tls: as for `connect`.
         settings: as for `Cache.cached`.
     Raises:
         TypeError, ValueError: the function is none that can be cached, or a setting is wrong. Calls raise
             ClusterNotFoundError with `on_cache_error="raise"` where no such cluster runs.
     """
-    where = Where(cluster, address, secret, timeout_s, read_from)
+    where = Where(cluster, address, secret, timeout_s, read_from, user, password, tls)
 
     def decorate(function: Callable[..., Any]) -> Any:
         if inspect.iscoroutinefunction(function):

@@ -12,6 +12,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from raycache.access.user import user_of
+from raycache.tls import TlsSettings
+
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
@@ -97,6 +100,15 @@ class Limits:
     """How long a client may leave its replies unread before it is dropped, and counted."""
     half_sent_timeout_s: float = 60.0
     """How long a command may stay half-sent before its connection is closed, and counted."""
+    max_unauthenticated: int = 1000
+    """Connections to a door that demands the secret which have not shown it yet, and as many whose TLS is not agreed
+    on; with one more the oldest is closed. Whoever has the secret shows it within a round trip."""
+    auth_timeout_s: float = 10.0
+    """How long a connection may take to show the secret, where one is demanded."""
+    max_unauthenticated_bytes: int = 1 * MIB
+    """What a connection may send before it has shown the secret: what clients pipeline behind it comes in one piece."""
+    handshake_timeout_s: float = 5.0
+    """How long agreeing on TLS may take. It takes two round trips."""
 
     __getstate__ = state_by_name
     __setstate__ = set_state_by_name
@@ -155,6 +167,11 @@ class ClusterConfig:
     """Between two snapshots of a shard."""
     life: str = ""
     """Which start of a cluster of this name this is: snapshots that an earlier one has left do not count."""
+    users: tuple[str, ...] = field(default=(), repr=False)
+    """Users from the start, each a line as `ACL LIST` writes it: "user NAME RULE...". A password (">...") is hashed at
+    once and never kept. They can be changed while the cluster runs."""
+    tls: TlsSettings | None = None
+    """Certificates, for all doors and for what shards, gateways and the router say to each other; None: no TLS."""
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
@@ -193,6 +210,13 @@ class ClusterConfig:
         if self.port and self.port <= self.gateway_port < self.port + self.shards:
             raise ValueError(f"gateway_port {self.gateway_port} is one of the shards' ports, {self.port} to "
                              f"{self.port + self.shards - 1}: choose one outside")
+        users = [user_of(line) for line in self.users]
+        if len({user.name for user in users}) < len(users):
+            raise ValueError("two lines of users have the same name")
+        lines = (b"user %b %b" % (user.name.encode(), b" ".join(user.words())) for user in users)
+        object.__setattr__(self, "users", tuple(line.decode("utf-8") for line in lines))
+        if self.tls is not None:
+            self.tls.check_door()
         self._check_bind()
         self._check_copies()
         if not 0 < self.max_load <= 1:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from raycache.client.aio import AsyncCache
-from raycache.client.info import ConnectionInfo, Place
+from raycache.client.info import ConnectionInfo, Login, Place
 from raycache.client.settings import DEFAULT_HEDGE_S
 from raycache.client.sync import Cache
 from raycache.client.wishes import ReadFrom
+from raycache.tls import TlsSettings
 
 _found: dict[str, ConnectionInfo] = {}
 _found_lock = threading.Lock()
@@ -23,7 +26,8 @@ Refresh = Callable[[], ConnectionInfo]
 
 
 def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
-            read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S) -> Cache:
+            read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
+            password: str | None = None, tls: TlsSettings | None = None) -> Cache:
     """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
 
     The cluster is looked up in Ray once per process. With `address`, and `secret` where the doors demand
@@ -37,36 +41,55 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
         read_from: which copy reads ask first, where slots have several: "primary"; "replica"; or "nearest": one on
             this process's own Ray node, else on its machine, else the primary (which it is, too, without Ray).
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
+        user, password: whose rights this handle has; None: the cluster's secret is shown, which has all.
+        tls: certificates, where the doors speak TLS; None: what Ray knows, with `address` no TLS.
     Raises:
         ClusterNotFoundError: no such cluster runs; the text lists those that do. (With `address`, at the first
             operation: another cluster's shard listens there.)
         ValueError: `address` is none, or a setting makes no sense.
     """
-    info, refresh = _connection(name, address, secret)
+    login = _login(secret, user, password, tls)
+    info, refresh = _connection(name, address, login)
     return Cache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address),
                  refresh_info=refresh,
-                 reduce=lambda: (_reconnect, (name, address, secret, timeout_s, read_from, hedge_s)))
+                 reduce=lambda: (_reconnect, (name, address, login, timeout_s, read_from, hedge_s)))
 
 
 async def connect_async(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
-                        read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S) -> AsyncCache:
+                        read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
+                        password: str | None = None, tls: TlsSettings | None = None) -> AsyncCache:
     """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
-    return await asyncio.to_thread(_connect_async, name, address, secret, timeout_s, read_from, hedge_s)
+    login = _login(secret, user, password, tls)
+    return await asyncio.to_thread(_connect_async, name, address, login, timeout_s, read_from, hedge_s)
 
 
-def _reconnect(name: str, address: str | None, secret: str | None, timeout_s: float, read_from: ReadFrom,
+def _login(secret: str | None, user: str | None, password: str | None, tls: TlsSettings | None) -> Login:
+    if (user is None) != (password is None):
+        raise ValueError("a user needs a password, and a password its user")
+    if user is not None and secret is not None:
+        raise ValueError("give either the cluster's secret or a user and password")
+    return Login(password if user is not None else secret, user, tls)
+
+
+def _reconnect(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
                hedge_s: float) -> Cache:
     """Unpickle a handle: connect anew, in whatever process this is."""
-    return connect(name, address=address, secret=secret, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s)
+    return connect(name, address=address, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, tls=login.tls,
+                   **_shown(login))
 
 
-def _connect_async(name: str, address: str | None, secret: str | None, timeout_s: float, read_from: ReadFrom,
+def _shown(login: Login) -> dict[str, Any]:
+    """Return what `connect` takes to show the same."""
+    return {"secret": login.secret} if login.user is None else {"user": login.user, "password": login.secret}
+
+
+def _connect_async(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
                    hedge_s: float) -> AsyncCache:
     """Connect, or unpickle a handle. Blocks for the look-up in Ray where this process has not made it yet."""
-    info, refresh = _connection(name, address, secret)
+    info, refresh = _connection(name, address, login)
     return AsyncCache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address),
                       refresh_info=refresh,
-                      reduce=lambda: (_connect_async, (name, address, secret, timeout_s, read_from, hedge_s)))
+                      reduce=lambda: (_connect_async, (name, address, login, timeout_s, read_from, hedge_s)))
 
 
 def _place(address: str | None) -> Place | None:
@@ -78,15 +101,27 @@ def _place(address: str | None) -> Place | None:
     return own_place()
 
 
-def _connection(name: str, address: str | None, secret: str | None) -> tuple[ConnectionInfo, Refresh | None]:
+def _connection(name: str, address: str | None, login: Login) -> tuple[ConnectionInfo, Refresh | None]:
     if address is not None:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
             raise ValueError(f'{address!r} is no address; write it as "host:port"')
-        return ConnectionInfo(cluster=name, seeds=((host, int(port)),), secret=secret, topology=None), None
+        return ConnectionInfo(cluster=name, seeds=((host, int(port)),), secret=login.secret, topology=None,
+                              user=login.user, tls=login.tls), None
+
+    def ask() -> ConnectionInfo:
+        return _as(login, _ask_ray(name))
+
     with _found_lock:
         info = _found.get(name)
-    return info or _ask_ray(name), lambda: _ask_ray(name)
+    return (_as(login, info) if info is not None else ask()), ask
+
+
+def _as(login: Login, info: ConnectionInfo) -> ConnectionInfo:
+    """Return what Ray knows, with what the caller shows instead."""
+    if login.user is not None:
+        info = replace(info, secret=login.secret, user=login.user)
+    return info if login.tls is None else replace(info, tls=login.tls)
 
 
 def _ask_ray(name: str) -> ConnectionInfo:

@@ -10,6 +10,7 @@
     │   ├── NotANumberError        (ValueError)  incr/decr on something else, or out of range
     │   ├── CrossSlotError         (ValueError)  the keys of one atomic command live on different shards
     │   ├── AuthenticationError    (PermissionError)
+    │   ├── NotPermittedError      (PermissionError) this user may not do that, or not with these keys
     │   ├── ClusterNotFoundError   (LookupError)
     │   ├── ReentrantLoadError     a load of a key asks for the same key
     │   ├── StoreRefusedError      (ValueError)  the database behind the cache will never take this
@@ -90,6 +91,12 @@ class AuthenticationError(CallerError, PermissionError):
     """The secret is missing or wrong."""
 
     prefix = "WRONGPASS"
+
+
+class NotPermittedError(CallerError, PermissionError):
+    """The handle's user may not send this command, or not for these keys."""
+
+    prefix = "NOPERM"
 
 
 class ClusterNotFoundError(CallerError, LookupError):
@@ -221,7 +228,7 @@ _BY_PREFIX: dict[str, type[RayCacheError]] = {
     "CROSSSLOT": CrossSlotError,
     "WRONGPASS": AuthenticationError,
     "NOAUTH": AuthenticationError,
-    "NOPERM": AuthenticationError,
+    "NOPERM": NotPermittedError,
     "OOM": OutOfMemoryError,
     "QUEUEFULL": QueueFullError,
     "QUEUECLOSED": QueueClosedError,

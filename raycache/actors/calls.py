@@ -174,6 +174,12 @@ async def router_topology(router: RouterHandle, known_epoch: int) -> bytes | Non
     return answer
 
 
+async def router_users(router: RouterHandle) -> bytes:
+    """Return the router's list of users."""
+    answer: bytes = await router.users.remote()  # type: ignore[attr-defined]
+    return answer
+
+
 async def report(handle: ShardHandle | GatewayHandle) -> dict[str, Any]:
     """Return a shard's or gateway's report."""
     answer: dict[str, Any] = await handle.report.remote()  # type: ignore[union-attr]

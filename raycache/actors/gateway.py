@@ -13,6 +13,7 @@ from typing import Any
 
 from ray.runtime_context import get_runtime_context
 
+from raycache.access.user import user_of
 from raycache.actors import calls
 from raycache.actors.background import spawn
 from raycache.actors.finding import RouterFinder
@@ -41,10 +42,14 @@ class GatewayActor:
         self._server = GatewayServer(
             get_topology=lambda: self._topology, refresh=self._refresh, secret=door.secret,
             require_auth=door.require_auth, limits=config.limits, split_transactions=config.split_transactions,
+            users=[user_of(line) for line in config.users], tls=config.tls,
         )
         self._boot_task = spawn(self._boot(), "boot")
 
     async def _boot(self) -> None:
+        # First of all: users that have been deleted or narrowed since the start must not come in again.
+        users = await self._router.ask_until_heard("this gateway", calls.router_users)
+        self._server.core.guard.merge(users)
         sock = self._bind()
         self._port = sock.getsockname()[1]
         await self._server.start(sock)

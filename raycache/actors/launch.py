@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import ray
 
+from raycache.access.user import user_of
 from raycache.actors import calls
 from raycache.actors.described import status_of
 from raycache.actors.environment import answers, ensure_initialized, ray_token
@@ -27,9 +28,11 @@ from raycache.cluster_status import ClusterStatus
 from raycache.config import MIB, ClusterConfig, Limits, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
 from raycache.ring.topology import Topology
+from raycache.shard.commands import CATALOGUE
 from raycache.store import make_policy
 from raycache.stores.config import Attachment
 from raycache.stores.writer import WriterSettings
+from raycache.tls import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
           write_quorum: int = 0, allow_stale: bool = False, tombstone_ttl_s: float = 600.0,
           backlog_bytes: int = 16 * MIB, snapshot_dir: str | None = None, snapshot_interval_s: float = 60.0,
           split_transactions: bool = True, queue_memory: int | str | None = None, stores: Sequence[Attachment] = (),
-          limits: Limits | None = None, timeout_s: float = 60.0) -> ClusterStatus:
+          limits: Limits | None = None, users: Sequence[str] = (), tls: TlsSettings | None = None,
+          timeout_s: float = 60.0) -> ClusterStatus:
     """Start a cluster and return once everything serves; attach to it if it runs already.
 
     Connects this process to Ray first: to a Ray that runs, else to a new local one, which ends with
@@ -81,6 +85,9 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         queue_memory: what writes that wait for a database may take of each shard, bytes or text; None: a quarter.
         stores: databases to attach, as `attach_store` would.
         limits: on keys, values and connections.
+        users: who may come in beside those with the cluster's secret, each a line as `ACL LIST` writes it, such as
+            "user web on >password ~session:* +@read +@write +@connection". docs/security.md says more.
+        tls: certificates for all doors and for what goes on between them; the files are on every machine.
         timeout_s: how long to wait, in seconds.
 
     Raises:
@@ -96,8 +103,10 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, tombstone_ttl_s=tombstone_ttl_s,
         backlog_bytes=backlog_bytes, snapshot_dir=snapshot_dir, snapshot_interval_s=snapshot_interval_s,
         split_transactions=split_transactions, limits=limits or Limits(), life=secrets.token_hex(8),
-        queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory),
+        queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory), users=tuple(users), tls=tls,
     )
+    for line in config.users:
+        CATALOGUE.check(user_of(line))
     make_policy(policy)  # refuses here, in one sentence, what every shard would refuse
     ensure_initialized()
     existed = router_name(name) in calls.actor_names()
@@ -222,7 +231,7 @@ def look_up(name: str) -> ConnectionInfo:
     described = describe(name)
     data = described["topology"]
     seeds = tuple((shard.host, shard.port) for shard in Topology.from_bytes(data).shards)
-    return ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data)
+    return ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data, tls=described["tls"])
 
 
 def _router(name: str) -> calls.RouterHandle:

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from raycache.tls import TlsSettings, connect_options
+
 log = logging.getLogger(__name__)
 
 
@@ -24,15 +26,18 @@ class Link(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def open(cls, host: str, port: int, secret: str, *, lost: Callable[[], None]) -> Link:
+    def open(cls, host: str, port: int, secret: str, *, lost: Callable[[], None],
+             tls: TlsSettings | None = None) -> Link:
         """Start connecting; a failure shows in the callback."""
         link = cls(lost)
-        link._task = asyncio.get_running_loop().create_task(link._connect(host, port, secret))
+        link._task = asyncio.get_running_loop().create_task(link._connect(host, port, secret, tls))
         return link
 
-    async def _connect(self, host: str, port: int, secret: str) -> None:
+    async def _connect(self, host: str, port: int, secret: str, tls: TlsSettings | None) -> None:
         try:
-            await asyncio.wait_for(asyncio.get_running_loop().create_connection(lambda: self, host, port), 1.0)
+            async with asyncio.timeout(1.0):
+                await asyncio.get_running_loop().create_connection(lambda: self, host, port,
+                                                                   **connect_options(tls, host))
         except OSError as error:  # TimeoutError is one, too
             log.info("no control connection to %s:%d: %s", host, port, error)
             self._end()

@@ -26,6 +26,7 @@ from raycache.actors.shard import Door
 from raycache.actors.shard_links import ShardLinks
 from raycache.clock import SystemClock
 from raycache.config import ClusterConfig
+from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
 from raycache.router.messages import (
     Action,
@@ -72,7 +73,9 @@ class RouterActor:
         self._clock = SystemClock()
         self._core = RouterCore(config, self._now_s(), term=self._clock.unix_ms())
         self._wake = asyncio.Event()
-        self._shards = ShardLinks(self._core, door.secret, self._clock, self._wake.set)
+        self._users = SharedUsers(config.users)
+        self._shards = ShardLinks(self._core, door.secret, self._clock, self._wake.set, self._users,
+                                  config.tls)
         self._gcs = ThreadPoolExecutor(GCS_THREADS, thread_name_prefix="gcs")
         self._alive_nodes = 0
         self._gateways: dict[str, Link] = {}
@@ -300,7 +303,7 @@ class RouterActor:
         if (link := self._gateways.pop(node_id, None)) is not None:
             link.close()
         self._gateways[node_id] = Link.open(report["host"], report["port"], self._door.secret,
-                                            lost=lambda: self._gateway_lost(node_id))
+                                            lost=lambda: self._gateway_lost(node_id), tls=self._config.tls)
         self._wake.set()
 
     def _gateway_lost(self, node_id: str) -> None:
@@ -323,6 +326,10 @@ class RouterActor:
     async def topology(self, known_epoch: int) -> bytes | None:
         """Return the topology if it is newer than `known_epoch`."""
         return self._newer_than(known_epoch)
+
+    async def users(self) -> bytes:
+        """Return the list of users, for a shard or gateway that starts."""
+        return self._users.to_bytes()
 
     def _newer_than(self, epoch: int) -> bytes | None:
         return self._core.topology.to_bytes() if self._core.topology.epoch > epoch else None
@@ -370,6 +377,7 @@ class RouterActor:
         return {
             "topology": self._core.topology.to_bytes(), "settled": self._core.is_settled,
             "desired": self._core.wanted_shards,
+            "tls": self._config.tls.for_clients() if self._config.tls is not None else None,
             "secret": self._door.secret, "requires_auth": self._door.require_auth,
             "policy": policy if isinstance(policy, str) else policy.__name__,
             "memory_per_shard_bytes": self._config.memory_per_shard_bytes,

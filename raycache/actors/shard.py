@@ -128,6 +128,8 @@ class ShardActor:
     async def _register(self) -> None:
         """Tell the router that this shard is up, or why it is not, until it hears; take its topology."""
         async def register(router: calls.RouterHandle) -> bytes | None:
+            # Before a topology: users that have been deleted or narrowed since the start must not come in again.
+            self._server.core.guard.merge(await calls.router_users(router))
             return await calls.register_shard(router, await self.report())
 
         data = await self._router.ask_until_heard(f"shard {self._shard_id}", register)

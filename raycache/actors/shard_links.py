@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from raycache.clock import Clock
 from raycache.replication.messages import Message
+from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
 from raycache.router.detector import Detector
 from raycache.router.messages import Pong
 from raycache.router.status import Address
 from raycache.shard.peer_link import Listeners, PeerLink
+from raycache.tls import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +32,12 @@ BUSY_PING_S: Final = 0.1
 class ShardLinks:
     """All of a router's connections to shards."""
 
-    def __init__(self, core: RouterCore, secret: str, clock: Clock, news: Callable[[], None]) -> None:
+    def __init__(self, core: RouterCore, secret: str, clock: Clock, news: Callable[[], None],
+                 users: SharedUsers, tls: TlsSettings | None = None) -> None:
         """Make it without any connection; `news` is called whenever the core has been told something."""
         self._core = core
+        self._users = users
+        self._tls = tls
         self._secret = secret
         self._clock = clock
         self._news = news
@@ -86,7 +91,7 @@ class ShardLinks:
             self._forget(shard_id)
             self._places[shard_id] = (address, now_s)
             self._links[shard_id] = PeerLink("router", shard_id, address.host, address.port, self._secret,
-                                             self._listeners, self._rng)
+                                             self._listeners, self._rng, self._tls)
             self._detector.watch(shard_id, address.incarnation, now_s)
 
     def _forget(self, shard_id: str) -> None:
@@ -103,6 +108,7 @@ class ShardLinks:
     # What the connections tell
 
     def _opened(self, shard_id: str) -> None:
+        self._links[shard_id].send([self._users.message])  # before any topology: it must not serve whom it should not
         self._ping(shard_id)
 
     def _heard(self, shard_id: str, messages: list[Message]) -> None:
@@ -121,12 +127,18 @@ class ShardLinks:
                 self._core.shard_holds(shard_id, int(epoch))
             case ["topology", data]:
                 self._core.shown(shard_id, data)
+            case ["access", packed]:
+                if self._users.take(packed):
+                    for link in self._links.values():
+                        link.send([self._users.message])
 
     def _take_pong(self, shard_id: str, pong: Pong, report: dict[str, Any]) -> None:
         now_s = self._clock.monotonic_s()
         self._shard_times_s[shard_id] = float(report.get("now_s", NEVER_S))
         self._detector.heard(shard_id, pong.incarnation, now_s)
         self._core.pong(shard_id, pong, now_s)
+        if self._users.differs(report.get("access")):
+            self._links[shard_id].send([self._users.message])
         if pong.epoch > self._core.newest_epoch:
             self._links[shard_id].send([["topology?", self._core.newest_epoch]])
 

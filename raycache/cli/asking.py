@@ -14,7 +14,7 @@ import hiredis
 
 from raycache.client import frames
 from raycache.client.connection import Connection
-from raycache.client.info import Address
+from raycache.client.info import Address, Login
 from raycache.client.requests import Request
 from raycache.client.retry import Failure, reply_failure
 from raycache.errors import RayCacheError, ShardUnavailableError
@@ -26,19 +26,19 @@ TIMEOUT_S: Final = 5.0
 _AT_ONCE: Final = 32
 
 
-def ask_all(shards: dict[str, Address], secret: str | None, words: tuple[bytes, ...],
+def ask_all(shards: dict[str, Address], login: Login, words: tuple[bytes, ...],
             decode: Callable[[Any], T]) -> dict[str, T | RayCacheError]:  # fmt: skip
     """Send one command to every shard; return what each answered, decoded, or why it did not."""
     request = Request(frames.command(*words), decode)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        answers = pool.map(lambda address: _ask(address, secret, request), shards.values())
+        answers = pool.map(lambda address: _ask(address, login, request), shards.values())
         return dict(zip(shards, answers, strict=True))
 
 
-def _ask(address: Address, secret: str | None, request: Request[T]) -> T | RayCacheError:
+def _ask(address: Address, login: Login, request: Request[T]) -> T | RayCacheError:
     deadline_s = monotonic() + TIMEOUT_S
     try:
-        connection = Connection.open(address, secret, deadline_s, CONNECT_TIMEOUT_S)
+        connection = Connection.open(address, login, deadline_s, CONNECT_TIMEOUT_S)
         try:
             reply = connection.exchange(request, deadline_s)
         finally:

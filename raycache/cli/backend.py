@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from raycache.cluster_status import ClusterStatus
@@ -85,6 +85,9 @@ class Backend(Protocol):
     def topology(self, name: str) -> Topology: ...
 
     def connect(self, name: str) -> Cache: ...
+
+    def acl(self, name: str, words: Sequence[str]) -> Any:
+        """Run ACL with `words` on every shard that is up; return what the first answers."""
 
     def bulk(self, name: str) -> Bulk:
         """Return what fills, copies and records a cluster; a context, which closes its connections."""
@@ -252,7 +255,7 @@ class RayBackend:
         from raycache.cli.asking import ask_all
 
         places = {shard.id: (shard.host, shard.port) for shard in topology.shards if shard.state == "up"}
-        answers = ask_all(places, launch.look_up(name).secret, words, decode)
+        answers = ask_all(places, launch.look_up(name).login, words, decode)
         away = {shard.id: ShardUnavailableError(f"it is {shard.state}")
                 for shard in topology.shards if shard.state != "up"}  # fmt: skip
         return {**answers, **away}
@@ -271,6 +274,16 @@ class RayBackend:
         from raycache.actors import launch
 
         return launch.topology(name)
+
+    def acl(self, name: str, words: Sequence[str]) -> Any:
+        topology = self.topology(name)
+        encoded = (b"ACL", *(word.encode() for word in words))
+        answers = list(self._ask_shards(name, topology, encoded, lambda answer: answer).values())
+        told = [answer for answer in answers if not isinstance(answer, ShardUnavailableError)]
+        for answer in told or answers:
+            if isinstance(answer, RayCacheError):
+                raise answer
+        return told[0]
 
     def connect(self, name: str) -> Cache:
         from raycache.connecting import connect

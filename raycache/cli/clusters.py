@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from raycache.cli import output, status_text
+from raycache.cli import access, output, status_text
 from raycache.cli.backend import Backend
 from raycache.cluster_status import ClusterStatus
 from raycache.config import MAX_COPIES, POLICIES, REPLICATION_MODES, ClusterConfig, parse_bytes
@@ -50,6 +50,7 @@ SHARDS = click.IntRange(1, 1000)
               help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
 @click.option("--split-transactions/--refuse-split-transactions", default=True, show_default=True,
               help="What the gateway does with a MULTI over several shards.")  # fmt: skip
+@access.options
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=60.0, show_default=True,
               help="Seconds to wait until everything serves.")  # fmt: skip
 @AS_JSON
@@ -67,6 +68,7 @@ def up(backend: Backend, /, name: str, as_json: bool, **settings: Any) -> None:
       raycache up sessions --memory 2GiB --copies 2
       raycache up orders --memory 2GiB --copies 3 --replication quorum --snapshot-dir /var/lib/raycache --json
     """
+    settings = access.take_options(settings)
     _refuse_early(name, settings)
     with output.busy(f"Starting {name}"):
         started_ray = backend.attach(start=True)
@@ -89,7 +91,8 @@ def _refuse_early(name: str, settings: dict[str, Any]) -> None:
         name=name, shards=shards, memory_per_shard_bytes=parse_bytes(settings["memory"]) // shards,
         port=settings["port"], gateway_port=settings["gateway_port"], bind=settings["bind"], copies=settings["copies"],
         replication=settings["replication"], read_quorum=settings["read_quorum"],
-        write_quorum=settings["write_quorum"], allow_stale=settings["allow_stale"],
+        write_quorum=settings["write_quorum"], allow_stale=settings["allow_stale"], users=settings["users"],
+        tls=settings["tls"],
     )  # fmt: skip
     if settings["max_entries"] is not None and settings["max_entries"] < shards:
         raise ValueError(f"--max-entries must be at least {shards}, one for each shard, not {settings['max_entries']}")
@@ -171,7 +174,7 @@ def status(backend: Backend, name: str | None, secret: bool, as_json: bool) -> N
       raycache status
       raycache status features
       raycache status features --json
-      redis-cli -p 6400 -a "$(raycache status features --secret)" dbsize
+      REDISCLI_AUTH="$(raycache status features --secret)" redis-cli -p 6400 dbsize
     """
     backend.attach(start=False)
     if name is None:

@@ -18,6 +18,7 @@ import click
 
 import raycache
 from raycache.cli import (
+    access,
     clusters,
     demo,
     explain,
@@ -61,7 +62,7 @@ def cli(context: click.Context) -> None:
 for command in (
     *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
     *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *upgrading.COMMANDS, *http.COMMANDS,
-    *demo.COMMANDS,
+    *access.COMMANDS, *demo.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,7 @@ from raycache.client import background, discovery, forks, requests
 from raycache.client.aio_owners import AsyncOwners
 from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.channel import Channel
-from raycache.client.info import Address, ConnectionInfo
+from raycache.client.info import Address, ConnectionInfo, Login
 from raycache.client.pending import outcome
 from raycache.client.reading import silent, take
 from raycache.client.requests import Request
@@ -64,12 +65,12 @@ class AsyncDispatcher:
     def info(self) -> ConnectionInfo:
         """What another process needs to reach the same cluster, with the newest topology known here."""
         topology = self._info.topology if self._routes is None else self._routes.topology.to_bytes()
-        return ConnectionInfo(self._info.cluster, self._info.seeds, self._info.secret, topology)
+        return replace(self._info, topology=topology)
 
     @property
-    def secret(self) -> str | None:
-        """What AUTH must show."""
-        return self._info.secret
+    def login(self) -> Login:
+        """How connections begin."""
+        return self._info.login
 
     @property
     def known_routes(self) -> Routes | None:
@@ -398,7 +399,7 @@ class AsyncDispatcher:
             if discovery.worth_raising(error):
                 raise
             raise discovery.as_failure(error) from error
-        if info.secret != self._info.secret:
+        if info.login != self._info.login:
             self._drop(set(), Lost("the cluster has a new secret", sent=True))
         found = discovery.adopt(self._routes, self._info, info, self._settings.place)
         self._info = info
@@ -437,7 +438,7 @@ class AsyncDispatcher:
         loop = self.running()
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = Channel(address, self._info.secret, self._settings, loop)
+            channel = self._channels[address] = Channel(address, self._info.login, self._settings, loop)
             if self._routes is not None and self._routes.copies > 1:
                 channel.listen(self._on_silence)
         return channel

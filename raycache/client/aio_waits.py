@@ -12,7 +12,7 @@ import hiredis
 
 from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.channel import Channel
-from raycache.client.info import Address
+from raycache.client.info import Address, Login
 from raycache.client.pending import outcome
 from raycache.client.requests import Request
 from raycache.client.retry import NoOwner
@@ -34,7 +34,7 @@ class AsyncWaits:
     def __init__(self, dispatcher: AsyncDispatcher, settings: ClientSettings) -> None:
         self._dispatcher = dispatcher
         self._settings = settings
-        self._idle: dict[tuple[Address, str | None], list[Channel]] = {}
+        self._idle: dict[tuple[Address, Login], list[Channel]] = {}
         self._free = asyncio.Semaphore(MAX_WAITS_HERE)
 
     async def run(self, key: bytes, request: Request[T], wait_s: float) -> T:
@@ -64,9 +64,9 @@ class AsyncWaits:
             self._free.release()
 
     async def _ask(self, address: Address, request: Request[T], deadline_s: float) -> T:
-        secret = self._dispatcher.secret
-        idle = self._idle.setdefault((address, secret), [])
-        channel = idle.pop() if idle else Channel(address, secret, self._settings, self._dispatcher.running())
+        login = self._dispatcher.login
+        idle = self._idle.setdefault((address, login), [])
+        channel = idle.pop() if idle else Channel(address, login, self._settings, self._dispatcher.running())
         is_good = False
         try:
             reply = await channel.submit(request, deadline_s)

@@ -14,6 +14,7 @@ reads become one RC.MGET; a write between them ends the run, so nothing overtake
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
@@ -21,12 +22,13 @@ from typing import Any, Final, cast
 import hiredis
 
 from raycache.client import requests
-from raycache.client.info import Address
+from raycache.client.info import ANYBODY, Address, Login
 from raycache.client.pending import Auth, Call, Item, Reads
 from raycache.client.requests import Request
 from raycache.client.retry import Failure, Lost, Silent, full_jitter_s, no_reply
 from raycache.client.settings import REPLICATED_CONNECT_TIMEOUT_S, ClientSettings
-from raycache.errors import ProtocolError
+from raycache.errors import AuthenticationError, ProtocolError
+from raycache.tls import connect_options
 
 # asyncio's timers may fire this much early.
 _TIMER_SLACK_S: Final = 0.002
@@ -134,11 +136,11 @@ class Channel:
     """What one loop has to say to the shard at `address`."""
 
     def __init__(
-        self, address: Address, secret: str | None, settings: ClientSettings, loop: asyncio.AbstractEventLoop
+        self, address: Address, login: Login | None, settings: ClientSettings, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.address = address
         self.name = f"{address[0]}:{address[1]}"
-        self._secret = secret
+        self._login = login or ANYBODY
         self._settings = settings
         self._loop = loop
         self._wire: Wire | None = None
@@ -277,7 +279,8 @@ class Channel:
         try:
             await asyncio.sleep(max(0.0, self._not_before_s - self._loop.time()))
             async with asyncio.timeout(self._connect_timeout_s):
-                _, wire = await self._loop.create_connection(lambda: Wire(self), *self.address)
+                _, wire = await self._loop.create_connection(lambda: Wire(self), *self.address,
+                                                             **connect_options(self._login.tls, self.address[0]))
             if wire.lost:
                 raise ConnectionResetError("closed as soon as it was open")
         except Exception as error:
@@ -286,13 +289,16 @@ class Channel:
             self._last_error = f"cannot connect to {self.name}: {error or 'timed out'}"
             if self._on_silence is not None:
                 self.suspect()
-            self._reject_queued(Lost(self._last_error, sent=False))
+            distrusted = isinstance(error, ssl.SSLCertVerificationError)
+            self._reject_queued(AuthenticationError(self._last_error) if distrusted
+                                else Lost(self._last_error, sent=False))
         else:
             self._dial_failures = 0
             self._wire = wire
-            if self._secret is not None:
+            if self._login.secret is not None:
                 # In front of the first commands, not before them: a refused secret refuses those, too.
-                auth = Auth(requests.authenticate(self._secret), self._loop.create_future(), self._loop.time())
+                request = requests.authenticate(self._login.secret, self._login.user)
+                auth = Auth(request, self._loop.create_future(), self._loop.time())
                 auth.deadline_s += self._settings.timeout_s
                 wire.send([auth])
         finally:

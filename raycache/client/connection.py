@@ -19,10 +19,12 @@ from typing import Any, Final
 import hiredis
 
 from raycache.client import requests
-from raycache.client.info import Address
+from raycache.client.info import Address, Login
 from raycache.client.requests import Request
 from raycache.client.retry import Lost, accepts_anybody, no_reply, reply_failure
-from raycache.errors import DeadlineExceededError, ProtocolError
+from raycache.client.tls_socket import TlsSocket
+from raycache.errors import AuthenticationError, DeadlineExceededError, ProtocolError
+from raycache.tls import TlsSettings
 
 _TIMEVAL: Final = struct.Struct("@ll")
 _FIRST_BYTES: Final = 64 * 1024
@@ -38,7 +40,7 @@ class Connection:
 
     __slots__ = ("_armed_s", "_high_s", "_low_s", "_reader", "_socket", "address")
 
-    def __init__(self, address: Address, sock: socket.socket) -> None:
+    def __init__(self, address: Address, sock: socket.socket | TlsSocket) -> None:
         self.address = address
         self._socket = sock
         self._reader = hiredis.Reader()
@@ -47,12 +49,12 @@ class Connection:
         sock.settimeout(None)
 
     @classmethod
-    def open(cls, address: Address, secret: str | None, deadline_s: float, connect_timeout_s: float) -> Connection:
+    def open(cls, address: Address, login: Login, deadline_s: float, connect_timeout_s: float) -> Connection:
         """Connect, and authenticate if there is a secret.
 
         Raises:
             Lost: it cannot be reached in time.
-            AuthenticationError: it refuses the secret.
+            AuthenticationError: it refuses the secret, or its certificate is not one to be trusted.
         """
         limit_s = max(_SHORTEST_S, min(connect_timeout_s, deadline_s - monotonic()))
         try:
@@ -61,13 +63,22 @@ class Connection:
             raise Lost(f"cannot connect to {address[0]}:{address[1]}: {error}", sent=False) from error
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection = cls(address, sock)
-        if secret is not None:
-            connection._authenticate(secret, deadline_s)
+        connection = cls(address, sock if login.tls is None else cls._encrypted(sock, login.tls, address))
+        if login.secret is not None:
+            connection._authenticate(login.secret, login.user, deadline_s)
         return connection
 
-    def _authenticate(self, secret: str, deadline_s: float) -> None:
-        request = requests.authenticate(secret)
+    @staticmethod
+    def _encrypted(sock: socket.socket, tls: TlsSettings, address: Address) -> TlsSocket:
+        try:
+            return TlsSocket(sock, tls, address[0])
+        except AuthenticationError:
+            raise
+        except OSError as error:
+            raise Lost(f"no TLS with {address[0]}:{address[1]}: {error}", sent=False) from error
+
+    def _authenticate(self, secret: str, user: str | None, deadline_s: float) -> None:
+        request = requests.authenticate(secret, user)
         try:
             reply = self.exchange(request, deadline_s)
             if isinstance(reply, hiredis.ReplyError):

@@ -10,13 +10,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from time import monotonic
 from typing import Final, NamedTuple, TypeVar
 
 from raycache.client import background, discovery, forks, requests
 from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.connection import Connection
-from raycache.client.info import Address, ConnectionInfo
+from raycache.client.info import Address, ConnectionInfo, Login
 from raycache.client.owners import Owners
 from raycache.client.patience import PatientPool
 from raycache.client.pool import Pool
@@ -73,12 +74,12 @@ class Dispatcher:
         """What another process needs to reach the same cluster, with the newest topology known here."""
         routes, info = self._table.routes, self._info
         topology = info.topology if routes is None else routes.topology.to_bytes()
-        return ConnectionInfo(info.cluster, info.seeds, info.secret, topology)
+        return replace(info, topology=topology)
 
     @property
-    def secret(self) -> str | None:
-        """What AUTH must show."""
-        return self._info.secret
+    def login(self) -> Login:
+        """How connections begin."""
+        return self._info.login
 
     @property
     def table(self) -> Table:
@@ -419,7 +420,7 @@ class Dispatcher:
             if discovery.worth_raising(error):
                 raise
             raise discovery.as_failure(error) from error
-        if info.secret != self._info.secret:
+        if info.login != self._info.login:
             self._drop(set())
         found = discovery.adopt(self._table.routes, self._info, info, self._settings.place)
         self._info = info
@@ -445,7 +446,7 @@ class Dispatcher:
     def _pool(self, address: Address) -> Pool:
         pool = self._by_address.get(address)
         if pool is None:
-            pool = self._by_address.setdefault(address, Pool(address, self._info.secret, self._settings))
+            pool = self._by_address.setdefault(address, Pool(address, self._info.login, self._settings))
         return pool
 
     def _with_patience(self, pool: Pool) -> PatientPool:

@@ -7,12 +7,28 @@ Immutable, any thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+from raycache.tls import TlsSettings
 
 Address = tuple[str, int]
 """Host and port of a cluster port."""
 Key = str | bytes
 """A key: bytes as they are, or text, which is its UTF-8 (undecodable bytes as surrogate escapes). Never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a connection begins: what it shows, and to whom."""
+
+    secret: str | None = field(default=None, repr=False)
+    """The cluster's secret, or the user's password; None: nothing is shown."""
+    user: str | None = None
+    """None: the secret is the cluster's."""
+    tls: TlsSettings | None = None
+
+
+ANYBODY: Final = Login()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +42,15 @@ class ConnectionInfo:
     """What AUTH must show; None where the doors demand nothing."""
     topology: bytes | None = field(default=None, repr=False)
     """The newest known topology (`Topology.to_bytes`), or None: then the seeds are asked."""
+    user: str | None = None
+    """Whose password the secret is; None: it is the cluster's own."""
+    tls: TlsSettings | None = None
+    """Certificates, where the doors speak TLS."""
+
+    @property
+    def login(self) -> Login:
+        """How connections to its shards begin."""
+        return Login(self.secret, self.user, self.tls)
 
 
 @dataclass(frozen=True, slots=True)

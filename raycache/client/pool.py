@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import hiredis
 
 from raycache.client.connection import Connection
-from raycache.client.info import Address
+from raycache.client.info import ANYBODY, Address, Login
 from raycache.client.requests import Request
 from raycache.client.retry import Lost, full_jitter_s, reply_failure
 from raycache.client.settings import ClientSettings
@@ -33,12 +33,12 @@ class Pool:
         one_for_all: whether what breaks one counts for the idle ones, too. On those of waiters hang leases.
     """
 
-    def __init__(self, address: Address, secret: str | None, settings: ClientSettings, *,
+    def __init__(self, address: Address, login: Login | None, settings: ClientSettings, *,
                  most: int = MAX_CONNECTIONS, one_for_all: bool = True) -> None:
         self._most = most
         self._one_for_all = one_for_all
         self.address = address
-        self._secret = secret
+        self._login = login or ANYBODY
         self._settings = settings
         self.connect_timeout_s = settings.connect_timeout_s
         self._dial_failures = 0
@@ -163,7 +163,7 @@ class Pool:
         try:
             if monotonic() < self._not_before_s:
                 raise Lost(self._last_error, sent=False)
-            connection = Connection.open(self.address, self._secret, deadline_s, self.connect_timeout_s)
+            connection = Connection.open(self.address, self._login, deadline_s, self.connect_timeout_s)
         except BaseException as error:
             if isinstance(error, Lost) and monotonic() >= self._not_before_s:
                 self._dial_failures += 1

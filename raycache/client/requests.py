@@ -283,6 +283,7 @@ def topology(known_epoch: int) -> Request[bytes | None]:
     return Question(frames.command(b"RC.TOPOLOGY", b"%d" % known_epoch), lambda reply: reply)
 
 
-def authenticate(secret: str) -> Request[None]:
+def authenticate(secret: str, user: str | None = None) -> Request[None]:
     """Return AUTH."""
-    return Request(frames.command(b"AUTH", secret.encode()), _done)
+    words = [secret.encode()] if user is None else [user.encode(), secret.encode()]
+    return Request(frames.command(b"AUTH", *words), _done)

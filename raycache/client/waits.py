@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from raycache.client.info import Address
+from raycache.client.info import Address, Login
 from raycache.client.pool import Pool
 from raycache.client.requests import Request
 from raycache.client.retry import RETRIED, NoOwner
@@ -31,7 +31,7 @@ class Waits:
     def __init__(self, dispatcher: Dispatcher, settings: ClientSettings) -> None:
         self._dispatcher = dispatcher
         self._settings = settings
-        self._pools: dict[tuple[Address, str | None], Pool] = {}
+        self._pools: dict[tuple[Address, Login], Pool] = {}
 
     def run(self, key: bytes, request: Request[T], deadline_s: float) -> T:
         """Run a request on the key's shard that may take until `deadline_s`.
@@ -64,11 +64,11 @@ class Waits:
             pool.forget()
 
     def _pool(self, address: Address) -> Pool:
-        secret = self._dispatcher.secret
-        pool = self._pools.get((address, secret))
+        login = self._dispatcher.login
+        pool = self._pools.get((address, login))
         if pool is None:
-            fresh = Pool(address, secret, self._settings, most=MAX_WAITS, one_for_all=False)
-            pool = self._pools.setdefault((address, secret), fresh)
+            fresh = Pool(address, login, self._settings, most=MAX_WAITS, one_for_all=False)
+            pool = self._pools.setdefault((address, login), fresh)
         return pool
 
 

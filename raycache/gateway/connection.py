@@ -76,6 +76,9 @@ class ClientConnection(asyncio.Protocol):
         self._unread_bytes = 0
         self._partial_bytes = 0
         self._backlog_bytes = 0
+        self.is_watched = False
+        """A stranger where the door demands the secret: what it sends is counted."""
+        self._strange_bytes = 0
 
     # The socket
 
@@ -93,14 +96,31 @@ class ClientConnection(asyncio.Protocol):
         self._server.forget(self)
 
     def data_received(self, data: bytes) -> None:
+        if self.is_watched and not self._may_send(data):
+            return
         self.parser.feed(data)
         self._backlog_bytes += len(data)
         if not self._is_queued:
             self._run()
 
+    def _may_send(self, data: bytes) -> bool:
+        """Count what a stranger sends; refuse too much of it."""
+        if self.conversation.session.authenticated:
+            self.is_watched = False
+            return True
+        self._strange_bytes += len(data)
+        if self._strange_bytes <= self._server.limits.max_unauthenticated_bytes:
+            return True
+        self._server.stats.dropped_strangers += 1
+        self.transport.write(b"-ERR %b\r\n" % str(FROM_STRANGER).encode())
+        self.transport.close()
+        return False
+
     def eof_received(self) -> bool:
         """Keep the connection while commands that came before the end still run or wait."""
         self._has_ended, self._is_reading = True, False
+        if self._server.tls is not None:
+            return False  # with TLS a connection cannot be half open
         return bool(self._places or self.parser.ready or self._is_queued or self._paused_since_s is not None)
 
     def pause_writing(self) -> None:

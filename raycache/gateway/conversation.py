@@ -19,13 +19,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from raycache.gateway import call
+from raycache.gateway.access import SharedAccess
 from raycache.gateway.call import Done
 from raycache.gateway.executor import Executor
 from raycache.gateway.plan import is_local
 from raycache.gateway.settings import GatewaySettings
 from raycache.gateway.watch import Watches
 from raycache.resp import encode
-from raycache.resp.reply import Frame
+from raycache.resp.reply import Frame, is_error
 from raycache.shard.commands import DISPATCH, resolve
 from raycache.shard.commands.access import run_whole
 from raycache.shard.commands.arguments import int64
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR: Final = encode.error("ERR internal error, see the gateway's log")
 _CHANGES_PROTOCOL: Final = frozenset({"hello", "reset"})
+_CHANGES_USERS: Final = frozenset({"acl|setuser", "acl|deluser"})
 _WAITS: Final = frozenset({"keys", "rc.read", "rc.write"})
 """Commands whose reply may take long, for their work or because they wait for other copies."""
 
@@ -58,13 +60,15 @@ class Conversation:
     """One client's session with the gateway."""
 
     def __init__(self, core: ShardCore, session: Session, executor: Executor, client: Client,
-                 settings: GatewaySettings, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+                 settings: GatewaySettings, spawn: Callable[[Coroutine[Any, Any, None]], None],
+                 access: SharedAccess) -> None:
         self.session = session
         self._core = core
         self._executor = executor
         self._client = client
         self._settings = settings
         self._spawn = spawn
+        self._access = access
         self._watches = Watches(executor, client)
 
     def start(self, argv: list[bytes]) -> None:
@@ -89,7 +93,8 @@ class Conversation:
         """Whatever is refused, queued or answered in silence; the core knows which."""
         session = self.session
         is_refused = (command is None or not command.min_argc <= len(argv) <= command.max_argc
-                      or (command.needs_auth and not session.authenticated))
+                      or (command.needs_auth and not session.authenticated)
+                      or self._core.guard.refusal(session, command, argv, is_logged=False) is not None)
         if command is None or is_refused or (session.multi is not None and command.queueable):
             self._answer_locally(argv)
         elif is_local(command):
@@ -99,7 +104,9 @@ class Conversation:
 
     def _start_local(self, command: Command, argv: list[bytes]) -> None:
         name, session = command.name, self.session
-        if command.parent:
+        if command.full_name in _CHANGES_USERS:
+            self._client.answer_alone(0, lambda done: self._await(self._change_users(argv), done))
+        elif command.parent:
             self._answer_locally(argv)
         elif name in _CHANGES_PROTOCOL:
             self._client.answer_alone(0, lambda done: self._change_protocol(command, argv, done))
@@ -125,6 +132,14 @@ class Conversation:
         if command.name == "reset":
             self._watches.forget()
         done(self._locally(argv))
+
+    async def _change_users(self, argv: list[bytes]) -> Frame:
+        """Change users here and on every shard before the answer; other gateways ask the shards."""
+        reply = self._locally(argv)
+        if is_error(reply):
+            return reply
+        spread = await self._access.spread()
+        return spread if is_error(spread) else reply
 
     def _forward(self, command: Command, argv: list[bytes]) -> None:
         client, protocol = self._client, self.session.protocol
@@ -157,6 +172,12 @@ class Conversation:
             self._answer_locally([b"EXEC"])
             return
         session.end_transaction()
+        guard = self._core.guard
+        for command, argv in queue if session.rights is not None else ():
+            if (denied := guard.refusal(session, command, argv)) is not None:  # its rights have changed meanwhile
+                self._watches.forget()
+                client.answer(denied)
+                return
         if self._watches:
             client.answer_alone(size, lambda done: self._await(self._watches.execute(queue, self._locally), done))
         else:

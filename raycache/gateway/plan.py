@@ -79,8 +79,8 @@ Plan = ShardInfo | Scatter | Answered | Unserved
 UNSERVED: Final = Unserved()
 
 _LOCAL: Final = frozenset({
-    "asking", "auth", "client", "cluster", "command", "discard", "echo", "exec", "hello", "multi", "ping", "quit",
-    "readonly", "readwrite", "reset", "select", "time", "unwatch", "watch",
+    "acl", "asking", "auth", "client", "cluster", "command", "discard", "echo", "exec", "hello", "multi", "ping",
+    "quit", "readonly", "readwrite", "reset", "select", "time", "unwatch", "watch",
 })
 
 

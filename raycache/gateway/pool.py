@@ -31,6 +31,7 @@ from raycache.gateway.upstream import (
     open_connection,
 )
 from raycache.ring.topology import ShardInfo
+from raycache.tls import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +152,10 @@ def _process(shard: ShardInfo) -> tuple[str, int, int]:
 class Pool:
     """All connections of one gateway to the shards."""
 
-    def __init__(self, secret: str | None, settings: GatewaySettings, rng: random.Random) -> None:
+    def __init__(self, secret: str | None, settings: GatewaySettings, rng: random.Random,
+                 tls: TlsSettings | None = None) -> None:
         self.rng = rng
+        self._tls = tls
         self._secret = secret
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -200,7 +203,7 @@ class Pool:
         """
         host, port, timeout_s = shard.host, shard.port, self._settings.connect_timeout_s
         name = f"shard {shard.id} at {host}:{port}"
-        connection = await open_connection(name, host, port, protocol, self._secret, timeout_s)
+        connection = await open_connection(name, host, port, protocol, self._secret, timeout_s, self._tls)
         connection.shard_id = shard.id
         self._connections.add(connection)
         if is_replica:

@@ -13,21 +13,26 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from raycache.access.user import User
 from raycache.clock import Clock, SystemClock
 from raycache.config import MIN_SHARD_MEMORY_BYTES, Limits
+from raycache.gateway.access import SharedAccess
 from raycache.gateway.connection import ClientConnection
 from raycache.gateway.conversation import Conversation
 from raycache.gateway.executor import Executor
 from raycache.gateway.plan import Planner
 from raycache.gateway.pool import Pool
 from raycache.gateway.settings import GatewaySettings
+from raycache.handshake import TlsDoor
 from raycache.ring.topology import Topology
 from raycache.shard.core import ShardCore
 from raycache.store import Store, make_policy
+from raycache.strangers import Strangers
+from raycache.tls import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,8 @@ class GatewayStats:
     """Clients dropped because they did not read their replies."""
     dropped_half_sent: int = 0
     """Clients dropped because they left a command half-sent."""
+    dropped_strangers: int = 0
+    """Connections closed because they did not show the secret in time, or were too many, or sent too much before."""
     protocol_errors: int = 0
     """Connections closed because of broken framing."""
 
@@ -64,12 +71,15 @@ class GatewayServer:
         refresh: asks the router for a newer topology; afterwards `get_topology` returns it. None: nobody to ask.
         secret: shown to the shards, and what clients' AUTH must show.
         require_auth: whether clients are refused until they have shown it.
+        users: those that the cluster was started with; the shards may know others by now.
+        tls: certificates, for this door and for the way to the shards; None: neither speaks TLS.
         split_transactions: whether a transaction over several shards runs as one per shard, or is refused.
     """
 
     def __init__(self, *, get_topology: Callable[[], Topology | None],
                  refresh: Callable[[], Awaitable[object]] | None = None, secret: str | None = None,
                  require_auth: bool = False, limits: Limits | None = None, split_transactions: bool = True,
+                 users: Iterable[User] = (), tls: TlsSettings | None = None,
                  settings: GatewaySettings | None = None, clock: Clock | None = None,
                  rng: random.Random | None = None) -> None:
         self.loop = asyncio.get_running_loop()
@@ -78,26 +88,33 @@ class GatewayServer:
         self.clock: Clock = clock or SystemClock()
         self.stats = GatewayStats()
         self.connections: set[ClientConnection] = set()
+        self.strangers = Strangers[ClientConnection](self.limits, lambda one: one.conversation.session.authenticated)
+        self.tls = tls
         self.port = 0
         rng = rng or random.Random()
         # Never written to: it is there because the commands the gateway answers alone expect a core.
         store = Store(capacity_bytes=MIN_SHARD_MEMORY_BYTES, policy=make_policy("noeviction"))
         self.core = ShardCore(store=store, shard_id="gateway", secret=secret, require_auth=require_auth,
-                              limits=self.limits, started_ms=self.clock.unix_ms())
-        self.pool = Pool(secret, self.settings, rng)
+                              limits=self.limits, started_ms=self.clock.unix_ms(), users=users)
+        self.pool = Pool(secret, self.settings, rng, tls)
         self._get_topology = get_topology
         self._learned: Topology | None = None
         self.executor = Executor(Planner(rng, self.info), self.pool, self.topology, refresh, self.settings, rng,
                                  learn=self.learn, may_split=split_transactions)
+        self.access = SharedAccess(self.core.guard, self.pool, self.topology, rng)
         self.pool.on_return = self.topology_changed
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsDoor | None = None
         self._checks: asyncio.Task[None] | None = None
 
     async def start(self, sock: socket.socket | None) -> None:
         """Serve on `sock`, a bound stream socket; it belongs to the gateway from here on. None: nobody connects."""
         if sock is not None:
             self.port = sock.getsockname()[1]
-            self._server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
+            if self.tls is None:
+                self._server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=1024)
+            else:
+                self._server = TlsDoor(self.tls, self.limits, lambda: ClientConnection(self))
+                self._server.start(sock)
         self._checks = self.loop.create_task(self._check_forever(), name="gateway-checks")
 
     async def stop(self) -> None:
@@ -155,7 +172,7 @@ class GatewayServer:
         session = self.core.open_session(_address(peer), _address(local))
         session.kill = transport.abort
         connection.conversation = Conversation(self.core, session, self.executor, connection, self.settings,
-                                               connection.spawn)
+                                               connection.spawn, self.access)
         if len(self.connections) >= self.limits.max_connections:
             self.stats.connections_refused += 1
             transport.write(b"-ERR max number of clients reached\r\n")
@@ -163,10 +180,19 @@ class GatewayServer:
             return
         self.stats.connections_total += 1
         self.connections.add(connection)
+        if not session.authenticated:
+            connection.is_watched = True
+            self._drop_strangers(self.strangers.add(connection, self.clock.monotonic_s()))
+
+    def _drop_strangers(self, strangers: list[ClientConnection]) -> None:
+        self.stats.dropped_strangers += len(strangers)
+        for connection in strangers:
+            connection.transport.abort()
 
     def forget(self, connection: ClientConnection) -> None:
         """Take leave of a connection that is gone."""
         self.connections.discard(connection)
+        self.strangers.forget(connection)
         self.core.close_session(connection.conversation.session)
         connection.conversation.close()
 
@@ -177,6 +203,7 @@ class GatewayServer:
             now_s = self.clock.monotonic_s()
             try:
                 self.executor.check()
+                self.access.step(now_s)
                 if now_s - checked_s >= CHECK_INTERVAL_S:
                     checked_s = now_s
                     self.check(now_s)
@@ -188,6 +215,7 @@ class GatewayServer:
         self.pool.check()
         for connection in list(self.connections):
             connection.check(now_s)
+        self._drop_strangers(self.strangers.overdue(now_s))
 
 
 def _address(name: tuple[Any, ...] | None) -> str:

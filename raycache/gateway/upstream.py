@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from typing import Final, Protocol, cast
 from raycache.errors import ProtocolError, ShardUnavailableError
 from raycache.gateway.request import encoded
 from raycache.resp.reply import Frame, ReplySplitter, is_error
+from raycache.tls import TlsSettings, connect_options
 
 _PUSH: Final = 0x3E
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
@@ -253,7 +255,7 @@ async def ask(connection: UpstreamConnection, payload: bytes, expects: int = 1) 
 
 
 async def open_connection(name: str, host: str, port: int, protocol: int, secret: str | None,
-                          timeout_s: float) -> UpstreamConnection:
+                          timeout_s: float, tls: TlsSettings | None = None) -> UpstreamConnection:
     """Return a connection that speaks `protocol` and is authenticated. `name` says in errors whose it is.
 
     Raises:
@@ -266,7 +268,8 @@ async def open_connection(name: str, host: str, port: int, protocol: int, secret
     connection: UpstreamConnection | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(lambda: UpstreamConnection(loop, name), host, port)
+            _, connection = await loop.create_connection(lambda: UpstreamConnection(loop, name), host, port,
+                                                         **connect_options(tls, host))
             (reply,) = await ask(connection, encoded([*greeting, b"SETNAME", b"raycache-gateway"]))
     except (OSError, TimeoutError, ShardUnavailableError) as error:
         _close(connection)
@@ -274,6 +277,8 @@ async def open_connection(name: str, host: str, port: int, protocol: int, secret
             raise
         # asyncio's own texts repeat the address and leave out the reason.
         text = os.strerror(error.errno).lower() if error.errno else f"no answer in {timeout_s:g} s"
+        if isinstance(error, ssl.SSLError):
+            text = f"no TLS: {error.reason or error}"
         raise ShardUnavailableError(f"{name}: {text}") from None
     except BaseException:
         _close(connection)

@@ -78,6 +78,10 @@ class Replicator:
         self.on_change: Callable[[], None] = lambda: None
         """Called when it may have changed which slots are served, and how."""
         self.on_topology: Callable[[bytes], None] = lambda data: None
+        self.on_access: Callable[[bytes], bytes | None] = lambda packed: None
+        """Takes a list of users; returns this shard's own if that says more."""
+        self.access_digest: Callable[[], bytes] = bytes
+        """By which the router sees whether this shard's list of users is another one."""
         """Called with a newer topology that somebody sent."""
         self.listeners: dict[Callable[[], None], None] = {}
         """Called when streams have come further, here or at a peer, once for all messages that came together; a set in
@@ -98,6 +102,7 @@ class Replicator:
         self._handlers: dict[str, _Handler] = {
             "batch": self._on_batch, "ack": self._on_ack, "ping": self._on_ping,
             "topology": self._on_topology, "topology?": self._on_topology_question,
+            "access": self._on_access,
             "pull": self._on_pull, "pulled": self._on_pulled,
             "start": transfers.on_start, "started": transfers.on_started,
             "more": transfers.on_more, "some": transfers.on_some,
@@ -394,6 +399,10 @@ class Replicator:
     def _on_topology(self, sender: str, message: Message) -> Message | None:
         self.on_topology(message[1])
         return ["topology!", self.topology.epoch if self.topology is not None else 0] if sender == ROUTER else None
+
+    def _on_access(self, sender: str, message: Message) -> Message | None:
+        known = self.on_access(message[1])
+        return ["access", known] if known is not None and sender == ROUTER else None
 
     def _on_ping(self, sender: str, message: Message) -> Message:
         _, term, _, heard_s = message

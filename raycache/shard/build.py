@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from raycache.access.user import user_of
 from raycache.clock import Clock, SystemClock
 from raycache.config import MIB, ClusterConfig
 from raycache.replication.version import VERSION_BYTES
@@ -50,9 +51,9 @@ def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, re
     )
     policy = config.policy if isinstance(config.policy, str) else config.policy.__name__
     core = ShardCore(store=store, shard_id=shard_id, secret=secret, require_auth=require_auth, limits=config.limits,
-                     policy=policy, started_ms=now_ms)
+                     policy=policy, started_ms=now_ms, users=[user_of(line) for line in config.users])
     core.replicate(config, clock.monotonic_s())
-    server = ShardServer(core, config.limits, clock=clock)
+    server = ShardServer(core, config.limits, clock=clock, tls=config.tls)
     core.info = server.info
     core.reset_info = server.stats.reset
     return server

@@ -32,7 +32,8 @@ class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
     __slots__ = ("_core", "_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_out",
-                 "_partial_bytes", "_rest", "_seen_in", "_server", "_unread_bytes", "parser",
+                 "_partial_bytes", "_rest", "_seen_in", "_server", "_strange_bytes", "_unread_bytes", "is_watched",
+                 "parser",
                  "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
@@ -49,6 +50,10 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._is_extra = False
         """Over the limit, and not yet known to be another shard or the router."""
+        self.is_watched = False
+        """Over the limit, or a stranger where the door demands the secret: what it sends is looked at first."""
+        self._strange_bytes = 0
+        """What it has sent while it was a stranger."""
         self._has_ended = False
         """Whether the client has said that it sends no more."""
         self._out: list[bytes] = []
@@ -75,8 +80,8 @@ class Connection(asyncio.Protocol):
         """Keep the connection while commands that came before the end still run or wait; not for a lease, which is for
         those who are there."""
         self._has_ended, self._is_reading = True, False
-        if self._long is not None and self.session.last_command == "rc.lease":
-            return False
+        if (self._long is not None and self.session.last_command == "rc.lease") or self._server.tls is not None:
+            return False  # and with TLS a connection cannot be half open
         return self._is_busy()
 
     def _is_busy(self) -> bool:
@@ -86,7 +91,7 @@ class Connection(asyncio.Protocol):
 
     def wait_for_secret(self, patience_s: float) -> None:
         """It is one too many: refuse it unless it shows the cluster's secret at once."""
-        self._is_extra = True
+        self._is_extra = self.is_watched = True
         self._loop.call_later(patience_s, self._refuse_extra)
 
     def _refuse_extra(self) -> None:
@@ -96,8 +101,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_extra and not self.session.is_peer and not data.startswith(_SHOWS_SECRET):
-            self._refuse_extra()
+        if self.is_watched and not self._may_send(data):
             return
         self.parser.feed(data)
         server = self._server
@@ -122,6 +126,23 @@ class Connection(asyncio.Protocol):
         else:
             self._is_queued = True
             server.queue(self)
+
+    def _may_send(self, data: bytes) -> bool:
+        """Judge what comes from one over the limit, or from a stranger; refuse too much of it."""
+        session = self.session
+        if self._is_extra and not session.is_peer and not data.startswith(_SHOWS_SECRET):
+            self._refuse_extra()
+            return False
+        if session.authenticated:
+            self.is_watched = self._is_extra and not session.is_peer
+            return True
+        self._strange_bytes += len(data)
+        if self._strange_bytes <= self._server.limits.max_unauthenticated_bytes:
+            return True
+        self._server.stats.dropped_strangers += 1
+        self.transport.write(b"-ERR %b\r\n" % str(FROM_STRANGER).encode())
+        self.transport.close()
+        return False
 
     def _bound_input(self) -> None:
         """It sends on while its earlier commands still run or wait: TCP shall slow it down."""

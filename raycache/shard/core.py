@@ -15,10 +15,11 @@ from __future__ import annotations
 import logging
 import random
 from binascii import crc_hqx
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from raycache.access.user import User
 from raycache.config import ClusterConfig, Limits
 from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
@@ -32,6 +33,7 @@ from raycache.shard.commands import DISPATCH, is_http, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.replication import READ
+from raycache.shard.guard import Guard
 from raycache.shard.owned import ELSEWHERE, PLAIN, OwnedSlots
 from raycache.shard.queues import QUEUE_SHARE, WriteQueues
 from raycache.shard.recording import Recording
@@ -70,12 +72,13 @@ class ShardCore:
         policy: name of the eviction policy, for CONFIG and INFO.
         info: the shell's own fields for INFO and the statistics (connections, pauses).
         started_ms: when this incarnation began, unix time.
+        users: those that the cluster was started with; there may be others by now.
     """
 
     def __init__(self, *, store: Store, shard_id: str = "s0", secret: str | None = None, require_auth: bool = False,
                  limits: Limits | None = None, policy: str = "lru",
                  info: Callable[[], Mapping[str, Any]] | None = None, reset_info: Callable[[], None] | None = None,
-                 rng: random.Random | None = None, started_ms: int = 0) -> None:
+                 rng: random.Random | None = None, started_ms: int = 0, users: Iterable[User] = ()) -> None:
         self.store = store
         self.whole = WholeStore(store, RECORD_PREFIX)
         """The store with what is kept beside its entries: what goes to other shards, and into a snapshot."""
@@ -102,6 +105,7 @@ class ShardCore:
         self.failures = 0
         """Handlers that raised something unexpected: bugs of ours."""
         self._warned_ms = 0
+        self.guard = Guard(self, users)
         self.sessions: dict[int, Session] = {}
         self.sessions_opened = 0
         self.watch = WatchedKeys(store, lambda: self.rng.getrandbits(62) + 1)
@@ -200,6 +204,9 @@ class ShardCore:
         if command.needs_auth and not session.authenticated:
             session.multi_error = True
             return self.counted_error(NOAUTH)
+        if session.rights is not None and (denied := self.guard.refusal(session, command, argv)) is not None:
+            session.multi_error = True
+            return self.counted_error(denied)
         keys = command.keys(argv) if not self.owns_all and command.first_key else []
         if session.multi is not None and command.queueable:
             if keys and (refusal := self.slots.check(keys)) is not None:
@@ -285,6 +292,7 @@ class ShardCore:
         self.sessions_opened += 1
         session = Session(self.sessions_opened, address, authenticated=not self.require_auth, now_ms=self.now_ms,
                           local_address=local_address)
+        self.guard.begin(session)
         self.sessions[session.id] = session
         return session
 
@@ -309,6 +317,8 @@ class ShardCore:
         self.slots.replicator = replicator
         replicator.on_change = self._settle_slots
         replicator.on_topology = lambda data: self._take_topology(data)
+        replicator.on_access = self.guard.take
+        replicator.access_digest = lambda: self.guard.users.digest()
         if replicator.is_versioned:
             self.at_turn = self._at_turn
         return replicator

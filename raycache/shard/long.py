@@ -113,7 +113,8 @@ async def run_batch(server: ShardServer, commands: Iterable[list[bytes]]) -> lis
     """Run `commands` in their order, for a caller whom Ray has let in; return the replies. Others have their turns."""
     core, monotonic_s = server.core, server.clock.monotonic_s
     session = core.open_session("ray:0")
-    session.authenticated = True
+    session.authenticated, session.rights, session.is_peer = True, None, True
+    session.is_anonymous = False
     session.refresh()
     replies: list[bytes] = []
     end_s = monotonic_s() + BATCH_S

@@ -21,6 +21,7 @@ from typing import Any, Final, cast
 import hiredis
 
 from raycache.replication.messages import Message, pack, unpack
+from raycache.tls import TlsSettings, connect_options
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,11 @@ class PeerLink:
     """The way to one peer, for as long as it is wanted."""
 
     def __init__(self, me: str, peer: str, host: str, port: int, secret: str | None, listeners: Listeners,
-                 rng: random.Random) -> None:
+                 rng: random.Random, tls: TlsSettings | None = None) -> None:
         self.peer = peer
         self._address = (host, port)
         self._secret = secret
+        self._tls = tls
         self._listeners = listeners
         self._rng = rng
         self._prefix = b"*3\r\n$7\r\nRC.PEER\r\n$%d\r\n%b\r\n$" % (len(me), me.encode())
@@ -96,7 +98,8 @@ class PeerLink:
             wire = _Wire(self._loop, self._heard)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await self._loop.create_connection(lambda wire=wire: wire, *self._address)  # type: ignore[misc]
+                    await self._loop.create_connection(lambda wire=wire: wire, *self._address,  # type: ignore[misc]
+                                                       **connect_options(self._tls, self._address[0]))
                     await wire.greet(self._secret)
             except OSError as error:  # TimeoutError is one, too
                 wire.abort()

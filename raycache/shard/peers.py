@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from raycache.replication.messages import Message
 from raycache.ring.topology import ShardInfo, Topology
 from raycache.shard.peer_link import Listeners, PeerLink
+from raycache.tls import TlsSettings
 
 if TYPE_CHECKING:
     from raycache.shard.server import ShardServer
@@ -64,11 +65,12 @@ class Peers:
     """
 
     def __init__(self, server: ShardServer, replicator: Replicator, *, secret: str | None,
-                 rng: random.Random | None = None) -> None:
+                 tls: TlsSettings | None = None, rng: random.Random | None = None) -> None:
         self._server = server
         self._core = server.core
         self._replicator = replicator
         self._secret = secret
+        self._tls = tls
         self._rng = rng or random.Random()
         self._links: dict[str, PeerLink] = {}
         self._places: dict[str, tuple[str, int, int]] = {}
@@ -143,7 +145,7 @@ class Peers:
             self._close(peer)
         self._places[peer] = place
         self._links[peer] = PeerLink(self._core.shard_id, peer, shard.host, shard.port, self._secret, self._listeners,
-                                     self._rng)
+                                     self._rng, self._tls)
 
     def _close(self, peer: str) -> None:
         del self._places[peer]

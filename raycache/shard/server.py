@@ -13,6 +13,8 @@ Bounds, each with its reason in `config.Limits`:
 * a command held half-sent: closed after `half_sent_timeout_s`, and counted;
 * a large command from a client that has not shown the secret: refused while it comes, or strangers could fill the
   memory;
+* connections that do not show the secret where one is demanded: the oldest are closed when there are more than
+  `max_unauthenticated`, all after `auth_timeout_s`, and each that sends `max_unauthenticated_bytes` before;
 * connections over `max_connections`: refused with Redis' error, unless they show the cluster's secret at once.
 
 (One client's part of that is in `connection`.)
@@ -39,10 +41,13 @@ from typing import Any, Final
 
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
+from raycache.handshake import TlsDoor, certificate_of
 from raycache.ring.topology import Topology
 from raycache.shard.connection import Connection
 from raycache.shard.core import ShardCore
 from raycache.shard.peers import Peers
+from raycache.strangers import Strangers
+from raycache.tls import TlsSettings, is_member
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +88,8 @@ class DoorStats:
     """Clients dropped because they did not read their replies."""
     dropped_half_sent: int = 0
     """Clients dropped because they left a command half-sent."""
+    dropped_strangers: int = 0
+    """Connections closed because they did not show the secret in time, or were too many, or sent too much before."""
     protocol_errors: int = 0
     """Connections closed because of broken framing."""
     loop_pause_max_ms: float = 0.0
@@ -110,13 +117,16 @@ class ShardServer:
     """
 
     def __init__(self, core: ShardCore, limits: Limits, *, clock: Clock | None = None,
-                 on_failure: Callable[[BaseException], None] | None = None) -> None:
+                 on_failure: Callable[[BaseException], None] | None = None, tls: TlsSettings | None = None) -> None:
         self.core = core
         self.limits = limits
         self.clock: Clock = clock or SystemClock()
         core.monotonic_s = self.clock.monotonic_s
         self.stats = DoorStats()
         self.connections: set[Connection] = set()
+        self.strangers = Strangers[Connection](limits, lambda connection: connection.session.authenticated)
+        self.tls = tls
+        core.guard.needs_certificate = tls is not None
         self.commands_per_s = 0.0
         self.is_calm = True
         """Whether so few connections send that each has its turn at once, instead of after all have been read."""
@@ -150,7 +160,7 @@ class ShardServer:
         self._seen_s = float("inf")
         self._woke_s = float("-inf")
         self._drops_stale = _takes_writes_anywhere(core)
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsDoor | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._probe: asyncio.TimerHandle | None = None
         self.loop = asyncio.get_running_loop()
@@ -158,9 +168,13 @@ class ShardServer:
     async def start(self, sock: socket.socket) -> None:
         """Serve on `sock`, a bound stream socket; it belongs to the server from here on."""
         self.core.now_ms = self.clock.unix_ms()
-        self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+        if self.tls is None:
+            self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+        else:
+            self._server = TlsDoor(self.tls, self.limits, lambda: Connection(self))
+            self._server.start(sock)
         if self.core.replicator is not None:
-            self.peers = Peers(self, self.core.replicator, secret=self.core.secret)
+            self.peers = Peers(self, self.core.replicator, secret=self.core.secret, tls=self.tls)
             self.peers.start()
         self.spawn(self._step_forever(), "store-step")
         self.spawn(self._check_forever(), "client-check")
@@ -335,13 +349,24 @@ class ShardServer:
             connection.wait_for_secret(EXTRA_PATIENCE_S if may_wait else 0.0)
         self.stats.connections_total += 1
         self.connections.add(connection)
+        if not session.authenticated:
+            connection.is_watched = True
+            self._drop_strangers(self.strangers.add(connection, self.clock.monotonic_s()))
+        if self.tls is not None:
+            session.has_certificate = is_member(self.tls, certificate_of(transport))
         if self.clock.monotonic_s() - self._woke_s < STALE_ARRIVALS_S:
             transport.abort()
 
     def forget(self, connection: Connection) -> None:
         """Take leave of a connection that is gone."""
         self.connections.discard(connection)
+        self.strangers.forget(connection)
         self.core.close_session(connection.session)
+
+    def _drop_strangers(self, strangers: list[Connection]) -> None:
+        self.stats.dropped_strangers += len(strangers)
+        for connection in strangers:
+            connection.transport.abort()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run background work until `stop`; if it fails, `on_failure` hears of it."""
@@ -371,6 +396,7 @@ class ShardServer:
                 measured_s, commands = now_s, self.core.commands
             for connection in list(self.connections):
                 connection.check(now_s)
+            self._drop_strangers(self.strangers.overdue(now_s))
 
     def _watch_pauses(self) -> None:
         """Arm the probe that measures the loop's lateness from inside."""

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from raycache.access.user import DEFAULT
+
 if TYPE_CHECKING:
+    from raycache.access.rights import Rights
     from raycache.shard.commands.command import Command
 
 REPLY_ON: Final = "on"
@@ -22,15 +25,16 @@ class Session:
     """What the commands of one connection share.
 
     `plain` is the one flag the hot path looks at: true while commands may simply run, that is when
-    the client has shown its secret if one is demanded, no transaction is open, replies are wanted
-    and no ASKING is pending. Whoever changes one of these calls `refresh`.
+    the client has shown its secret if one is demanded, may do everything, has no transaction open, wants replies
+    and no ASKING is pending. Whoever changes one of these calls `refresh`. Who it is and what it may do is the
+    guard's (`raycache.shard.guard`).
     """
 
-    __slots__ = ("address", "asking", "authenticated", "closing", "command", "created_ms", "dirty", "id",
-                 "is_peer", "kill", "last_ms",
+    __slots__ = ("address", "asking", "auth_failures", "authenticated", "closing", "command", "created_ms", "dirty",
+                 "has_certificate", "id", "is_anonymous", "is_peer", "kill", "last_ms",
                  "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict",
                  "plain", "protocol",
-                 "readonly", "reply", "watched", "wrote")
+                 "readonly", "reply", "rights", "user", "watched", "wrote")
 
     def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int,
                  local_address: str = "") -> None:
@@ -42,6 +46,14 @@ class Session:
         self.lib_name = b""
         self.lib_ver = b""
         self.authenticated = authenticated
+        self.user = DEFAULT
+        self.rights: Rights | None = None
+        """What it may do; None: everything."""
+        self.is_anonymous = True
+        """It has not said who it is."""
+        self.auth_failures = 0
+        self.has_certificate = False
+        """It has shown a certificate of the cluster's, by which shards know each other."""
         self.is_peer = False
         """It has really shown the cluster's secret, which other shards and the router do even where nobody has to."""
         self.created_ms = now_ms
@@ -82,7 +94,8 @@ class Session:
 
     def refresh(self) -> None:
         """Work out `plain` anew."""
-        self.plain = self.authenticated and self.multi is None and not self.asking and self.reply == REPLY_ON
+        self.plain = (self.authenticated and self.rights is None and self.multi is None and not self.asking
+                      and self.reply == REPLY_ON)
 
     def __repr__(self) -> str:
         return f"Session(id={self.id}, address={self.address!r}, name={self.name!r})"

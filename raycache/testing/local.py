@@ -19,14 +19,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from raycache.access.user import user_of
 from raycache.client.info import ConnectionInfo
 from raycache.config import MIB, ClusterConfig
 from raycache.gateway.server import GatewayServer
 from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.topology import GatewayInfo, ShardInfo, Topology
+from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
 from raycache.router.messages import GatewayReport, NodeReport, ShardReport
 from raycache.shard.build import build_server
+from raycache.shard.guard import Guard
 from raycache.shard.server import ShardServer, listening_socket
 from raycache.stores.config import Attachment
 from raycache.stores.protocol import BackingStore
@@ -73,6 +76,7 @@ class LocalCluster:
         self._with_router = self.config.copies > 1 if router is None else router
         self._nodes = [NodeReport(f"node{number}", f"machine{number}") for number in range(machines or shards)]
         self._gateway_info: GatewayInfo | None = None
+        self._users = SharedUsers(self.config.users)
         self._seats: list[Seat] = []
         self.writers: dict[str, WriterThread] = {}
         """What writes to the stores that are attached for write-behind, by name."""
@@ -106,7 +110,8 @@ class LocalCluster:
     @property
     def info(self) -> ConnectionInfo:
         """What a `Cache` needs to connect."""
-        return ConnectionInfo(cluster=self.config.name, seeds=tuple(self.addresses), secret=self.secret,
+        tls = self.config.tls.for_clients() if self.config.tls is not None else None
+        return ConnectionInfo(cluster=self.config.name, seeds=tuple(self.addresses), secret=self.secret, tls=tls,
                               topology=self.newest_topology.to_bytes())
 
     @property
@@ -287,6 +292,15 @@ class LocalCluster:
         topology = self.topology
         self._seats[index].call(lambda: server.set_topology(topology))
 
+    def _share_users(self, guard: Guard) -> None:
+        """Give everybody the users that have changed on one server: where no router runs nobody else would."""
+        if self._with_router or not self._users.take(guard.users.to_bytes()):
+            return
+        packed = self._users.to_bytes()
+        for seat, server in zip(self._seats, self.servers, strict=False):
+            if server is not None:
+                seat.loop.call_soon_threadsafe(server.core.guard.merge, packed)
+
     def _tell_router(self, report: ShardReport) -> None:
         router, office = self._router()
         office.call(lambda: router.registered(report))
@@ -332,6 +346,8 @@ class LocalCluster:
 
         async def start() -> ShardServer:
             server = build_server(self.config, f"s{index}", secret=self._secret, require_auth=self.secret is not None)
+            server.core.guard.merge(self._users.to_bytes())
+            server.core.guard.on_change = lambda: self._share_users(server.core.guard)
             if self._with_router:  # until it says more, nothing is this shard's
                 server.core.set_topology(Topology.empty(self.config.name))
             await server.start(sock)
@@ -355,7 +371,9 @@ class LocalCluster:
     async def _serve_gateway(self, node_id: str) -> GatewayInfo:
         self.gateway = GatewayServer(get_topology=lambda: self.topology, secret=self._secret,
                                      require_auth=self.secret is not None, limits=self.config.limits,
-                                     split_transactions=self.config.split_transactions)
+                                     split_transactions=self.config.split_transactions,
+                                     users=[user_of(line) for line in self.config.users],
+                                     tls=self.config.tls)
         sock = listening_socket(HOST, 0)
         port = sock.getsockname()[1]
         await self.gateway.start(sock)

@@ -17,6 +17,7 @@ from raycache.clock import SystemClock
 from raycache.config import ClusterConfig
 from raycache.replication.messages import Message
 from raycache.ring.topology import Topology
+from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
 from raycache.router.detector import Detector
 from raycache.router.messages import (
@@ -66,6 +67,8 @@ class LocalRouter:
         clock = SystemClock()
         self._now_s = clock.monotonic_s
         self._term = clock.unix_ms()
+        self.users = SharedUsers(config.users)
+        self._tls = config.tls
         self.core = RouterCore(config, self._now_s(), term=self._term)
         self._detector = Detector()
         self._links: dict[str, PeerLink] = {}
@@ -144,7 +147,7 @@ class LocalRouter:
                 self._forget(shard_id)
                 self._places[shard_id] = place
                 self._links[shard_id] = PeerLink("router", shard_id, view.host, view.port, self._secret,
-                                                 self._listeners, self._rng)
+                                                 self._listeners, self._rng, self._tls)
                 self._detector.watch(shard_id, view.incarnation, self._now_s())
 
     def _forget(self, shard_id: str) -> None:
@@ -162,6 +165,7 @@ class LocalRouter:
     # What the connections tell
 
     def _opened(self, shard_id: str) -> None:
+        self._links[shard_id].send([self.users.message])
         if self.core.topology.epoch:  # as the answer to a registration
             self._links[shard_id].send([["topology", self.core.topology.to_bytes()]])
         self._ping(shard_id)
@@ -177,6 +181,12 @@ class LocalRouter:
                     self._detector.watch(shard_id, pong.incarnation, now_s)
                 self._detector.heard(shard_id, pong.incarnation, now_s)
                 self.core.pong(shard_id, pong, now_s)
+                if self.users.differs(message[2].get("access")):
+                    self._links[shard_id].send([self.users.message])
+            elif message[0] == "access":
+                if self.users.take(message[1]):
+                    for link in self._links.values():
+                        link.send([self.users.message])
             elif message[0] == "topology!":
                 self.core.shard_holds(shard_id, message[1])
         self._wake.set()

@@ -22,37 +22,44 @@ MAY_IMPORT: dict[str, set[str]] = {
     "codec": {"errors"},
     "leases": set(),
     "usage": set(),
+    # Users and what they may do; what commands there are is handed in.
+    "access": set(),
     # What joins them.
     "replication": {"config", "ring", "store"},
-    "router": {"config", "errors", "ring"},
-    "shard": {"clock", "config", "errors", "leases", "replication", "resp", "ring", "store", "usage",
-              "__version__"},
-    "gateway": {"clock", "config", "errors", "resp", "ring", "shard", "store"},
+    "router": {"access", "config", "errors", "ring"},
+    "shard": {"access", "clock", "config", "errors", "handshake", "leases", "replication", "resp", "ring", "store",
+              "strangers", "tls", "usage", "__version__"},
+    "gateway": {"access", "clock", "config", "errors", "handshake", "resp", "ring", "shard", "store", "strangers",
+                "tls"},
     "snapshot": {"clock", "replication", "ring", "store"},
     # How a value is loaded through the cache, without the cache: it knows no connection, `client` drives it.
     "loading": {"codec", "errors"},
     # Functions whose results are kept: their keys, options and counters. `client` gives them a handle.
     "functions": {"errors", "loading", "usage"},
-    "client": {"codec", "config", "errors", "functions", "loading", "ring", "usage"},
+    "client": {"codec", "config", "errors", "functions", "loading", "ring", "tls", "usage"},
     "warming": {"client", "codec", "errors"},
     "stores": {"client", "codec", "errors", "ring"},
     # Ray, and what starts from it.
-    "actors": {"client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring", "router",
-               "shard", "snapshot", "store", "stores"},
-    "connecting": {"actors", "client"},
-    "anywhere": {"client", "connecting", "functions"},
+    "actors": {"access", "client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring",
+               "router", "shard", "snapshot", "store", "stores", "tls"},
+    "connecting": {"actors", "client", "tls"},
+    "anywhere": {"client", "connecting", "functions", "tls"},
     "backing": {"actors", "client", "stores"},
-    "testing": {"client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router", "shard",
-                "store", "stores"},
+    "testing": {"access", "client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router",
+                "shard", "store", "stores"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
     "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring",
-            "stores", "usage", "warming"},
+            "stores", "tls", "usage", "warming"},
     "errors": set(),
-    "config": set(),
+    "config": {"access", "tls"},
+    # Certificates, and the handshake at a door.
+    "tls": set(),
+    "handshake": {"config", "tls"},
+    "strangers": {"config"},
     "clock": set(),
     "cluster_status": set(),
     "__init__": {"actors", "anywhere", "backing", "client", "cluster_status", "config", "connecting", "errors",
-                 "functions", "ring", "stores", "usage", "warming"},
+                 "functions", "ring", "stores", "tls", "usage", "warming"},
 }
 
 # The world outside: whoever has none of these cannot wait, cannot look at a clock, and cannot be raced.
@@ -61,13 +68,15 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 
 SHELLS = {
     "shard/server.py", "shard/connection.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
+    "gateway/access.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/news.py", "gateway/pool.py",
     "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
     "warming/api.py", "warming/files.py", "warming/probing.py",
     "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
-PURE_FOLDERS = ("store", "ring", "resp", "codec", "usage", "leases", "loading", "replication", "router", "shard",
+PURE_FOLDERS = ("access",
+                "store", "ring", "resp", "codec", "usage", "leases", "loading", "replication", "router", "shard",
                 "gateway", "snapshot", "warming")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",

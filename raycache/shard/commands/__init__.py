@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from raycache.access.rights import Catalogue
 from raycache.resp import encode
 from raycache.shard.commands import (
+    acl,
     client,
     cluster,
     config,
@@ -38,16 +40,23 @@ from raycache.shard.commands import (
     warming,
 )
 from raycache.shard.commands.command import Command
+from raycache.shard.commands.glob import matcher
 
-__all__ = ["DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
+__all__ = ["CATALOGUE", "DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
                   introspection, transactions, cluster, handle, leases, queue, replication, stored, usage, warming,
-                  explain)
+                  explain, acl)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}
 introspection.know(TABLE)
+
+CATALOGUE: Final = Catalogue(
+    {each.full_name: [name.removeprefix("@") for name in introspection.categories(each)]
+     for command in TABLE.values() for each in (command, *command.subcommands.values())}, matcher)
+"""What the rules of users speak of."""
+acl.know(CATALOGUE)
 
 DISPATCH: Final[dict[bytes, Command]] = {
     name: command for upper, command in TABLE.items() if not command.subcommands for name in (upper, upper.lower())

@@ -60,10 +60,11 @@ def describe(core: ShardCore, session: Session) -> bytes:
     age_s, idle_s = ((core.now_ms - since_ms) // 1000 for since_ms in (session.created_ms, session.last_ms))
     return (
         b"id=%d addr=%b laddr=%b fd=-1 name=%b age=%d idle=%d flags=%b db=0 sub=0 psub=0 ssub=0 multi=%d watch=%d "
-        b"cmd=%b user=default redir=-1 resp=%d lib-name=%b lib-ver=%b"
+        b"cmd=%b user=%b redir=-1 resp=%d lib-name=%b lib-ver=%b"
     ) % (session.id, session.address.encode(), session.local_address.encode(), session.name, age_s, idle_s, flags,
          queued,
-         len(session.watched), session.last_command.encode(), session.protocol, session.lib_name, session.lib_ver)
+         len(session.watched), session.last_command.encode(), session.user.encode(), session.protocol,
+         session.lib_name, session.lib_ver)
 
 
 def info(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:

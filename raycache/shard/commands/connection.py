@@ -6,7 +6,6 @@ reading from replicas. What does not: CLIENT (`client`), sockets.
 
 from __future__ import annotations
 
-import hmac
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -25,7 +24,6 @@ REDIS_VERSION: Final = "7.0.15"
 """What clients that ask for a version get: the Redis whose behaviour is matched."""
 
 _DEFAULT_USER: Final = b"default"
-_WRONG_PASS: Final = "WRONGPASS invalid username-password pair or user is disabled."
 _NO_PASSWORD: Final = (
     "ERR AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
@@ -68,26 +66,13 @@ def select(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return OK
 
 
-def _authenticate(core: ShardCore, session: Session, user: bytes, password: bytes) -> None:
-    """Accept the secret, or refuse. Compared in constant time."""
-    if core.secret is not None:
-        right = hmac.compare_digest(password, core.secret.encode())
-    else:
-        right = True  # as Redis' default user without a password
-    if user != _DEFAULT_USER or not right:
-        raise Refusal(_WRONG_PASS)
-    session.authenticated = True
-    session.is_peer = core.secret is not None
-    session.refresh()
-
-
 def auth(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """AUTH [user] secret."""
     if len(argv) > 3:
         raise Refusal("ERR syntax error")
-    if len(argv) == 2 and core.secret is None:
+    if len(argv) == 2 and core.secret is None and core.guard.users.default.is_open:
         raise Refusal(_NO_PASSWORD)
-    _authenticate(core, session, argv[1] if len(argv) == 3 else _DEFAULT_USER, argv[-1])
+    core.guard.authenticate(session, argv[1] if len(argv) == 3 else _DEFAULT_USER, argv[-1])
     return OK
 
 
@@ -103,7 +88,7 @@ def hello(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         protocol = number
     credentials, name = _hello_options(argv[2:])
     if credentials is not None:
-        _authenticate(core, session, *credentials)
+        core.guard.authenticate(session, *credentials)
     if not session.authenticated:
         raise Refusal(_HELLO_FIRST)
     if name is not None:
@@ -154,9 +139,8 @@ def reset(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     core.watch.forget(session)
     session.end_transaction()
     session.protocol, session.name, session.reply = 2, b"", REPLY_ON
-    session.readonly = session.asking = session.no_evict = session.is_peer = False
-    session.authenticated = not core.require_auth
-    session.refresh()
+    session.readonly = session.asking = session.no_evict = False
+    core.guard.begin(session)
     return encode.simple(b"RESET")
 
 

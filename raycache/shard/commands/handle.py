@@ -250,7 +250,7 @@ COMMANDS = [
          summary="Adds to an integer, which may expire if this makes it."),
     _rc(name="rc.scan", arity=4, flags="readonly", handler=scan, complexity="O(COUNT)",
         summary="Walks over the keys with a prefix."),
-    _rc(name="rc.topology", arity=-1, flags="loading stale fast", handler=topology,
+    _rc(name="rc.topology", arity=-1, flags="loading stale fast", handler=topology, categories="connection",
         summary="Returns the topology if it is newer."),
     _rc(name="rc.stats", arity=1, flags="loading stale", handler=stats, summary="Returns the shard's statistics."),
 ]

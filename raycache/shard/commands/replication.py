@@ -164,8 +164,7 @@ def token(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 def peer(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.PEER sender messages -> messages."""
     core.commands -= 1  # no client's: a cluster without any would look busy
-    if not session.is_peer:
-        raise Refusal("NOAUTH RC.PEER is for those who have shown the cluster's secret")
+    core.guard.must_be_member(session, "RC.PEER")
     try:
         received = messages.unpack(argv[2])
         replies = _replicator(core).receive(argv[1].decode(), received, core.replicator_now_s)
@@ -192,19 +191,20 @@ def _verify(core: ShardCore, replicator: Replicator) -> Generator[Wait | None, N
                                       "differences": asked.differences, "evicted": asked.evicted}))
 
 
-_rc = partial(Command, group="connection", categories="connection")
+_rc = partial(Command, group="raycache", since="0.1.0")
 
 READ = _rc(name="rc.read", arity=-3, flags="readonly", handler=read, first_key=2, last_key=-1, key_step=1,
            key_use=("RO access",), summary="Reads with wishes: from a replica, not behind a token, from a quorum.")
 
 COMMANDS = [
-    _rc(name="wait", arity=3, flags="noscript", handler=wait, since="3.0.0", group="generic",
+    _rc(name="wait", arity=3, flags="noscript", handler=wait, since="3.0.0", group="generic", categories="connection",
         tips=("request_policy:all_shards", "response_policy:agg_min"),
         summary="Waits until this connection's writes have reached so many replicas."),
     READ,
     _rc(name="rc.write", arity=-4, flags="write", handler=write,
         summary="Runs one write and waits until so many copies have it."),
-    _rc(name="rc.token", arity=1, flags="fast", handler=token, summary="Returns how far this shard's clock has come."),
+    _rc(name="rc.token", arity=1, flags="fast", handler=token, categories="connection",
+        summary="Returns how far this shard's clock has come."),
     _rc(name="rc.peer", arity=3, flags="admin noscript", handler=peer, summary="What shards say to each other."),
     _rc(name="rc.verify", arity=-1, flags="admin", handler=verify,
         summary="Compares this shard's copies with the other owners'."),

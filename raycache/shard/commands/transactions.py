@@ -62,6 +62,8 @@ def _run_all(core: ShardCore, session: Session, queued: list[tuple[Command, list
 
 def _whole(core: ShardCore, session: Session, command: Command, argv: list[bytes]) -> bytes:
     session.command = command
+    if session.rights is not None and (denied := core.guard.refusal(session, command, argv)) is not None:
+        return core.counted_error(denied)  # its rights have changed since the command was queued
     reply = core.run(session, command, argv)
     return reply if isinstance(reply, bytes) else run_whole(reply)
 

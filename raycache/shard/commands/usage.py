@@ -61,6 +61,7 @@ def top(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 _rc = partial(Command, group="raycache", since="0.1.0", flags="loading stale fast")
 
 COMMANDS = [
-    _rc(name="rc.used", arity=2, handler=used, summary="Adds to the counters of decorated functions."),
+    _rc(name="rc.used", arity=2, handler=used, categories="connection",
+        summary="Adds to the counters of decorated functions."),
     _rc(name="rc.top", arity=2, handler=top, summary="Returns the hottest keys and the counters of functions."),
 ]

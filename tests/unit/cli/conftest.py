@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -129,6 +129,7 @@ class FakeBackend:
     last: dict[str, Any] | None = None
     draining: tuple[str, ...] = ()
     attached: list[dict[str, Any]] = field(default_factory=list)
+    acl_answer: Any = b"OK"
 
     def attach(self, *, start: bool) -> bool:
         if self.ray_runs:
@@ -226,6 +227,11 @@ class FakeBackend:
 
     def topology(self, name: str) -> Topology:
         return topology(name, len(self.status(name).shards))
+
+    def acl(self, name: str, words: Sequence[str]) -> Any:
+        self.status(name)
+        self._wish("acl", name, *words)
+        return self.acl_answer
 
     def connect(self, name: str) -> FakeCache:
         self.status(name)
