@@ -132,7 +132,7 @@ def start(wish: Wish) -> Started:
     ensure_ray_running(start=True, variables=variables)
     import ray
 
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     if obstacle is None and (obstacle := obstacle_to_haproxy(wish, nodes)) is not None:
         raise RayCacheError(f"HAProxy cannot be used: {obstacle}; or say --proxy serve")
     return _run(wish, "haproxy" if obstacle is None else "serve", obstacle)
@@ -191,7 +191,7 @@ def stop() -> bool:
     if APPLICATION not in found:
         return False
     if len(found) == 1:
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]
     else:
         serve.delete(APPLICATION)
     return True

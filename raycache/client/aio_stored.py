@@ -128,4 +128,4 @@ async def look_for_topology(cache: AsyncCache) -> None:
 
 def secret_of(cache: AsyncCache) -> str | None:
     """Return the secret that the handle shows; None where the doors demand nothing."""
-    return cache._dispatcher.secret
+    return cache._dispatcher.login.secret
