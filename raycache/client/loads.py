@@ -69,7 +69,7 @@ class LoadingCache:
         if wanted.tags:
             value = through.run(through.engine.obtain(key, wire_key, Source(load), wanted))
             return value
-        aged = self._dispatcher.run(wire_key, leasing.fetch(wire_key))
+        aged = through.read(wire_key)
         found: Any = NOT_PLAIN if aged is None else value_at_once(aged, wanted, through.engine.rng)
         if found is NOT_PLAIN or found is IS_DUE:
             value = through.run(through.engine.obtain(key, wire_key, Source(load), wanted, aged, is_read=True,

@@ -16,7 +16,9 @@ from typing import Any, Final, TypeVar
 from raycache.client import forks, leasing
 from raycache.client.dispatcher import Dispatcher
 from raycache.client.guarded import Guarded
+from raycache.client.latch import Latch
 from raycache.client.settings import ClientSettings
+from raycache.client.shared_reads import SharedReads
 from raycache.client.waits import Waits, deadline_of
 from raycache.client.workers import Workers
 from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
@@ -42,7 +44,7 @@ class ThreadFlights:
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._flights[key] = Flight(key, threading.Event())
+            flight = self._flights[key] = Flight(key, Latch())
             return flight, True
 
     def finish(self, flight: Flight, outcome: Outcome) -> None:
@@ -65,6 +67,8 @@ class Through:
         self._dispatcher = dispatcher
         self._waits = Waits(dispatcher, settings)
         self._workers = Workers()
+        self.read: Final = SharedReads(lambda key: dispatcher.run(key, leasing.fetch(key)), settings.timeout_s).read
+        """Reads a key as loading sees it. HOT."""
         self._flights = ThreadFlights()
         self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s)
         self._do: Final[dict[type, Callable[[Any], Any]]] = {
@@ -122,7 +126,7 @@ class Through:
 
     def _fetch(self, wanted: steps.Fetch) -> tuple[list[bytes | None], dict[bytes, int | None]]:
         if len(wanted.keys) == 1 and not wanted.tags:
-            return [self._dispatcher.run(wanted.keys[0], leasing.fetch(wanted.keys[0]))], {}
+            return [self.read(wanted.keys[0])], {}
         batch = leasing.FetchMany([*wanted.keys, *wanted.tags])
         self._dispatcher.run_batch(batch)
         at = len(wanted.keys)
@@ -166,7 +170,7 @@ class Through:
         return value
 
     def _join(self, wanted: steps.Join) -> bool:
-        done: threading.Event = wanted.flight.done
+        done: Latch = wanted.flight.done
         return done.wait(wanted.timeout_s)
 
     def _spawn(self, wanted: steps.Spawn) -> bool:

@@ -261,8 +261,10 @@ class LocalCluster:
                 self._front.run(self.gateway.stop())
             self._front.close()
             self._front = None
-        for index, seat in enumerate(self._seats):
+        # All of them first: one that still runs would connect to one whose loop is being closed, which waits for it.
+        for index in range(len(self._seats)):
             self.kill(index)
+        for seat in self._seats:
             seat.close()
         self._seats.clear()
 
