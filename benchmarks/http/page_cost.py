@@ -107,7 +107,7 @@ def opened(browser: Any, url: str) -> Iterator[Any]:
     try:
         page = context.new_page()
         page.goto(url)
-        page.wait_for_function(f"document.querySelectorAll('#shards tbody tr').length === {SHARDS}", timeout=30_000)
+        page.wait_for_selector(f"#shards tbody tr:nth-child({SHARDS})", timeout=30_000)
         yield page
     finally:
         context.close()

@@ -24,8 +24,10 @@ addEventListener("securitypolicyviolation",
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium. While it is open a loop of playwright's runs in this thread, where no test that awaits could run: so it
+    is closed with the module."""
     path = require_program("chromium", "chromium")
     with sync_playwright() as playwright:
         # Its own sandbox does not work for root in a container; what it shows comes from this machine alone.
@@ -34,7 +36,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """Three shards on two machines with two copies of each slot."""
     with LocalCluster(shards=3, copies=2, machines=2, memory_per_shard_bytes=8 << 20) as cluster:
@@ -42,13 +44,13 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def site(cluster: LocalCluster) -> Iterator[Site]:
     with served(cluster) as site:
         yield site
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cache(cluster: LocalCluster) -> Iterator[Cache]:
     with Cache(cluster.info, timeout_s=5.0) as cache:
         yield cache

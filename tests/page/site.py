@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI
 
 from raycache.client import AsyncCache
+from raycache.errors import ClusterNotFoundError
 from raycache.testing.local import LocalCluster, listening_socket
-from serve_app.page import page_router
+from serve_app.app import build_application
+from serve_app.clusters import Clusters
+from serve_app.page import routes
+from serve_app.settings import HttpSettings, Token, digest_of
 
-READER, ADMIN = "reader's token", "admin's secret"
+READER, ADMIN = "a reader's token for tests", "an admin's secret for tests"
 
 
 class LocalOffice:
@@ -43,42 +47,6 @@ class LocalOffice:
         self._cluster.wish(lambda core: core.cancel())
 
 
-class LocalHandles:
-    """The handles of the door's loop on one cluster."""
-
-    def __init__(self, cluster: LocalCluster) -> None:
-        self._cluster = cluster
-        self._handle: AsyncCache | None = None
-
-    async def handle(self, name: str = "") -> AsyncCache:
-        if name not in ("", "local"):
-            raise HTTPException(404, f"no cluster {name!r} runs")
-        if self._handle is None:
-            self._handle = AsyncCache(self._cluster.info, timeout_s=5.0)
-        return self._handle
-
-    async def names(self) -> list[str]:
-        return ["local"]
-
-    async def close(self) -> None:
-        if self._handle is not None:
-            await self._handle.close()
-
-
-def _demand(token: str, request: Request) -> None:
-    shown = request.headers.get("authorization", "")
-    if not hmac.compare_digest(shown.encode(), f"Bearer {token}".encode()):
-        raise HTTPException(401, "no such token is known" if shown else "send a token")
-
-
-def admin(request: Request) -> None:
-    _demand(ADMIN, request)
-
-
-def reader(request: Request) -> None:
-    _demand(READER, request)
-
-
 @dataclass(frozen=True)
 class Site:
     """One page that is served."""
@@ -91,18 +59,23 @@ class Site:
 @contextmanager
 def served(cluster: LocalCluster, *, with_token: bool = False) -> Iterator[Site]:
     """Serve the page on a free port of loopback."""
-    office, handles, application = LocalOffice(cluster), LocalHandles(cluster), FastAPI()
-    more: dict[str, Any] = {"reader": reader} if with_token else {}
-    application.include_router(page_router(handles, admin=admin, office=office, **more))
+
+    async def connect(name: str, *, timeout_s: float) -> AsyncCache:
+        if name != cluster.config.name:
+            raise ClusterNotFoundError(f"no cluster {name!r} runs")
+        return AsyncCache(cluster.info, timeout_s=timeout_s)
+
+    office = LocalOffice(cluster)
+    tokens = (Token("operator", digest_of(READER), "reader"),) if with_token else ()
+    with patch.object(routes, "RayOffice", lambda: office):
+        application = build_application(HttpSettings(tokens=tokens, admin_secret=ADMIN),
+                                        Clusters(connect, lambda: [cluster.config.name], timeout_s=5.0))
     sock = listening_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1))
     loop = asyncio.new_event_loop()
 
-    async def run() -> None:
-        await server.serve(sockets=[sock])
-        await handles.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="page-server", daemon=True)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve(sockets=[sock])), name="page-server",
+                              daemon=True)
     thread.start()
     try:
         yield Site(f"http://127.0.0.1:{sock.getsockname()[1]}/", office, application)

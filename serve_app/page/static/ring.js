@@ -56,12 +56,15 @@ export class Ring {
   }
 
   show(ring) {
+    const before = this.parts ?? [];
     this.ring = ring;
     this.parts = [];
     const legend = [];
     const drawn = BANDS.map((band) => this.band(band, legend));
+    const focused = before.find((part) => part.button === document.activeElement)?.key;
     this.canvas.replaceChildren(...drawn.flat());
     this.legend.replaceChildren(...legend);
+    this.parts.find((part) => part.key === focused)?.button.focus(); // a new epoch must not throw anybody off
     const names = (of) => new Set(ring.shards.map(of)).size;
     const free = ring.runs.reduce((sum, [length, index]) => sum + (index < 0 ? length : 0), 0);
     say(at("ring-text"), `${count(ring.slots)} slots, ${ring.copies} ${ring.copies > 1 ? "copies" : "copy"} of each, on `
