@@ -10,7 +10,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-failover bench-rescale bench-warm bench-herd sim lock clean distclean
+.PHONY: help setup demo test check bench bench-failover bench-rescale bench-warm bench-herd bench-http sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
@@ -63,6 +63,9 @@ bench-warm: setup  ## Measure what warming costs the database's other clients (A
 
 bench-herd: setup  ## Measure loading through the cache beside what people use today (ARGS="--only stampede")
 	$(BIN)/python -m benchmarks.herd $(ARGS)
+
+bench-http: setup  ## Measure the HTTP door beside a bare Serve endpoint and webdis (ARGS="--quick")
+	$(BIN)/python -m benchmarks.http $(ARGS)
 
 # The tool lives in a venv of its own, so that it is not part of what it pins. Local package folders named in the
 # environment must not reach the lock: it has to work on another machine.

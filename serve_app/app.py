@@ -60,7 +60,8 @@ def build_application(settings: HttpSettings | None = None, clusters: Clusters |
     application.router.routes[:0] = application.state.own_routes
     if importlib.util.find_spec("serve_app.page") is not None:
         page = importlib.import_module("serve_app.page")
-        application.include_router(page.page_router(clusters, reader=require_reader, admin=require_admin))
+        application.include_router(page.page_router(clusters, reader=require_reader, admin=require_admin),
+                                   include_in_schema=False)
     application.router.routes.extend(commands.paths.routes)  # last: any path whose first part is a command
     return application
 

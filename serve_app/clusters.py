@@ -99,7 +99,7 @@ class Clusters:
         if found is None:
             found = self._gateways[handle.cluster] = InsideGateway(
                 partial(aio_stored.topology_of, handle), partial(aio_stored.look_for_topology, handle),
-                aio_stored.secret_of(handle))
+                aio_stored.secret_of(handle), tls=aio_stored.tls_of(handle))
             await found.start()
         return found
 

@@ -19,6 +19,7 @@ from raycache.gateway.connection import ClientConnection
 from raycache.gateway.request import encoded, encoded_transaction
 from raycache.gateway.server import GatewayServer
 from raycache.ring.topology import Topology
+from raycache.tls import TlsSettings
 
 
 class _Replies(asyncio.Transport):
@@ -85,11 +86,12 @@ class InsideGateway:
         get_topology: the newest topology known here.
         refresh: asks somebody for a newer one.
         secret: shown to the shards.
+        tls: certificates, for the way to the shards.
     """
 
     def __init__(self, get_topology: Callable[[], Topology | None], refresh: Callable[[], Awaitable[object]] | None,
-                 secret: str | None, limits: Limits | None = None) -> None:
-        self._server = GatewayServer(get_topology=get_topology, refresh=refresh, secret=secret, limits=limits)
+                 secret: str | None, limits: Limits | None = None, tls: TlsSettings | None = None) -> None:
+        self._server = GatewayServer(get_topology=get_topology, refresh=refresh, secret=secret, limits=limits, tls=tls)
 
     async def start(self) -> Self:
         """Begin to look after connections."""

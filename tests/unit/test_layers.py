@@ -69,7 +69,8 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 SHELLS = {
     "shard/server.py", "shard/connection.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/access.py",
-    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/news.py", "gateway/pool.py",
+    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/inside.py", "gateway/news.py",
+    "gateway/pool.py",
     "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
     "warming/api.py", "warming/files.py", "warming/probing.py",
@@ -80,7 +81,7 @@ PURE_FOLDERS = ("access",
                 "gateway", "snapshot", "warming")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",
-    "routes", "scanning", "stats", "token", "top", "wished", "wishes", "invalidation", "leasing")}
+    "routes", "scanning", "stats", "stored", "token", "top", "wished", "wishes", "invalidation", "leasing")}
 PURE_STORES = {f"stores/{name}.py" for name in ("backoff", "config", "plans", "protocol", "reading", "wire", "writer")}
 PURE_FUNCTIONS = {f"functions/{name}.py" for name in ("attempt", "naming", "recipe", "text")}
 
