@@ -30,6 +30,10 @@ DRAIN_S: Final = 5
 """How long a Serve replica that is to go still takes requests, so that HAProxy has heard of it; Serve has 30."""
 
 
+MAX_PARENT: Final = 9
+"""Of the path to HAProxy's folder: it takes 97 for a socket's path, of which Serve itself adds 57 for the node."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """How the door is to be started."""
@@ -104,7 +108,8 @@ def haproxy_variables(folder: Path) -> dict[str, str]:
 
 def new_folder(parent: str | None = None) -> Path:
     """Return a folder of this user's own for HAProxy's files: its admin socket is there, which is worth guarding."""
-    folder = Path(parent or tempfile.gettempdir()) / f"raycache-http-{os.getuid()}-{secrets.token_hex(4)}"
+    usual = tempfile.gettempdir()
+    folder = Path(parent or (usual if len(usual) <= MAX_PARENT else "/tmp")) / f"rc-http-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700, parents=True)
     return folder
 
