@@ -60,10 +60,26 @@ def build_application(settings: HttpSettings | None = None, clusters: Clusters |
     application.router.routes[:0] = application.state.own_routes
     if importlib.util.find_spec("serve_app.page") is not None:
         page = importlib.import_module("serve_app.page")
-        application.include_router(page.page_router(clusters, reader=require_reader, admin=require_admin),
-                                   include_in_schema=False)
+        router = page.page_router(clusters, reader=require_reader, admin=require_admin)
+        application.state.own_routes += router.routes
+        application.include_router(router, include_in_schema=False)
+        _describe_page(application)
     application.router.routes.extend(commands.paths.routes)  # last: any path whose first part is a command
     return application
+
+
+def _describe_page(application: FastAPI) -> None:
+    """Let the description name the page itself; what the page asks for is its own matter."""
+    described = application.openapi
+
+    def with_page() -> dict[str, Any]:
+        document = described()
+        answer = {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+        document["paths"].setdefault("/", {}).setdefault(
+            "get", {"summary": "The operator's page", "responses": {"200": answer}})
+        return document
+
+    application.openapi = with_page  # type: ignore[method-assign]
 
 
 class HttpDoor:
