@@ -195,8 +195,8 @@ def stop() -> bool:
         return False
     if APPLICATION not in found:
         return False
+    # Not by `shutdown` alone: that ends the proxy first, and with it what is under way.
+    serve.delete(APPLICATION)
     if len(found) == 1:
         serve.shutdown()  # type: ignore[no-untyped-call]
-    else:
-        serve.delete(APPLICATION)
     return True
