@@ -22,7 +22,7 @@ from serve_app import commands, health, rest
 from serve_app.admission import Admission
 from serve_app.answering import answer_errors
 from serve_app.auth import require_admin, require_reader
-from serve_app.clusters import Clusters
+from serve_app.clusters import Clusters, connecting_as
 from serve_app.door import Door
 from serve_app.middleware import Around
 from serve_app.settings import HttpSettings
@@ -39,7 +39,8 @@ def build_application(settings: HttpSettings | None = None, clusters: Clusters |
     """
     settings = settings or HttpSettings()
     if clusters is None:
-        clusters = Clusters(default=settings.cluster, timeout_s=settings.deadline_s)
+        clusters = Clusters(connecting_as(settings.user, settings.password_file), default=settings.cluster,
+                            timeout_s=settings.deadline_s)
     door = Door(settings, clusters, Admission(settings))
 
     @asynccontextmanager

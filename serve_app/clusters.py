@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -34,6 +35,18 @@ def running_clusters() -> list[str]:
     from raycache.actors.launch import clusters  # Ray takes a third of a second to import
 
     return clusters()
+
+
+def connecting_as(user: str, password_file: str, connect: Connect = connect_async) -> Connect:
+    """Return `connect` with the rights of `user`, whose password is read for each new handle; "": as it is."""
+    if not user:
+        return connect
+
+    async def connect_as(name: str, **options: float) -> AsyncCache:
+        password = (await asyncio.to_thread(Path(password_file).read_text)).strip()
+        return await connect(name, user=user, password=password, **options)
+
+    return connect_as
 
 
 class Clusters:

@@ -91,6 +91,10 @@ class HttpSettings:
     """The cluster of requests that name none (the Redis convention, the page); "": the only one that runs."""
     tokens: tuple[Token, ...] = ()
     """Who may use the door; empty: everybody who reaches it."""
+    user: str = ""
+    """Whose rights the door has at its clusters (ACL); "": it shows their secret, and has all."""
+    password_file: str = ""
+    """Holds that user's password, at this path wherever a Serve replica may run: so it is in no configuration."""
     accept_secrets: bool = False
     """Whether a cluster's secret is taken as a token for that cluster, with a writer's rights; then one is demanded."""
     cors_origins: tuple[str, ...] = ()
@@ -112,6 +116,8 @@ class HttpSettings:
         for name in ("max_body_bytes", "max_held_bytes", "max_concurrent_requests", "max_batch_keys", "deadline_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError("user needs a password_file, and password_file its user")
         if self.max_requests_per_s < 0:
             raise ValueError(f"max_requests_per_s must be 0 (no limit) or positive, not {self.max_requests_per_s!r}")
         if self.max_body_bytes > self.max_held_bytes:

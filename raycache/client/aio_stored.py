@@ -15,7 +15,6 @@ from raycache.client.arguments import TimeToLive
 from raycache.client.batches import GetMany, SetMany
 from raycache.client.stored import Condition, Stored, Written, compare_and_delete, put, stored
 from raycache.ring.topology import Topology
-from raycache.tls import TlsSettings
 
 
 class PayloadsOf(GetMany):
@@ -128,10 +127,6 @@ async def look_for_topology(cache: AsyncCache) -> None:
 
 
 def secret_of(cache: AsyncCache) -> str | None:
-    """Return the secret that the handle shows; None where the doors demand nothing."""
-    return cache._dispatcher.login.secret
-
-
-def tls_of(cache: AsyncCache) -> TlsSettings | None:
-    """Return the certificates by which the handle speaks TLS; None: it does not."""
-    return cache._dispatcher.login.tls
+    """Return the cluster's secret, as the handle shows it; None where it shows none, or a user's password."""
+    login = cache._dispatcher.login
+    return login.secret if login.user is None else None

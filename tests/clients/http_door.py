@@ -39,10 +39,11 @@ class RunningDoor:
 
 
 @contextmanager
-def http_door(cluster: LocalCluster, settings: HttpSettings | None = None) -> Iterator[RunningDoor]:
+def http_door(cluster: LocalCluster, settings: HttpSettings | None = None,
+              clusters: Clusters | None = None) -> Iterator[RunningDoor]:
     """Run the door until the block ends."""
     settings = settings or HttpSettings()
-    application = build_application(settings, clusters_of(cluster, settings))
+    application = build_application(settings, clusters or clusters_of(cluster, settings))
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="on",
                                            timeout_graceful_shutdown=5))

@@ -13,8 +13,10 @@ import socket
 import ssl
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from redis.cluster import RedisCluster
@@ -27,7 +29,10 @@ from raycache.connecting import _login
 from raycache.shard.server import DoorStats
 from raycache.testing import LocalCluster
 from raycache.tls import TlsSettings
+from serve_app.clusters import Clusters, connecting_as
+from serve_app.settings import HttpSettings
 from tests.certificates import CLUSTER_NAME, Authority
+from tests.clients.http_door import http_door
 from tests.support import wait_until
 
 SECRET = "open sesame"
@@ -565,6 +570,24 @@ def test_a_page_in_a_browser_cannot_send_commands(plain: LocalCluster) -> None:
         with socket.create_connection(address, 5) as sock:
             sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET a b\r\n")
             assert is_closed(sock)
+
+
+def test_the_http_door_has_the_rights_of_its_user(encrypted: LocalCluster, tmp_path: Path) -> None:
+    """Over TLS to the shards, with a password that stands in a file and in no configuration."""
+    file = tmp_path / "password"
+    file.write_text("pw-of-ada\n")
+    settings = HttpSettings(cluster="local", user="ada", password_file=str(file))
+    host, port = encrypted.addresses[0]
+    found = partial(raycache.connect_async, address=f"{host}:{port}", tls=encrypted.info.tls)
+    clusters = Clusters(connecting_as(settings.user, settings.password_file, found), lambda: ["local"])
+    assert "pw-of-ada" not in repr(settings) + repr(settings.as_mapping())
+    with http_door(encrypted, settings, clusters) as door, httpx.Client(base_url=door.url) as client_:
+        assert client_.put("/v1/local/keys/ada:http", content=b"x").status_code in (200, 201, 204)
+        assert client_.get("/v1/local/keys/ada:http").content == b"x"
+        for answer in (client_.get("/v1/local/keys/theirs"), client_.put("/v1/local/keys/theirs", content=b"x")):
+            assert answer.status_code == 403, answer.text
+    with pytest.raises(ValueError, match="password_file"):
+        HttpSettings(user="ada")
 
 
 class Bomb:
