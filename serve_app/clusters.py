@@ -110,9 +110,10 @@ class Clusters:
                 await aio_stored.look_for_topology(handle)
             found = self._gateways.get(handle.cluster)
         if found is None:
+            login = aio_stored.login_of(handle)
             found = self._gateways[handle.cluster] = InsideGateway(
-                partial(aio_stored.topology_of, handle), partial(aio_stored.look_for_topology, handle),
-                aio_stored.secret_of(handle), tls=aio_stored.tls_of(handle))
+                partial(aio_stored.topology_of, handle), partial(aio_stored.look_for_topology, handle), login.secret,
+                user=login.user, tls=login.tls)
             await found.start()
         return found
 

@@ -13,6 +13,7 @@ from raycache.client import requests
 from raycache.client.aio import AsyncCache
 from raycache.client.arguments import TimeToLive
 from raycache.client.batches import GetMany, SetMany
+from raycache.client.info import Login
 from raycache.client.stored import Condition, Stored, Written, compare_and_delete, put, stored
 from raycache.ring.topology import Topology
 
@@ -124,6 +125,11 @@ async def look_for_topology(cache: AsyncCache) -> None:
         RayCacheError: nobody could be asked.
     """
     await cache._dispatcher.refresh()
+
+
+def login_of(cache: AsyncCache) -> Login:
+    """Return how the handle's connections begin."""
+    return cache._dispatcher.login
 
 
 def secret_of(cache: AsyncCache) -> str | None:

@@ -86,12 +86,15 @@ class InsideGateway:
         get_topology: the newest topology known here.
         refresh: asks somebody for a newer one.
         secret: shown to the shards.
-        tls: certificates, for the way to the shards.
+        user: whose password that is, and whose rights all commands have; None: it is the cluster's secret.
+        tls: certificates, where the shards speak TLS.
     """
 
     def __init__(self, get_topology: Callable[[], Topology | None], refresh: Callable[[], Awaitable[object]] | None,
-                 secret: str | None, limits: Limits | None = None, tls: TlsSettings | None = None) -> None:
-        self._server = GatewayServer(get_topology=get_topology, refresh=refresh, secret=secret, limits=limits, tls=tls)
+                 secret: str | None, limits: Limits | None = None, *, user: str | None = None,
+                 tls: TlsSettings | None = None) -> None:
+        self._server = GatewayServer(get_topology=get_topology, refresh=refresh, secret=secret, limits=limits,
+                                     user=user, tls=tls)
 
     async def start(self) -> Self:
         """Begin to look after connections."""

@@ -153,9 +153,10 @@ class Pool:
     """All connections of one gateway to the shards."""
 
     def __init__(self, secret: str | None, settings: GatewaySettings, rng: random.Random,
-                 tls: TlsSettings | None = None) -> None:
+                 tls: TlsSettings | None = None, user: str | None = None) -> None:
         self.rng = rng
         self._tls = tls
+        self._user = user
         self._secret = secret
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -203,7 +204,8 @@ class Pool:
         """
         host, port, timeout_s = shard.host, shard.port, self._settings.connect_timeout_s
         name = f"shard {shard.id} at {host}:{port}"
-        connection = await open_connection(name, host, port, protocol, self._secret, timeout_s, self._tls)
+        connection = await open_connection(name, host, port, protocol, self._secret, timeout_s, self._tls,
+                                           self._user)
         connection.shard_id = shard.id
         self._connections.add(connection)
         if is_replica:

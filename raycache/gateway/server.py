@@ -72,6 +72,7 @@ class GatewayServer:
         secret: shown to the shards, and what clients' AUTH must show.
         require_auth: whether clients are refused until they have shown it.
         users: those that the cluster was started with; the shards may know others by now.
+        user: whose password `secret` is; None: the cluster's own secret.
         tls: certificates, for this door and for the way to the shards; None: neither speaks TLS.
         split_transactions: whether a transaction over several shards runs as one per shard, or is refused.
     """
@@ -79,7 +80,7 @@ class GatewayServer:
     def __init__(self, *, get_topology: Callable[[], Topology | None],
                  refresh: Callable[[], Awaitable[object]] | None = None, secret: str | None = None,
                  require_auth: bool = False, limits: Limits | None = None, split_transactions: bool = True,
-                 users: Iterable[User] = (), tls: TlsSettings | None = None,
+                 users: Iterable[User] = (), tls: TlsSettings | None = None, user: str | None = None,
                  settings: GatewaySettings | None = None, clock: Clock | None = None,
                  rng: random.Random | None = None) -> None:
         self.loop = asyncio.get_running_loop()
@@ -96,7 +97,7 @@ class GatewayServer:
         store = Store(capacity_bytes=MIN_SHARD_MEMORY_BYTES, policy=make_policy("noeviction"))
         self.core = ShardCore(store=store, shard_id="gateway", secret=secret, require_auth=require_auth,
                               limits=self.limits, started_ms=self.clock.unix_ms(), users=users)
-        self.pool = Pool(secret, self.settings, rng, tls)
+        self.pool = Pool(secret, self.settings, rng, tls, user)
         self._get_topology = get_topology
         self._learned: Topology | None = None
         self.executor = Executor(Planner(rng, self.info), self.pool, self.topology, refresh, self.settings, rng,

@@ -255,7 +255,8 @@ async def ask(connection: UpstreamConnection, payload: bytes, expects: int = 1) 
 
 
 async def open_connection(name: str, host: str, port: int, protocol: int, secret: str | None,
-                          timeout_s: float, tls: TlsSettings | None = None) -> UpstreamConnection:
+                          timeout_s: float, tls: TlsSettings | None = None,
+                          user: str | None = None) -> UpstreamConnection:
     """Return a connection that speaks `protocol` and is authenticated. `name` says in errors whose it is.
 
     Raises:
@@ -264,7 +265,7 @@ async def open_connection(name: str, host: str, port: int, protocol: int, secret
     loop = asyncio.get_running_loop()
     greeting = [b"HELLO", b"%d" % protocol]
     if secret is not None:
-        greeting += [b"AUTH", b"default", secret.encode()]
+        greeting += [b"AUTH", (user or "default").encode(), secret.encode()]
     connection: UpstreamConnection | None = None
     try:
         async with asyncio.timeout(timeout_s):

@@ -586,6 +586,9 @@ def test_the_http_door_has_the_rights_of_its_user(encrypted: LocalCluster, tmp_p
         assert client_.get("/v1/local/keys/ada:http").content == b"x"
         for answer in (client_.get("/v1/local/keys/theirs"), client_.put("/v1/local/keys/theirs", content=b"x")):
             assert answer.status_code == 403, answer.text
+        assert client_.post("/", json=["GET", "ada:http"]).json() == {"result": "x"}
+        for command in (["GET", "theirs"], ["SET", "theirs", "x"], ["FLUSHALL"]):
+            assert client_.post("/", json=command).json().get("error", "").startswith("NOPERM"), command
     with pytest.raises(ValueError, match="password_file"):
         HttpSettings(user="ada")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import redis
 
 import raycache
 from raycache.actors import calls
+from raycache.cli.main import main
 from tests.certificates import Authority
 from tests.support import wait_until
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.ray
 
 
 def test_a_cluster_with_users_and_certificates(start: Callable[..., raycache.ClusterStatus], cluster_name: str,
-                                               tmp_path: Path) -> None:
+                                               tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
     authority = Authority.make(tmp_path)
     status = start(shards=2, memory="64MiB", copies=2, tls=authority.settings(),
                    users=["user ada on >pw-of-ada ~ada:* +@read +@write +@connection"])
@@ -40,11 +41,10 @@ def test_a_cluster_with_users_and_certificates(start: Callable[..., raycache.Clu
     gateway = redis.Redis(host=host, port=int(port), username="ada", password="pw-of-ada", ssl=True,
                           ssl_ca_certs=authority.ca)
     assert gateway.get("ada:1") == b"hers"
-    command = [sys.executable, "-m", "raycache.cli.main", "acl", cluster_name]
-    said = subprocess.run([*command, "SETUSER", "eve", "on", "--password-stdin", "~*", "+get"], input="pw-of-eve\n",
-                          text=True, capture_output=True, timeout=60)
-    assert (said.returncode, said.stdout) == (0, "OK\n"), said.stderr
-    assert subprocess.run([*command, "DELUSER", "ada"], text=True, capture_output=True, timeout=60).stdout == "1\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("pw-of-eve\n"))
+    assert main(["acl", cluster_name, "SETUSER", "eve", "on", "--password-stdin", "~*", "+get"]) == 0
+    assert main(["acl", cluster_name, "DELUSER", "ada"]) == 0
+    assert capsys.readouterr().out == "OK\n1\n"
     wait_until(lambda: knows(host, int(port), authority, "eve", "pw-of-eve"), 10.0)
     ray.kill(calls.find_shard(cluster_name, "s0"), no_restart=False)
     wait_until(lambda: raycache.status(cluster_name).shards[0].restarts == 1 and raycache.status(cluster_name).serving,

@@ -69,8 +69,8 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 SHELLS = {
     "shard/server.py", "shard/connection.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/access.py",
-    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/inside.py", "gateway/news.py",
-    "gateway/pool.py",
+    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/inside.py",
+    "gateway/news.py", "gateway/pool.py",
     "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
     "warming/api.py", "warming/files.py", "warming/probing.py",
