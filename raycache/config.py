@@ -127,11 +127,14 @@ class ClusterConfig:
     """
 
     name: str
+    """Letters, digits, "_", "-" and "."; handles and the command line find the cluster by it."""
     shards: int = 3
     memory_per_shard_bytes: int = 256 * MIB
     """The budget of one shard: keys, values, every table that serves them, and a reserve for the process itself
     (`raycache.shard.build.store_capacity`)."""
     policy: str | type[Any] = "lru"
+    """What a full shard drops: lru, lfu (forgets old fame), plain-lfu, fifo, ttl (soonest to expire), random, or
+    noeviction, which refuses writes instead."""
     max_entries_per_shard: int | None = None
     port: int = 0
     """Shard `i` listens on `port + i`; 0 lets the system choose."""
@@ -142,12 +145,13 @@ class ClusterConfig:
     cpus_per_shard: float = 0.0
     """What a shard reserves of Ray's CPUs; where it does not fit the shard starts anyway, and `status` says so."""
     vnodes_per_shard: int = 128
+    """Points of each shard on the ring: more spread slots more evenly, and cost time when shards change."""
     max_load: float = 1.0 / 32
     """Bounded load: no shard owns more than (1 + max_load) of its fair share of slots."""
     copies: int = 1
     """How many shards hold each slot; with fewer shards than this, as many as there are."""
     replication: str = "primary-replica"
-    """How copies follow each other, one of `REPLICATION_MODES`; with one copy it means nothing."""
+    """How copies follow each other: primary-replica, multi-primary or quorum; with one copy it means nothing."""
     read_quorum: int = 0
     """In quorum mode: how many copies a read asks; 0 = a majority."""
     write_quorum: int = 0
@@ -175,6 +179,7 @@ class ClusterConfig:
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
+    """What one connection or one command may ask of a shard."""
 
     __getstate__ = state_by_name
     __setstate__ = set_state_by_name

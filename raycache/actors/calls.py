@@ -6,6 +6,7 @@ What lives here: creating, finding and calling our actors. `find_*` block for a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NewType
 
 import ray
@@ -23,6 +24,9 @@ ShardHandle = NewType("ShardHandle", object)
 GatewayHandle = NewType("GatewayHandle", object)
 StoreHandle = NewType("StoreHandle", object)
 
+ROOM_LABEL: Final = "raycache-shards"
+"""The label of a Ray node that says how many shards it takes: 0 = none, whatever happens."""
+_ANYWHERE: Final = {ROOM_LABEL: "!0"}
 # Ray's default of 1,000 concurrent calls to an async actor means that 1,000 waiting ones hang all others.
 MAX_CONCURRENCY: Final = 10_000
 # A store's actor has a thread for each call, and one that drains may take a minute.
@@ -51,10 +55,11 @@ def create_shard(config: ClusterConfig, shard_id: str, index: int, door: Door, *
     """
     from raycache.actors.shard import ShardActor
 
-    away = [{"label_selector": {"ray.io/node-id": f"!in({','.join(peer_node_ids)})"}}] if peer_node_ids else []
+    elsewhere = {"ray.io/node-id": f"!in({','.join(peer_node_ids)})"}
+    away = [{"label_selector": {**elsewhere, **_ANYWHERE}}] if peer_node_ids else []
     actor: Any = ray.remote(ShardActor).options(
         **_options(shard_name(config.name, shard_id), cpus), label_selector={"ray.io/node-id": node_id},
-        fallback_strategy=[*away, {"label_selector": {}}],
+        fallback_strategy=[*away, {"label_selector": _ANYWHERE}],
     )
     return ShardHandle(actor.remote(config, shard_id, index, door))
 
@@ -234,6 +239,13 @@ def ask_report(gateway: GatewayHandle, timeout_s: float) -> dict[str, Any]:
     """Return a gateway's report. Blocks; raises Ray's errors."""
     answer: Any = ray.get(gateway.report.remote(), timeout=timeout_s)  # type: ignore[attr-defined]
     return dict(answer)
+
+
+def run_on_nodes(node_ids: list[str], function: Callable[[], None], timeout_s: float) -> None:
+    """Run a function once on each of these nodes. Blocks; raises Ray's errors."""
+    task: Any = ray.remote(function)
+    places = [{"label_selector": {"ray.io/node-id": node_id}} for node_id in node_ids]
+    ray.get([task.options(num_cpus=0, max_retries=0, **place).remote() for place in places], timeout=timeout_s)
 
 
 def execute(shard: ShardHandle, commands: list[list[bytes]], timeout_s: float) -> list[bytes]:

@@ -22,7 +22,7 @@ def why_refused(address: str, token: str | None) -> str:
         token: what this process would show; None: none.
     """
     try:
-        import grpc  # type: ignore[import-untyped]
+        import grpc
     except ImportError:
         return ""
     given = (("authorization", f"Bearer {token}"),) if token else ()

@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import ray
@@ -102,12 +103,20 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, copies=copies, replication=replication,
         read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, tombstone_ttl_s=tombstone_ttl_s,
         backlog_bytes=backlog_bytes, snapshot_dir=snapshot_dir, snapshot_interval_s=snapshot_interval_s,
-        split_transactions=split_transactions, limits=limits or Limits(), life=secrets.token_hex(8),
+        split_transactions=split_transactions, limits=limits or Limits(),
         queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory), users=tuple(users), tls=tls,
     )
+    return start_config(config, stores=stores, timeout_s=timeout_s)
+
+
+def start_config(config: ClusterConfig, *, stores: Sequence[Attachment] = (),
+                 timeout_s: float = 60.0) -> ClusterStatus:
+    """Start a cluster with these settings; else as `start`."""
+    name = config.name
     for line in config.users:
         CATALOGUE.check(user_of(line))
-    make_policy(policy)  # refuses here, in one sentence, what every shard would refuse
+    make_policy(config.policy)  # refuses here, in one sentence, what every shard would refuse
+    config = replace(config, life=config.life or secrets.token_hex(8))
     ensure_initialized()
     existed = router_name(name) in calls.actor_names()
     calls.create_router(config, _door(config))
@@ -120,7 +129,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
             stop(name, drain_timeout_s=0.1, force=True)
         raise
     has = _main_settings(status.memory_per_shard_bytes, len(status.shards), status.copies, status.replication)
-    wanted = _main_settings(config.memory_per_shard_bytes, shards, copies, replication)
+    wanted = _main_settings(config.memory_per_shard_bytes, config.shards, config.copies, config.replication)
     if existed and has != wanted:
         log.warning("cluster %s runs already, with other settings: %s, not %s", name, has, wanted)
     return status

@@ -15,6 +15,7 @@ from raycache.router.messages import NodeReport
 log = logging.getLogger(__name__)
 
 ZONE_LABELS: Final = ("zone", "topology.kubernetes.io/zone", "ray.io/availability-zone")
+ROOM_LABEL: Final = calls.ROOM_LABEL
 
 
 def node_reports() -> list[NodeReport]:
@@ -25,10 +26,28 @@ def node_reports() -> list[NodeReport]:
             node_id=node["NodeID"], machine=node["NodeManagerAddress"], is_alive=node["Alive"],
             zone=next((node["Labels"][label] for label in ZONE_LABELS if label in node.get("Labels", {})), ""),
             cpus_free=free.get(node["NodeID"], float(node.get("Resources", {}).get("CPU", 0.0))),
-            is_draining=node["NodeID"] in draining,
+            is_draining=node["NodeID"] in draining, room=_room(node),
         )
         for node in calls.nodes()
     ]
+
+
+def core_budget(cpus_per_shard: float) -> tuple[int, int]:
+    """Return (nodes that take shards, shards for which they have cores). Blocks.
+
+    A node's label says how many it takes; where there is none, as many as have `cpus_per_shard` CPUs each, one if that
+    is 0.
+    """
+    nodes = [node for node in calls.nodes() if node["Alive"] and _room(node) != 0]
+    each = cpus_per_shard or 1.0
+    rooms = [(_room(node), float(node.get("Resources", {}).get("CPU", 0.0))) for node in nodes]
+    return len(nodes), sum(int(cpus // each) if room is None else room for room, cpus in rooms)
+
+
+def _room(node: dict[str, Any]) -> int | None:
+    """Return how many shards a node's label allows, None where it has none that makes sense."""
+    text = node.get("Labels", {}).get(ROOM_LABEL, "")
+    return int(text) if text.isdecimal() else None
 
 
 def _cpus_free() -> dict[str, float]:

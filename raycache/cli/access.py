@@ -55,6 +55,13 @@ def take_options(settings: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "users": () if file is None else read_users(Path(file)), "tls": tls}
 
 
+def given_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The same for options of which some are left to a file: what was not given is not in it."""
+    settings = take_options(given)
+    left = {name for name in ("users", "tls") if not settings[name]}
+    return {name: value for name, value in settings.items() if name not in left}
+
+
 def read_users(path: Path) -> tuple[str, ...]:
     """Return the lines of a file of users, without its comments."""
     lines = (line.strip() for line in path.read_text().splitlines())

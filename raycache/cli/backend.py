@@ -20,6 +20,7 @@ from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailabl
 if TYPE_CHECKING:
     from raycache.client.bulk import Bulk
     from raycache.client.sync import Cache
+    from raycache.config import ClusterConfig
     from raycache.ring.topology import Topology
 
 T = TypeVar("T")
@@ -42,7 +43,15 @@ class Backend(Protocol):
 
     def start(self, name: str, **settings: Any) -> ClusterStatus: ...
 
+    def start_config(self, config: ClusterConfig, *, timeout_s: float) -> ClusterStatus: ...
+
+    def core_budget(self, cpus_per_shard: float) -> tuple[int, int]:
+        """Return how many Ray nodes take shards, and for how many shards they have cores."""
+
     def stop(self, name: str, *, drain_timeout_s: float, force: bool) -> None: ...
+
+    def stop_ray(self) -> int:
+        """End Ray on all its machines; return how many they were."""
 
     def attach_store(self, name: str, store: str, where: str, **settings: Any) -> None: ...
 
@@ -179,10 +188,26 @@ class RayBackend:
         launch.start(name, **settings)
         return self.status(name)
 
+    def start_config(self, config: ClusterConfig, *, timeout_s: float) -> ClusterStatus:
+        from raycache.actors import launch
+
+        launch.start_config(config, timeout_s=timeout_s)
+        return self.status(config.name)
+
+    def core_budget(self, cpus_per_shard: float) -> tuple[int, int]:
+        from raycache.actors import ray_nodes
+
+        return ray_nodes.core_budget(cpus_per_shard)
+
     def stop(self, name: str, *, drain_timeout_s: float, force: bool) -> None:
         from raycache.actors import launch
 
         launch.stop(name, drain_timeout_s=drain_timeout_s, force=force)
+
+    def stop_ray(self) -> int:
+        from raycache.actors import ending
+
+        return ending.stop_ray()
 
     def attach_store(self, name: str, store: str, where: str, **settings: Any) -> None:
         from raycache.actors import stores

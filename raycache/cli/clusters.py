@@ -11,6 +11,7 @@ import click
 
 from raycache.cli import access, output, status_text
 from raycache.cli.backend import Backend
+from raycache.cli.config import asked_for, from_file, planned
 from raycache.cluster_status import ClusterStatus
 from raycache.config import MAX_COPIES, POLICIES, REPLICATION_MODES, ClusterConfig, parse_bytes
 from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
@@ -20,7 +21,9 @@ SHARDS = click.IntRange(1, 1000)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--config", "config_path", type=click.Path(exists=True, dir_okay=False), help="A file with the settings; "
+              "`raycache config` prints one. What the command line says counts more.")  # fmt: skip
 @click.option("--shards", type=SHARDS, default=3, show_default=True, help="How many shards.")
 @click.option("--memory", default="768MiB", show_default=True, help="For all shards together: bytes or, say, 2GiB.")
 @click.option(
@@ -54,8 +57,8 @@ SHARDS = click.IntRange(1, 1000)
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=60.0, show_default=True,
               help="Seconds to wait until everything serves.")  # fmt: skip
 @AS_JSON
-@click.pass_obj
-def up(backend: Backend, /, name: str, as_json: bool, **settings: Any) -> None:
+@click.pass_context
+def up(context: click.Context, /, name: str | None, config_path: str | None, as_json: bool, **settings: Any) -> None:
     """Start the cluster NAME, and Ray too where none runs. Returns when everything serves.
 
     If NAME runs already, attach to it and say so. Redis clients connect to a gateway's address (redis-cli, Django) or,
@@ -67,13 +70,28 @@ def up(backend: Backend, /, name: str, as_json: bool, **settings: Any) -> None:
       raycache up features --shards 3 --memory 512MiB --policy lru --gateway-port 6400 --port 6410
       raycache up sessions --memory 2GiB --copies 2
       raycache up orders --memory 2GiB --copies 3 --replication quorum --snapshot-dir /var/lib/raycache --json
+      raycache up --config raycache.yaml
     """
-    settings = access.take_options(settings)
-    _refuse_early(name, settings)
+    backend: Backend = context.obj
+    if config_path is not None:
+        given = {option: value for option, value in settings.items()
+                 if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE}  # fmt: skip
+        settings = from_file(config_path, name, access.given_options(given))
+        name = settings["name"]
+    elif name is None:
+        raise click.UsageError("say the NAME of the cluster, or --config FILE", context)
+    else:
+        settings = access.take_options(settings)
+        _refuse_early(name, settings)
     with output.busy(f"Starting {name}"):
         started_ray = backend.attach(start=True)
         was_running = name in backend.clusters()
-        status = backend.start(name, **settings)
+        if config_path is not None:
+            config = planned(backend, settings)
+            status = backend.start_config(config, timeout_s=settings["timeout_s"])
+            settings = asked_for(config)
+        else:
+            status = backend.start(name, **settings)
     if started_ray:
         output.note("Ray was started too and stays; `ray stop` ends it")
     if was_running:
@@ -125,9 +143,12 @@ def _kept_settings(status: ClusterStatus, settings: dict[str, Any]) -> str:
 @click.option("--drain-timeout", "drain_timeout_s", type=click.FloatRange(min=0), default=30.0, show_default=True,
               help="Seconds that writing what waits for databases may take.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Stop it even if acknowledged writes wait for a database: they are lost.")
+@click.option("--with-ray", is_flag=True, help="End Ray, too, on all its machines (`ray stop` on each): before "
+              "`ray down`, which ends it on the head alone.")  # fmt: skip
 @click.pass_obj
-def down(backend: Backend, name: str, if_running: bool, drain_timeout_s: float, force: bool) -> None:
-    """Stop the cluster NAME and forget all it holds. Ray goes on; `ray stop` ends it.
+def down(backend: Backend, name: str, if_running: bool, drain_timeout_s: float, force: bool,
+         with_ray: bool) -> None:  # fmt: skip
+    """Stop the cluster NAME and forget all it holds. Ray goes on, unless --with-ray; `ray stop` ends it.
 
     What waits for attached databases is written first.
 
@@ -135,7 +156,19 @@ def down(backend: Backend, name: str, if_running: bool, drain_timeout_s: float, 
     Examples:
       raycache down features
       raycache down features --if-running     in scripts that may run twice
+      raycache down features --with-ray       the machines are free afterwards
     """
+    _down(backend, name, if_running, drain_timeout_s, force)
+    if not with_ray:
+        return
+    if others := backend.clusters():
+        raise RayCacheError(f"Ray goes on: {', '.join(others)} runs in it as well")
+    with output.busy("Stopping Ray"):
+        machines = backend.stop_ray()
+    click.echo(f"Ray stopped on {machines} {'machine' if machines == 1 else 'machines'}")
+
+
+def _down(backend: Backend, name: str, if_running: bool, drain_timeout_s: float, force: bool) -> None:
     try:
         backend.attach(start=False)
         backend.stop(name, drain_timeout_s=drain_timeout_s, force=force)

@@ -20,6 +20,7 @@ import raycache
 from raycache.cli import (
     access,
     clusters,
+    config,
     demo,
     explain,
     http,
@@ -62,7 +63,7 @@ def cli(context: click.Context) -> None:
 for command in (
     *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
     *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *upgrading.COMMANDS, *http.COMMANDS,
-    *access.COMMANDS, *demo.COMMANDS,
+    *access.COMMANDS, *demo.COMMANDS, *config.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

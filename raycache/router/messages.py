@@ -42,6 +42,13 @@ class NodeReport:
     """What Ray could still reserve there when this was asked (not the total: others reserve too)."""
     is_draining: bool = False
     """Whether it has announced that it will go: preempted, or drained by Ray's own command."""
+    room: int | None = None
+    """How many shards it takes: 0 = never one, else no more as long as others have room; None = any number."""
+
+    @property
+    def takes_shards(self) -> bool:
+        """Whether a shard may be there."""
+        return self.is_alive and self.room != 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,16 +26,16 @@ def choose_nodes(
 ) -> list[Choice]:
     """Return a node for each new shard; none where no node is alive.
 
-    Where the reservation fits comes first, then the zone with the fewest shards, the machine, the node; ties go to the
-    lower node id. A node that is about to go is taken only where there is no other. Where the reservation fits
-    nowhere, the shard goes where it would go without one, and reserves nothing.
+    Where there is room (`NodeReport.room`) and the reservation fits comes first, then the zone with the fewest shards,
+    the machine, the node; ties go to the lower node id. A node that is about to go is taken only where there is no
+    other. Where the reservation fits nowhere, the shard goes where it would go without one, and reserves nothing.
 
     Args:
         occupied: the node id of every shard that is there or planned.
         wishes: the CPUs that each new shard should reserve.
         pending: CPUs per node that are promised but not yet missing from `cpus_free`.
     """
-    alive = sorted((node for node in nodes if node.is_alive), key=lambda node: node.node_id)
+    alive = sorted((node for node in nodes if node.takes_shards), key=lambda node: node.node_id)
     alive = [node for node in alive if not node.is_draining] or alive
     by_id = {node.node_id: node for node in alive}
     placed = [by_id[node_id] for node_id in occupied if node_id in by_id]
@@ -45,8 +45,9 @@ def choose_nodes(
         zones = Counter(node.zone for node in placed)
         machines = Counter(node.machine for node in placed)
         shards = Counter(node.node_id for node in placed)
-        fitting = [node for node in alive if not cpus or free[node.node_id] >= cpus]
-        best = min(fitting or alive, key=lambda n: (zones[n.zone], machines[n.machine], shards[n.node_id], n.node_id))
+        roomy = [node for node in alive if node.room is None or shards[node.node_id] < node.room] or alive
+        fitting = [node for node in roomy if not cpus or free[node.node_id] >= cpus]
+        best = min(fitting or roomy, key=lambda n: (zones[n.zone], machines[n.machine], shards[n.node_id], n.node_id))
         choices.append(Choice(best, cpus if fitting else 0.0))
         free[best.node_id] -= choices[-1].cpus
         placed.append(best)

@@ -96,7 +96,7 @@ class RouterState:
 
     def has_usable_node(self) -> bool:
         """Say whether there is a node for a new shard that is not about to go."""
-        return any(node.is_alive and not self.is_node_going(node.node_id) for node in self.nodes.values())
+        return any(node.takes_shards and not self.is_node_going(node.node_id) for node in self.nodes.values())
 
     def is_recovering(self, now_s: float) -> bool:
         """Say whether reports are still worth waiting for."""

@@ -101,7 +101,7 @@ def warnings(state: RouterState) -> tuple[str, ...]:
     short = [record.id for record in records if not record.reserves_cpus]
     if wish and short:
         found.append(f"a reservation of {wish:g} CPUs does not fit for {', '.join(short)}: running without one")
-    if not any(node.is_alive for node in state.nodes.values()):
+    if not any(node.takes_shards for node in state.nodes.values()):
         found.append("no Ray node is alive that a shard could be placed on")
     if state.shared_slots:
         found.append(f"copies of {state.shared_slots} slots share a machine: its loss loses them all")

@@ -48,8 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"access", "client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router",
                 "shard", "store", "stores"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
-    "cli": {"__version__", "actors", "client", "cluster_status", "config", "connecting", "demo", "errors", "ring",
-            "stores", "tls", "usage", "warming"},
+    "configfile": {"config"},
+    "cli": {"__version__", "actors", "client", "cluster_status", "config", "configfile", "connecting", "demo", "errors",
+            "ring", "stores", "tls", "usage", "warming"},
     "errors": set(),
     "config": {"access", "tls"},
     # Certificates, and the handshake at a door.
@@ -78,7 +79,7 @@ SHELLS = {
 }
 PURE_FOLDERS = ("access",
                 "store", "ring", "resp", "codec", "usage", "leases", "loading", "replication", "router", "shard",
-                "gateway", "snapshot", "warming")
+                "gateway", "snapshot", "warming", "configfile")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",
     "routes", "scanning", "stats", "stored", "token", "top", "wished", "wishes", "invalidation", "leasing")}

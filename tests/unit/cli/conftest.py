@@ -12,7 +12,7 @@ import pytest
 from raycache.cli.main import main
 from raycache.client.bulk import RawEntry, Recorded
 from raycache.cluster_status import ClusterStatus, ShardStatus
-from raycache.config import parse_bytes
+from raycache.config import ClusterConfig, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, StoreNotDrainedError
 from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.topology import ShardInfo, Topology
@@ -130,6 +130,8 @@ class FakeBackend:
     draining: tuple[str, ...] = ()
     attached: list[dict[str, Any]] = field(default_factory=list)
     acl_answer: Any = b"OK"
+    budgets: list[tuple[int, int]] = field(default_factory=lambda: [(1, 2)])
+    """(Nodes, cores for shards), from one question to the next; the last one stays."""
 
     def attach(self, *, start: bool) -> bool:
         if self.ray_runs:
@@ -151,11 +153,24 @@ class FakeBackend:
             self.running[name] = replace(status, copies=copies, replication=replication)
         return self.running[name]
 
+    def start_config(self, config: ClusterConfig, *, timeout_s: float) -> ClusterStatus:
+        status = self.start(config.name, shards=config.shards, memory=config.memory_per_shard_bytes * config.shards,
+                            policy=config.policy, copies=config.copies, replication=config.replication)
+        self.started_with = {"config": config, "timeout_s": timeout_s}
+        return status
+
+    def core_budget(self, cpus_per_shard: float) -> tuple[int, int]:
+        return self.budgets.pop(0) if len(self.budgets) > 1 else self.budgets[0]
+
     def stop(self, name: str, *, drain_timeout_s: float, force: bool) -> None:
         self.status(name)
         if self.status(name).queued and not force:
             raise StoreNotDrainedError(f"acknowledged writes still wait after {drain_timeout_s:g} s")
         del self.running[name]
+
+    def stop_ray(self) -> int:
+        self.ray_runs = False
+        return 3
 
     def attach_store(self, name: str, store: str, where: str, **settings: Any) -> None:
         self.status(name)

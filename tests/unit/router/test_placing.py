@@ -36,6 +36,21 @@ def test_dead_nodes_take_nothing() -> None:
     assert chosen([node(0, alive=False)], 2) == []
 
 
+def test_a_node_that_takes_none_gets_none_whatever_happens() -> None:
+    assert chosen([node(0, room=0), node(1)], 2) == ["n1", "n1"]
+    assert chosen([node(0, room=0)], 1) == []
+    world = World(nodes=0)
+    world.report_nodes(node(0, room=0))
+    assert of(CreateShard, world.step()) == []
+    assert world.core.warnings == ("no Ray node is alive that a shard could be placed on",)
+
+
+def test_room_is_used_before_more_than_there_is() -> None:
+    nodes = [node(0, room=1), node(1, room=2), node(2, zone="b", room=1)]
+    assert chosen(nodes, 4) == ["n0", "n2", "n1", "n1"]
+    assert chosen(nodes, 2, ["n0", "n1", "n1", "n2"]) == ["n2", "n2"], "but nobody is left without a place"
+
+
 def test_reservations_count_among_each_other() -> None:
     nodes = [node(0, cpus=4), node(1, cpus=1)]
     choices = choose_nodes(nodes, [], [1.0] * 4, {"n0": 1.0})

@@ -28,8 +28,9 @@ from raycache.router.records import Patience
 PATIENCE = Patience(slots_moved_at_once=4096)
 
 
-def node(number: int, *, zone: str = "", cpus: float = 8.0, alive: bool = True, draining: bool = False) -> NodeReport:
-    return NodeReport(f"n{number}", f"10.0.0.{number}", zone, alive, cpus, draining)
+def node(number: int, *, zone: str = "", cpus: float = 8.0, alive: bool = True, draining: bool = False,
+         room: int | None = None) -> NodeReport:
+    return NodeReport(f"n{number}", f"10.0.0.{number}", zone, alive, cpus, draining, room)
 
 
 @dataclass
