@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final, get_type_hints
 
@@ -60,8 +61,9 @@ class Setting:
     """The dataclass that it is a field of."""
 
 
-def settings() -> dict[str, Setting]:
-    """Return every setting that a file may have, in the order of a written file."""
+@cache
+def settings() -> Mapping[str, Setting]:
+    """Return every setting that a file may have, in the order of a written file. Reads sources, once."""
     ours = {one.name: one for one in _settings_of(ClusterConfig)}
     launch = {one.name: one for one in _settings_of(Launch)}
     found = {"name": ours.pop("name"), **launch}
