@@ -51,7 +51,11 @@ class Site:
         (home / ".ray").mkdir()
         (home / ".ray/auth_token").write_text(os.urandom(32).hex())
         (home_of(self.workers[1]) / "zone").write_text("cellar")
-        (home / "cluster.yaml").write_text(yaml.safe_dump(self.configuration()))
+        config = self.configuration()
+        (home / "cluster.yaml").write_text(yaml.safe_dump(config))
+        # Ray reads all that is in the folder to see what has changed: in this one other tests are at work.
+        shutil.copytree(ROOT, home / "clone", symlinks=True,
+                        ignore=shutil.ignore_patterns(*config["rsync_exclude"], "tests", "benchmarks", ".hypothesis"))
 
     def configuration(self) -> dict[str, Any]:
         """The shipped file, with what a user has to fill in, and the differences above."""
@@ -71,8 +75,9 @@ class Site:
         """Run Ray's command line on the operator's machine, in the clone."""
         command, *rest = arguments
         file = str(self.operator.tmp / "home/cluster.yaml")
-        return self.operator.run([str(VENV / "bin/ray"), command, *([rest.pop(0)] if rest[:1] == ["-y"] else []), file,
-                                  *rest], env={"HOME": str(self.operator.tmp / "home")}, timeout_s=200)
+        argv = [str(VENV / "bin/ray"), command, *([rest.pop(0)] if rest[:1] == ["-y"] else []), file, *rest]
+        home = str(self.operator.tmp / "home")
+        return self.operator.run(["env", f"--chdir={home}/clone", *argv], env={"HOME": home}, timeout_s=200)
 
     def raycache(self, *arguments: str) -> str:
         """Run a command on the head, as somebody who has logged in there."""
