@@ -22,6 +22,8 @@ class Change:
     """Whether an operator asked for it; else it is a repair."""
     shards_before: int = 0
     draining_before: tuple[str, ...] = ()
+    linger_s: float = 0.0
+    """How long a shard that owns nothing any more lives on, to send those elsewhere who have not heard of it."""
     ended_s: float | None = None
     transfers: int = 0
     """Transfers that have ended."""

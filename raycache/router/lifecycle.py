@@ -120,7 +120,7 @@ def _may_go(state: RouterState, leaving: ShardRecord, now_s: float) -> bool:
     """Say whether a leaving shard may be ended: it never had slots, or everybody knows that it has none any more."""
     if not leaving.is_member:
         return True
-    if not leaving.left_epoch:
+    if not leaving.left_epoch or (state.change is not None and now_s - leaving.left_at_s < state.change.linger_s):
         return False
     told = [record.delivery for record in state.shards.values() if record.is_member and record.phase is Phase.UP]
     know = [delivery is not None and delivery.held_epoch >= leaving.left_epoch for delivery in told]

@@ -32,6 +32,9 @@ class Patience:
     """A restarted router waits this long for the reports of shards that it knows to exist; they need milliseconds."""
     leave_wait_s: float = 5.0
     """A leaving shard stays until the others hold the topology without it, or until this has passed."""
+    linger_s: float = 0.5
+    """An upgrade ends an emptied process only after this: who uses the cluster asks for a moved key meanwhile and is
+    sent elsewhere, instead of having a connection cut with a command on it that may not be repeated."""
     retry_s: float = 1.0
     """A push or a removal that nobody confirmed is repeated after this."""
     suspect_s: float = 1.0

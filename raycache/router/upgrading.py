@@ -34,6 +34,8 @@ def begin(state: RouterState) -> None:
     state.config = replace(state.config, shards=count + 1)
     state.upgrading = tuple(shard_id_of(index) for index in range(count + 1))
     state.is_scaled = state.is_dirty = True
+    if state.change is not None:
+        state.change.linger_s = state.patience.linger_s
 
 
 def proceed(state: RouterState) -> None:
@@ -82,4 +84,4 @@ def go_on(state: RouterState, queue: tuple[str, ...]) -> None:
     count = index_of(queue[-1])
     state.config = replace(state.config, shards=count + 1)
     before = tuple(one for one in state.draining if one not in queue)
-    state.change = Change(text_of(count), state.now_s, True, count, before)
+    state.change = Change(text_of(count), state.now_s, True, count, before, state.patience.linger_s)

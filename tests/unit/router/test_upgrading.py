@@ -192,3 +192,16 @@ def test_a_node_that_goes_meanwhile_is_emptied_as_ever() -> None:
     finish(world)
     check_is_upgraded(world, before)
     assert "n1" not in {actor.node_id for actor in world.actors.values()}
+
+
+def test_an_emptied_process_lives_on_for_a_moment() -> None:
+    """Whoever has not heard that its keys have moved is told so, instead of being cut off in the middle of a write."""
+    world = World().settle()
+    world.core.upgrade()
+    while len(world.topology.slots_owned("s0")) or world.topology.transfers_from("s0"):
+        world.carry_out(world.step(0.01))
+    empty_at = world.now
+    while not (removals := of(RemoveShard, actions := world.step(0.01))):
+        world.carry_out(actions)
+    assert removals == [RemoveShard("s0")]
+    assert world.now - empty_at == pytest.approx(PATIENCE.linger_s, abs=0.03)
