@@ -201,7 +201,7 @@ COMMANDS = [
         _sub(name="dryrun", arity=-4, handler=dryrun, since="7.0.0", summary="Tells whether a user may run a command."),
         _open(name="genpass", arity=-2, handler=genpass, summary="Makes a password."),
         _sub(name="getuser", arity=3, handler=getuser, summary="Returns a user's rules."),
-        _open(name="help", arity=2, handler=_HELP, summary="Returns help on the subcommands."),
+        _open(name="help", arity=2, flags="loading stale", handler=_HELP, summary="Returns help on the subcommands."),
         _sub(name="list", arity=2, handler=list_, summary="Returns all users' rules."),
         _sub(name="load", arity=2, handler=no_file, summary="Refused: there is no file."),
         _sub(name="log", arity=-2, handler=log, summary="Returns what was refused lately."),
