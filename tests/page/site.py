@@ -68,7 +68,7 @@ def served(cluster: LocalCluster, *, with_token: bool = False) -> Iterator[Site]
     office = LocalOffice(cluster)
     tokens = (Token("operator", digest_of(READER), "reader"),) if with_token else ()
     with patch.object(routes, "RayOffice", lambda: office):
-        application = build_application(HttpSettings(tokens=tokens, admin_secret=ADMIN),
+        application = build_application(HttpSettings.from_mapping({"tokens": tokens, "admin_secret": ADMIN}),
                                         Clusters(connect, lambda: [cluster.config.name], timeout_s=5.0))
     sock = listening_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1))
