@@ -33,7 +33,10 @@ class ClientSettings:
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
     """How long one attempt to connect may take."""
     hedge_s: float = DEFAULT_HEDGE_S
-    """How long a read may stay unanswered before another copy is asked; means nothing with one copy."""
+    """How long a read may stay unanswered before another copy is asked; means nothing with one copy.
+
+    While a shard answers others it is waited for, and longer where its answers have been late.
+    """
     place: Place | None = None
     """Where this process runs, as far as is known."""
     rng: random.Random = field(default_factory=random.Random, repr=False)

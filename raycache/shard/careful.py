@@ -300,7 +300,7 @@ def _read_quorum(core: ShardCore, keys: list[bytes], read: int) -> Generator[Wai
         wait = Wait(deadline_s)
 
         def look() -> None:
-            if (question.is_complete and others.is_complete) or is_settled():
+            if not wait.is_done and ((question.is_complete and others.is_complete) or is_settled()):
                 wait.finish()
 
         question.needed, question.on_done = 0, look

@@ -102,7 +102,12 @@ def _next(steps: Steps) -> tuple[bytes | None, Wait | None]:
 async def finished(server: ShardServer, steps: Steps) -> bytes:
     """Run `steps` to their end and return the reply, for whoever has no connection to send it on."""
     outcome: asyncio.Future[bytes] = server.loop.create_future()
-    long = LongCommand(server, steps, outcome.set_result)
+
+    def done(reply: bytes) -> None:
+        if not outcome.done():  # whoever waited for it may have been cancelled in this very turn
+            outcome.set_result(reply)
+
+    long = LongCommand(server, steps, done)
     try:
         return await outcome
     finally:

@@ -42,11 +42,13 @@ def independent_keys(session: Session, argv: list[bytes]) -> list[bytes] | None:
 class _Ride:
     """One command that has been begun."""
 
-    __slots__ = ("keys", "long", "reply")
+    __slots__ = ("keys", "long", "reply", "size")
 
-    def __init__(self, keys: Sequence[bytes] | None, reply: bytes | None) -> None:
+    def __init__(self, keys: Sequence[bytes] | None, reply: bytes | None, size: int) -> None:
         self.keys = keys
         self.reply = reply
+        self.size = size
+        """How long the reply is, in bytes, or is expected to be."""
         self.long: LongCommand | None = None
 
 
@@ -57,10 +59,9 @@ class Overlap:
         send: takes replies, joined, in the order of their commands.
     """
 
-    __slots__ = ("_busy", "_is_sending", "_rides", "_send", "_server", "has_lone")
+    __slots__ = ("_busy", "_held_bytes", "_is_sending", "_rides", "_send", "_server", "has_lone")
 
     takes_more: Final = True
-    is_endless: Final = False
 
     def __init__(self, server: ShardServer, send: Callable[[bytes], None]) -> None:
         self._server = server
@@ -68,6 +69,8 @@ class Overlap:
         self._rides: deque[_Ride] = deque()
         self._busy: set[bytes] = set()
         """Keys of the commands under way."""
+        self._held_bytes = 0
+        """Replies that wait for earlier ones, or are expected: nobody who does not read yet holds these back."""
         self._is_sending = False
         self.has_lone = False
         """Whether one is under way for which all later ones wait."""
@@ -77,22 +80,29 @@ class Overlap:
         """Whether none is under way, and no reply left to send."""
         return not self._rides
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether one of them waits for something that may never come, without a deadline."""
+        return any(ride.long is not None and ride.long.is_endless for ride in self._rides)
+
     def has_room_for(self, keys: Sequence[bytes] | None) -> bool:
         """Return whether a command on `keys` may be begun now; None: one that waits for all others."""
         if not self._rides:
             return True
         return (keys is not None and not self.has_lone and len(self._rides) < MOST_AT_ONCE
-                and self._busy.isdisjoint(keys))
+                and self._held_bytes <= self._server.limits.output_high_water_bytes and self._busy.isdisjoint(keys))
 
     def add_reply(self, reply: bytes) -> None:
         """Take in a command that has been run already."""
-        self._rides.append(_Ride(None, reply))
+        self._rides.append(_Ride(None, reply, len(reply)))
+        self._held_bytes += len(reply)
         self._send_soon()
 
     def add(self, steps: Steps, keys: Sequence[bytes] | None) -> None:
         """Begin a command on `keys`; None: the later ones wait for it."""
-        ride = _Ride(keys, None)
+        ride = _Ride(keys, None, self._expected_bytes(keys or ()))
         self._rides.append(ride)
+        self._held_bytes += ride.size
         if keys is None:
             self.has_lone = True
         else:
@@ -106,8 +116,15 @@ class Overlap:
             if ride.long is not None:
                 ride.long.close()
 
+    def _expected_bytes(self, keys: Sequence[bytes]) -> int:
+        """Return how long the values are that this shard has for `keys`: a reply is hardly longer."""
+        core = self._server.core
+        entries = [core.whole.peek(key, core.now_ms) for key in keys]
+        return sum(len(entry.value) for entry in entries if entry is not None)
+
     def _settle(self, ride: _Ride, reply: bytes) -> None:
-        ride.reply, ride.long = reply, None
+        self._held_bytes += len(reply) - ride.size
+        ride.reply, ride.long, ride.size = reply, None, len(reply)
         if ride.keys is None:
             self.has_lone = False
         else:
@@ -124,5 +141,5 @@ class Overlap:
         rides, ready = self._rides, []
         while rides and (reply := rides[0].reply) is not None:
             ready.append(reply)
-            rides.popleft()
+            self._held_bytes -= rides.popleft().size
         self._send(b"".join(ready))

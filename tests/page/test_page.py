@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from raycache.client import Cache
 from raycache.client.frames import command
+from raycache.errors import OutOfMemoryError
 from raycache.ring.slots import slot_of
 from raycache.testing.local import LocalCluster
 from tests.page.conftest import Tab
@@ -123,11 +124,13 @@ def test_what_happens_is_told_as_it_happens(open_tab: OpenTab, picture: Any) -> 
         with served(cluster) as site, Cache(cluster.info) as cache:
             page = open_tab().open(site.url)
             until(page, "document.querySelector('#events').getAttribute('aria-live') === 'polite'")
+            refused = 0
             for number in range(9):
                 try:
                     cache.set(f"large:{number}", b"x" * (1 << 20))
-                except Exception:
-                    continue
+                except OutOfMemoryError:
+                    refused += 1
+            assert refused
             page.wait_for_selector("#events .kind-refused")
             cluster.kill(0)
             page.wait_for_selector("#events .kind-lost")

@@ -3,8 +3,8 @@
 A hit counts up to 3 and moves nothing. What is used twice while in the small queue goes on to the main one, as does
 what comes back while its ghost is remembered. Overwriting counts as a use.
 
-Source: Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023. Sizes and tie rules
-are those that `docs/policies.md` gives.
+Source: Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023: the
+small queue has a tenth of the room. `tests/unit/store/test_reference_traces.py` holds it to exact hits.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ from raycache.config import ClusterConfig
 from raycache.shard.build import build_server
 from raycache.shard.careful import Independent
 from raycache.shard.commands.command import Steps
-from raycache.shard.overlap import MOST_AT_ONCE, independent_keys
+from raycache.shard.overlap import MOST_AT_ONCE, Overlap, independent_keys
 from raycache.shard.server import ShardServer, listening_socket
-from raycache.shard.wait import Wait
+from raycache.shard.wait import NEVER_S, Wait
 from tests.unit.shard.harness import Shard
 
-FAR_S = 1e12
+FAR_S = 1e8
 
 
 class Waiting:
@@ -33,6 +33,7 @@ class Waiting:
         self._execute = server.core.execute
         server.core.execute = self.execute  # type: ignore[method-assign]
         self.port = 0
+        self.deadline_s = FAR_S
 
     def execute(self, session: Any, argv: list[bytes]) -> Any:
         if argv[0] not in (b"STRLEN", b"INCR"):
@@ -45,7 +46,7 @@ class Waiting:
 
     def _steps(self, key: bytes) -> Steps:
         self.begun.append(key)
-        wait = self.waits[key] = Wait(FAR_S)
+        wait = self.waits[key] = Wait(self.deadline_s)
         try:
             yield wait
         finally:
@@ -174,6 +175,55 @@ async def test_quit_and_rubbish_behind_commands_under_way_close_after_their_repl
         waiting.finish(b"b")
         assert (await reader.read()).startswith(b"+a\r\n+b\r\n" + words)
         writer.close()
+
+
+async def test_replies_that_wait_for_an_earlier_one_are_bounded(waiting: Waiting) -> None:
+    """One connection holds its unread replies up to the limit plus one, however many commands it sends."""
+    waiting.server.core.store.put(b"big", b"x" * (400 * 1024), 0, None, waiting.server.core.now_ms)
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a", *["GETRANGE big 0 -1"] * 20))
+    await until(lambda: waiting.begun)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    overlap = next(iter(waiting.server.connections))._long
+    assert isinstance(overlap, Overlap)
+    assert waiting.server.limits.output_high_water_bytes < overlap._held_bytes < 4 * 400 * 1024
+    waiting.finish(b"a")
+    assert await reader.readline() == b"+a\r\n"
+    for _ in range(20):
+        assert await reader.readexactly(9) == b"$409600\r\n"
+        await reader.readexactly(400 * 1024 + 2)
+    writer.close()
+
+
+async def test_what_is_expected_counts_before_it_has_come(waiting: Waiting) -> None:
+    for key in (b"a", b"b", b"c", b"d", b"e"):
+        waiting.server.core.store.put(key, b"x" * (400 * 1024), 0, None, waiting.server.core.now_ms)
+    _, writer = await connect(waiting)
+    writer.write(lines(*(f"STRLEN {key}" for key in "abcde")))
+    await until(lambda: len(waiting.begun) == 3)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert waiting.begun == [b"a", b"b", b"c"]
+    for key in (b"a", b"b", b"c"):
+        waiting.finish(key)
+    await until(lambda: len(waiting.begun) == 5)
+    writer.close()
+
+
+async def test_who_has_left_and_waits_for_ever_is_dropped_behind_others_too(waiting: Waiting) -> None:
+    _, writer = await connect(waiting)
+    waiting.deadline_s = NEVER_S
+    writer.write(lines("STRLEN a", "INCR n"))
+    await until(lambda: waiting.begun)
+    waiting.finish(b"a")
+    await until(lambda: b"n" in waiting.waits)
+    writer.write_eof()
+    await until(lambda: all(one._has_ended for one in waiting.server.connections))
+    for connection in list(waiting.server.connections):
+        connection.check(0.0)
+    await until(lambda: waiting.ended == [b"a", b"n"])
+    writer.close()
 
 
 async def test_not_more_than_so_many_are_under_way(waiting: Waiting) -> None:

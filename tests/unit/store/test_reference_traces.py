@@ -24,7 +24,7 @@ TRACES = Path(__file__).resolve().parents[4] / "shared" / "traces"
 EXACT = {"lru": "LRU", "fifo": "FIFO", "plain-lfu": "LFU"}
 QUEUES = {"sieve": "SIEVE", "s3-fifo": "S3FIFO"}
 ARC = "ARC (FAST 2003 pseudo-code)"
-# The two longest traces take ten times as long as the others together; `make bench-hits` has all points.
+# The two longest traces take ten times as long as the others together.
 QUICK_TRACES = ("web12", "multi3", "sprite")
 # The segments share one order of eviction, so three traces show as much as five.
 SEGMENTED_TRACES = ("web12", "multi3", "sprite")
@@ -143,7 +143,7 @@ def test_arc_is_close_to_the_reference_and_never_far_below_lru(trace: str, capac
 
 def test_tinylfu_has_three_points_fewer_misses_than_lru_on_average() -> None:
     gains = []
-    for trace in QUICK_TRACES:  # with all five traces it is more: see `make bench-hits`
+    for trace in QUICK_TRACES:  # with all five traces it is more
         for capacity, point in reference()[trace]["entries"].items():
             hits = hits_by_entries(trace, "w-tinylfu", capacity)
             gains.append((hits - point["exact_hits"]["LRU"]) / len(requests(trace)))
