@@ -101,11 +101,13 @@ def _watch(name: str, settings: DemoSettings, workload: Workload, path: Path, di
     begin_s = next_status_s = time.monotonic()
     try:
         while running:
-            running = _gather(running, total)
-            now_s = time.monotonic()
-            if now_s >= next_status_s or not running:
-                next_status_s = now_s + _STATUS_EVERY_S
-                shards = raycache.status(name).shards
+            # One that comes while Ray's own code runs may be lost there: so it is noted, and raised after each look.
+            with interrupts.put_off():
+                running = _gather(running, total)
+                now_s = time.monotonic()
+                if now_s >= next_status_s or not running:
+                    next_status_s = now_s + _STATUS_EVERY_S
+                    shards = raycache.status(name).shards
             elapsed_s = now_s - begin_s
             if not total.lookups:
                 begin_s = now_s  # Ray is still starting the tasks' processes

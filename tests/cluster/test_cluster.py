@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +42,14 @@ def key_of(topology: raycache.Topology, shard_id: str, prefix: str = "k") -> str
     """A key that this shard owns."""
     slots = set(topology.slots_of(shard_id).tolist())
     return next(key for i in range(100_000) if slot_of((key := f"{prefix}{i}").encode()) in slots)
+
+
+@pytest.fixture(scope="module")
+def shared(ray_cluster: str) -> Iterator[str]:
+    """A cluster of three shards for all tests that leave it whole: each of its actors costs a second to start."""
+    raycache.start("shared", shards=3, memory="96MiB")
+    yield "shared"
+    raycache.stop("shared")
 
 
 def test_start_serves_through_every_door_and_attaches_the_second_time(cluster_name: str, start: Start) -> None:
@@ -76,11 +84,10 @@ def test_start_serves_through_every_door_and_attaches_the_second_time(cluster_na
     assert now.hit_ratio > 0.9
 
 
-def test_tasks_and_actors_use_a_pickled_handle(cluster_name: str, start: Start) -> None:
+def test_tasks_and_actors_use_a_pickled_handle(shared: str) -> None:
     import ray
 
-    start()
-    cache = raycache.connect(cluster_name)
+    cache = raycache.connect(shared)
 
     @ray.remote
     def write(cache: raycache.Cache, number: int) -> str:
@@ -97,31 +104,30 @@ def test_tasks_and_actors_use_a_pickled_handle(cluster_name: str, start: Start) 
             async with await raycache.connect_async(name) as cache:
                 return list(await asyncio.gather(*(cache.get(f"task:{number}") for number in range(4))))
 
-    assert ray.get(Reader.remote().read.remote(cluster_name)) == [0, 1, 2, 3]
+    assert ray.get(Reader.remote().read.remote(shared)) == [0, 1, 2, 3]
     cache.close()
 
 
-def test_an_unknown_cluster_lists_those_that_run(cluster_name: str, start: Start) -> None:
-    start()
-    with pytest.raises(raycache.ClusterNotFoundError, match=cluster_name):
+def test_an_unknown_cluster_lists_those_that_run(shared: str) -> None:
+    with pytest.raises(raycache.ClusterNotFoundError, match=shared):
         raycache.connect("no-such-cluster")
-    with pytest.raises(raycache.ClusterNotFoundError, match=cluster_name):
+    with pytest.raises(raycache.ClusterNotFoundError, match=shared):
         raycache.stop("no-such-cluster")
 
 
-def test_a_killed_shard_under_load_costs_its_own_keys_and_no_more(cluster_name: str, start: Start) -> None:
-    start()
-    cache = raycache.connect(cluster_name, timeout_s=10)
+def test_a_killed_shard_under_load_costs_its_own_keys_and_no_more(shared: str) -> None:
+    cache = raycache.connect(shared, timeout_s=10)
+    restarts = [shard.restarts for shard in raycache.status(shared).shards]
     keys = [f"load:{i}" for i in range(3000)]
     cache.set_many(dict.fromkeys(keys, "value"))
-    table = raycache.topology(cluster_name)
+    table = raycache.topology(shared)
     victims = {key for key in keys if table.primary_of(slot_of(key.encode())).id == "s1"}  # type: ignore[union-attr]
     assert 500 < len(victims) < 1500
 
     stop, problems, longest, reads = threading.Event(), [], [0.0], [0]
 
     def load() -> None:
-        mine = raycache.connect(cluster_name, timeout_s=10)
+        mine = raycache.connect(shared, timeout_s=10)
         while not stop.is_set():
             for key in keys[::50]:
                 began = time.monotonic()
@@ -140,9 +146,9 @@ def test_a_killed_shard_under_load_costs_its_own_keys_and_no_more(cluster_name: 
     for thread in threads:
         thread.start()
     wait_until(lambda: reads[0] > 200)
-    epoch = raycache.status(cluster_name).epoch
-    os.kill(shard_pid(cluster_name, "s1"), signal.SIGKILL)
-    wait_until(lambda: (s := raycache.status(cluster_name)).serving and s.epoch > epoch, 20)
+    epoch = raycache.status(shared).epoch
+    os.kill(shard_pid(shared, "s1"), signal.SIGKILL)
+    wait_until(lambda: (s := raycache.status(shared)).serving and s.epoch > epoch, 20)
     seen = reads[0]
     wait_until(lambda: reads[0] > seen + 200)
     stop.set()
@@ -151,8 +157,8 @@ def test_a_killed_shard_under_load_costs_its_own_keys_and_no_more(cluster_name: 
         assert not thread.is_alive(), "a client hangs"
     assert problems == []
     assert longest[0] < 10
-    status = raycache.status(cluster_name)
-    assert [shard.restarts for shard in status.shards] == [0, 1, 0]
+    status = raycache.status(shared)
+    assert [shard.restarts - before for shard, before in zip(status.shards, restarts, strict=True)] == [0, 1, 0]
     assert set(cache.get_many(keys)) == set(keys) - victims
     victim = min(victims)
     cache.set(victim, "again")
@@ -291,31 +297,30 @@ def test_beyond_loopback_every_door_demands_the_secret(cluster_name: str, start:
     assert "secret" not in repr(status)
 
 
-def test_the_secret_comes_from_rays_token_and_does_not_give_it_away(cluster_name: str, start: Start) -> None:
+def test_the_secret_comes_from_rays_token_and_does_not_give_it_away(shared: str) -> None:
     from raycache.actors import environment
 
     token = environment.ray_token()
-    secret = start(shards=1).secret
+    secret = raycache.status(shared).secret
     assert len(secret) >= 32
     if token is None:  # RAY_AUTH_MODE=disabled: then it is random
         return
-    expected = hmac.new(token.encode(), b"raycache/1:" + cluster_name.encode(), hashlib.sha256).hexdigest()
+    expected = hmac.new(token.encode(), b"raycache/1:" + shared.encode(), hashlib.sha256).hexdigest()
     assert secret == expected
     assert token not in secret
 
 
-def test_a_paused_shard_is_marked_down_and_comes_back_with_its_keys(cluster_name: str, start: Start) -> None:
-    start()
-    with raycache.connect(cluster_name) as cache:
-        key = key_of(raycache.topology(cluster_name), "s2")
+def test_a_paused_shard_is_marked_down_and_comes_back_with_its_keys(shared: str) -> None:
+    with raycache.connect(shared) as cache:
+        key = key_of(raycache.topology(shared), "s2")
         cache.set(key, "kept")
-        pid = shard_pid(cluster_name, "s2")
+        pid = shard_pid(shared, "s2")
         os.kill(pid, signal.SIGSTOP)
         try:
-            wait_until(lambda: raycache.status(cluster_name).shards[2].state == "down", 15)
+            wait_until(lambda: raycache.status(shared).shards[2].state == "down", 15)
         finally:
             os.kill(pid, signal.SIGCONT)
-        wait_until(lambda: raycache.status(cluster_name).serving, 15)
+        wait_until(lambda: raycache.status(shared).serving, 15)
         assert cache.get(key) == "kept"
 
 
