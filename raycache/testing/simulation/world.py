@@ -34,6 +34,8 @@ MACHINES: Final = 6
 START_S: Final = 10.0
 MAY_COME: Final = {check.__name__ for check in AFTER_QUIET}
 TICK_S: Final = 0.25
+PROBE_S: Final = 1.0
+"""How long the last question may take."""
 
 
 class World:
@@ -235,6 +237,7 @@ class World:
         """Ask the first owner of each slot that was used for one of its keys."""
         client = ClientNode(self, "c99")
         answers: dict[int, str] = {}
+        asked: set[int] = set()
         table = self.router.core.topology
         for operation in {one.slot: one for one in self.history.operations}.values():
             owner = table.primary_of(operation.slot)
@@ -242,8 +245,12 @@ class World:
             if owner is not None:
 
                 def answered(reply: Any, slot: int = operation.slot) -> None:
+                    asked.discard(slot)
                     answers[slot] = reply.text if isinstance(reply, (ErrorReply, Lost)) else ""
 
-                client.ask(owner.id, [b"GET", operation.key], 1.0, answered)
-        self.scheduler.run(self.scheduler.now_s + 1.2)
+                asked.add(operation.slot)
+                client.ask(owner.id, [b"GET", operation.key], PROBE_S, answered)
+        end_s = self.scheduler.now_s + 1.2 * PROBE_S
+        while asked and self.scheduler.now_s < end_s:
+            self.scheduler.run(self.scheduler.now_s + PROBE_S / 20)
         return answers
