@@ -14,11 +14,14 @@ from typing import Any
 import redis
 
 import raycache
+from tests.cluster.whole import is_whole
 from tests.support import wait_until
 
 Start = Callable[..., raycache.ClusterStatus]
 
 KEYS = [f"key:{number}" for number in range(500)]
+PAUSE_S = 0.001
+"""Between two uses of a key: clients that never rest take from Ray and the shards the cores that they need."""
 
 
 class Load(threading.Thread):
@@ -46,6 +49,7 @@ class Load(threading.Thread):
                 self.trouble.append(f"{key}: {error!r}")
             self.longest_s = max(self.longest_s, time.monotonic() - began_s)
             self.operations += 1
+            time.sleep(PAUSE_S)
 
     def goes_on(self) -> None:
         """Wait until every key has been used twice from now on."""
@@ -104,18 +108,6 @@ def end_router(name: str) -> None:
     from raycache.actors import calls
 
     ray.kill(calls.find_router(name), no_restart=False)  # type: ignore[arg-type]
-
-
-def is_whole(name: str, shards: int = 3) -> Callable[[], bool]:
-    """Whether every shard is up, leads slots, and nothing is on its way."""
-
-    def look() -> bool:
-        topology = raycache.topology(name)
-        shares = topology.shares()
-        return (len(shares) == shards and all(shares.values()) and not topology.transfers
-                and all(shard.state == "up" for shard in topology.shards))
-
-    return look
 
 
 def test_losing_a_primary_and_the_router_and_rescaling_costs_no_operation(cluster_name: str, start: Start) -> None:

@@ -18,6 +18,7 @@ import raycache
 from raycache.actors import stores
 from raycache.errors import ClusterNotFoundError, RayCacheError, StoreNotDrainedError
 from raycache.stores.sql import SqlStore
+from tests.cluster.whole import is_whole
 from tests.stores.postgres import PASSWORD, Postgres
 from tests.support import wait_until
 
@@ -110,6 +111,7 @@ def test_any_one_process_is_killed_and_no_acknowledged_write_is_lost(
     all_go_on()
     kill_shard(cluster_name, "s1")
     all_go_on()
+    wait_until(is_whole(cluster_name), 60, "one at a time: what both owners of a slot had would be gone")
     os.kill(stores.store_status(cluster_name, "orders")["pid"], signal.SIGKILL)
     all_go_on()
     postgres.kill()
