@@ -79,8 +79,10 @@ class Copies:
         """By slot: where its writes go."""
         self.holds = bytearray(SLOT_COUNT)
         """1 = this shard is an owner of the slot."""
-        self.is_emptying = False
-        """Whether slots that left may still have entries here: none can begin to arrive before they are gone."""
+        self.emptying = bytes(SLOT_COUNT)
+        """1 = the slot left, and entries of it may still be here: it cannot begin to arrive before they are gone."""
+        self.rewritten = bytearray(SLOT_COUNT)
+        """1 = something of the slot was written, here or by its primary, since it began to arrive."""
         self.doubts: dict[int, dict[str, int]] = {}
         """In a quorum: slot that was filled by one other owner -> the owners of which all has come, with their floors.
         A write that an earlier process here acknowledged may be with one of the others alone."""
@@ -126,6 +128,7 @@ class Copies:
             for box in boxes:
                 box.add(mutation, size)
             self.touched[boxes] = None
+            self.rewritten[slot] = 1
 
     def removed(self, entry: Entry, cause: RemovalCause) -> None:
         key, version = entry.key, entry.version
@@ -162,6 +165,7 @@ class Copies:
 
     def _emit(self, slot: int, mutation: Mutation) -> None:
         boxes = self.boxes[slot]
+        self.rewritten[slot] = 1
         for box in boxes:
             box.add(mutation)
         if boxes:

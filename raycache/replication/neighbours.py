@@ -40,7 +40,7 @@ def neighbours_of(me: str, topology: Topology, mode: str, outbox: Callable[[str]
     ids = [shard.id for shard in topology.shards]
     mine = ids.index(me) if me in ids else -2
     owners = topology.owners
-    is_owner = (owners == mine).any(axis=1)
+    is_owner = topology.held_by(mine)
     leads = owners[:, 0] == mine
     found = Neighbours(holds=is_owner.astype(np.uint8).tobytes(), leads=leads.astype(np.uint8).tobytes())
     if owners.shape[1] == 1:

@@ -158,15 +158,16 @@ class Replicator:
         self._incarnations = {shard.id: shard.incarnation for shard in topology.shards}
         self.copies.is_stranger = self.is_versioned and self._incarnations.get(
             self.me, self.incarnation) != self.incarnation
-        before = self.neighbours.compared
+        before, led_before = self.neighbours.compared, self.neighbours.leads
         self.neighbours = neighbours_of(self.me, topology, self.mode, self._outbox)
         for peer, slots in self.neighbours.compared.items():
             if slots != before.get(peer):  # who led these before may have told that peer more than us
                 self.repairs.soon(peer, now_s + COMPARE_S)
         if self.has_leases:
-            since, clock = copies.led_since, copies.clock.latest
-            leads = np.flatnonzero(np.frombuffer(self.neighbours.leads, np.uint8)).tolist()
-            copies.led_since = {slot: since.get(slot, clock) for slot in leads}
+            led, leads = np.frombuffer(led_before, np.uint8), np.frombuffer(self.neighbours.leads, np.uint8)
+            for slot in np.flatnonzero(led > leads).tolist():
+                del copies.led_since[slot]
+            copies.led_since.update(dict.fromkeys(np.flatnonzero(leads > led).tolist(), copies.clock.latest))
         copies.holds[:] = self.neighbours.holds
         copies.boxes[:] = self.neighbours.boxes
         if self.is_versioned:
@@ -229,6 +230,14 @@ class Replicator:
                 if (box := self.outboxes.get(peer)) is not None:
                     box.rewind()
 
+    def beat(self, peer: str) -> None:
+        """Send a heartbeat to `peer` at once, if it has not more than enough to answer."""
+        contact = self.contacts.get(peer)
+        if contact is not None:
+            contact.sent_s = float("-inf")
+            if self.is_versioned and contact.in_flight < IN_FLIGHT:
+                self._send_batch(peer, contact)
+
     def _send_batch(self, peer: str, contact: Contact) -> None:
         box = self.outboxes.get(peer)
         first, batch = (1, []) if box is None else box.take()
@@ -282,6 +291,7 @@ class Replicator:
         contact = self.contacts.get(peer)
         if contact is not None:
             contact.is_connected, contact.in_flight = True, 0
+        self.transfers.peer_found(peer, self.now_s)
 
     def is_reachable(self, peer: str) -> bool:
         """Return whether a peer can be counted on to answer."""
@@ -340,6 +350,10 @@ class Replicator:
         merge: Callable[[Mutation], bool] = self.copies.merge_behind if is_behind else self.copies.merge
         for mutation in batch:
             merge(mutation)
+        if self.transfers.arrivals:
+            rewritten = self.copies.rewritten
+            for mutation in batch:
+                rewritten[slot_of(mutation[0])] = 1
         self.copies.clock.observe(clock)
         stream.take(first, len(batch), clock)
         stream.epoch = max(stream.epoch, epoch)

@@ -57,6 +57,8 @@ class Transfers:
                 slots = slots_of_bitmap(one.slots).tolist()
                 was_whole = self._owner.is_versioned and all(whole[slot] for slot in slots)
                 arrivals[name] = Arrival(name, one.giver, slots, now_s, was_whole=was_whole)
+                for slot in slots:
+                    self._owner.copies.rewritten[slot] = 0
                 if self._owner.mode == "quorum" and not was_whole:
                     self._owner.doubt(one.giver, slots)
         given = {one.id for one in topology.transfers if one.giver == me}
@@ -103,13 +105,24 @@ class Transfers:
     def step(self, now_s: float) -> None:
         """Ask givers for more."""
         for arrival in list(self.arrivals.values()):
-            if self._owner.copies.is_emptying and arrival.is_holding:
+            if arrival.is_holding and self._is_emptying(arrival):
                 # What an earlier ownership left would be taken for what has arrived, and emptied with it.
                 arrival.began_s = now_s
                 continue
             self._ask(arrival, now_s)
             if arrival.state == "pruning":
                 self._prune(arrival)
+
+    def _is_emptying(self, arrival: Arrival) -> bool:
+        emptying = self._owner.copies.emptying
+        return 1 in emptying and any(emptying[slot] for slot in arrival.slots)
+
+    def peer_found(self, peer: str, now_s: float) -> None:
+        """Ask a giver at once that could not be reached until now: commands wait for its answer."""
+        for arrival in self.arrivals.values():
+            if arrival.giver == peer and not (arrival.is_holding and self._is_emptying(arrival)):
+                arrival.ask_again()
+                self._ask(arrival, now_s)
 
     def _ask(self, arrival: Arrival, now_s: float) -> None:
         question = arrival.step(now_s, self._owner.epoch)
@@ -136,9 +149,7 @@ class Transfers:
         if owner.copies.is_stranger:
             return None  # the giver that is meant is gone, with all it had; the router will find another
         self._given[name] = [0, 0]
-        contact = owner.contacts.get(sender)
-        if contact is not None:
-            contact.sent_s = float("-inf")  # a heartbeat at once: it says how far the stream has come
+        owner.beat(sender)  # at once, and not with the next step: it says how far the stream has come
         return ["started", name, owner.copies.clock.latest]
 
     def on_started(self, sender: str, message: Message) -> None:
@@ -198,9 +209,19 @@ class Transfers:
 
     def checked(self, arrival: Arrival, differing: list[int], unexplained: list[int]) -> None:
         """Take in which of an arrival's slots differ from the giver's, and which of them by more than evictions."""
-        arrival.checked(differing if arrival.is_first_pass else unexplained, self._owner.now_s)
+        differing = differing if arrival.is_first_pass else unexplained
+        arrival.checked(self._unexpected(arrival, differing), self._owner.now_s)
         if arrival.is_done:
             self._arrived(arrival)
+
+    def _unexpected(self, arrival: Arrival, differing: list[int]) -> list[int]:
+        """Return the slots without those that must differ: written since, and the giver is no owner that would know."""
+        topology, rewritten = self._owner.topology, self._owner.copies.rewritten
+        if arrival.is_repair or topology is None or not differing:
+            return differing
+        giver = next((at for at, shard in enumerate(topology.shards) if shard.id == arrival.giver), -2)
+        knows = (topology.owners[differing] == giver).any(axis=1).tolist()
+        return [slot for slot, is_told in zip(differing, knows, strict=True) if is_told or not rewritten[slot]]
 
     def _arrived(self, arrival: Arrival) -> None:
         owner = self._owner

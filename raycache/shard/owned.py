@@ -80,12 +80,10 @@ class OwnedSlots:
             return False
         self.topology = topology
         index = next((at for at, shard in enumerate(topology.shards) if shard.id == self.shard_id), -2)
-        owners = topology.owners == index
         was_owned = self._owned
-        self._served = (owners[:, 0] if topology.replication == "primary-replica" else owners.any(axis=1)).astype(
-            np.uint8)
-        self._led = owners[:, 0].tobytes()
-        self._owned = owners.any(axis=1).astype(np.uint8)
+        self._led = (topology.owners[:, 0] == index).tobytes()
+        self._owned = topology.held_by(index).astype(np.uint8)
+        self._served = np.frombuffer(self._led, np.uint8) if topology.replication == "primary-replica" else self._owned
         held = self._owned.copy()
         for transfer in topology.transfers:
             if transfer.giver == self.shard_id:
@@ -98,7 +96,7 @@ class OwnedSlots:
         self._held = held
         self.has_stale, self._cursor = bool(self._stale.any()), 0
         if self.replicator is not None:
-            self.replicator.copies.is_emptying = self.has_stale
+            self.replicator.copies.emptying = self._stale.tobytes()
         self.count = int(self._served.sum())
         return True
 
@@ -148,7 +146,7 @@ class OwnedSlots:
             self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8)
             self.has_stale = False
             if self.replicator is not None:
-                self.replicator.copies.is_emptying = False
+                self.replicator.copies.emptying = bytes(SLOT_COUNT)
             self.settle()
         return self.has_stale
 

@@ -250,3 +250,81 @@ def test_what_the_primary_evicted_while_the_slot_arrives_does_not_arrive_older()
     assert old is not None
     assert not copy.replicator.copies.merge(old)
     assert copy.store.peek(b"k", cluster.now_ms) is None
+
+
+def test_a_giver_that_could_not_be_reached_is_asked_as_soon_as_it_can() -> None:
+    """With one copy shards have no connections until something moves, and commands wait for the giver's answer."""
+    cluster = PureCluster(2)
+    cluster.publish([0])
+    keys = fill(cluster, "s0", 10)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.publish([1], [("s0", "s1", ALL)])
+    cluster.step()
+    receiver = cluster.cores["s1"].replicator
+    assert next(iter(receiver.transfers.arrivals.values())).is_holding
+    cluster.cut = set()
+    receiver.peer_found("s0")
+    while cluster.deliver():
+        pass
+    assert not next(iter(receiver.transfers.arrivals.values())).is_holding
+    assert cluster.run("s1", "GET", keys[0]) == b"$7\r\nvalue 0\r\n"
+
+
+def test_slots_that_are_being_emptied_do_not_hold_up_others() -> None:
+    cluster = PureCluster(2)
+    table = np.zeros((SLOT_COUNT, 1), dtype=np.int16)
+    table[SLOT_COUNT // 2 :] = 1
+    cluster.publish(table)
+    fill(cluster, "s1", 20)
+    for core in cluster.cores.values():
+        core.slots.sweep = lambda *_: True  # type: ignore[method-assign]
+    cluster.publish([0], [("s1", "s0", range(SLOT_COUNT // 2, SLOT_COUNT))])
+    cluster.step(1)
+    cluster.publish([0])  # s1 begins to empty the upper half, and never ends
+    assert 1 in cluster.cores["s1"].replicator.copies.emptying
+    table[:] = 0
+    table[: SLOT_COUNT // 2] = 1
+    cluster.publish(table, [("s0", "s1", range(SLOT_COUNT // 2))])
+    cluster.step(1)
+    assert next(iter(cluster.cores["s1"].replicator.transfers.arrivals.values())).is_done
+
+
+def test_what_is_written_meanwhile_is_not_asked_of_a_giver_that_cannot_know_it() -> None:
+    """s1 leaves and gives to s2; the primary, s0, goes on writing."""
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    keys = fill(cluster, "s0", 300)
+    cluster.step(0.3)
+    cluster.publish([0, 2], [("s1", "s2", ALL)])
+    for number, key in enumerate(keys):
+        cluster.run("s0", "SET", key, f"newer {number}")
+        if number % 10 == 0:
+            cluster.step()
+    cluster.step(1)
+    arrival = next(iter(cluster.cores["s2"].replicator.transfers.arrivals.values()))
+    assert arrival.is_done
+    assert arrival.is_first_pass
+    assert arrival.entries <= len(keys)
+    cluster.publish([0, 2])
+    cluster.step(1)
+    one, two = (cluster.cores[name].replicator.copies.digests.of for name in ("s0", "s2"))
+    assert one == two
+
+
+def test_a_difference_that_nothing_written_explains_is_asked_for_again() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    keys = fill(cluster, "s0", 50)
+    cluster.step(0.3)
+    cluster.publish([0, 2], [("s1", "s2", ALL)])
+    receiver = cluster.cores["s2"]
+    arrival = next(iter(receiver.replicator.transfers.arrivals.values()))
+    while arrival.state != "checking":
+        cluster.step()
+    receiver.replicator.copies.drop(keys[0].encode())  # as if it had been lost on its way
+    cluster.step(1)
+    assert arrival.is_done
+    assert not arrival.is_first_pass
+    assert receiver.store.peek(keys[0].encode(), cluster.now_ms) is not None
