@@ -27,8 +27,11 @@ START_WAIT_S: Final = 1.0
 RETRY_S: Final = 0.3
 """An unanswered question is repeated after this."""
 PACE_S: Final = 0.0018
-"""From asking for one chunk to asking for the next, at least. A chunk costs giver and receiver 0.3 ms each, so most of
-their time stays free for their clients, though three receivers may ask one giver."""
+"""From asking for one chunk to asking for the next, at least."""
+REST: Final = 3.0
+"""After an answer the receiver rests this many times as long as the answer took: a chunk costs giver and receiver some
+0.5 ms each, and where they or their machine have much to do, answers come late and the move takes what is left."""
+LONGEST_PACE_S: Final = 0.1
 RECHECK_S: Final = 0.05
 """Slots that differ are compared once more after this, before they are asked for again: writes are on their way."""
 ATTEMPTS: Final = 3
@@ -124,7 +127,7 @@ class Arrival:
                 self.state = "checking"
             self._release()
 
-    def took(self, next_cursor: int, count: int, size: int, check: list[int], own: list[int]) -> None:
+    def took(self, next_cursor: int, count: int, size: int, check: list[int], own: list[int], now_s: float) -> None:
         """Take in that a chunk has been merged.
 
         Args:
@@ -134,6 +137,7 @@ class Arrival:
         if self.state != "streaming":
             return
         self._is_asked = False
+        self._pace_s = min(max(PACE_S, (1 + REST) * (now_s - self._asked_s)), LONGEST_PACE_S)
         self.entries += count
         self.bytes += size
         self._checks = [self._checks[0] + own[0], self._checks[1] ^ own[1]]

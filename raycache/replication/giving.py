@@ -16,8 +16,8 @@ from raycache.replication.mutation import Mutation
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of
 from raycache.store import WholeStore
 
-CHUNK_ENTRIES: Final = 64
-"""Merging so many takes the receiver about 0.3 ms."""
+CHUNK_ENTRIES: Final = 128
+"""Merging so many takes the receiver about half a millisecond."""
 CHUNK_BYTES: Final = 256 * 1024
 LOOKED_AT: Final = 750
 """Entries looked at per slice, whether or not their slot is wanted: about 0.3 ms."""

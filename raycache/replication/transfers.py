@@ -201,7 +201,7 @@ class Transfers:
         if arrival.is_repair:
             self.repaired += merged
         size = sum(len(one[0]) + len(one[4] or b"") for one in mutations)
-        arrival.took(after, len(mutations), size, check, checksum(mutations))
+        arrival.took(after, len(mutations), size, check, checksum(mutations), self._owner.now_s)
         if arrival.state == "checking" and not self._owner.is_versioned:
             self._arrived(arrival)
         elif arrival.state == "streaming":

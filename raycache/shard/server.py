@@ -58,6 +58,8 @@ CALM_CONNECTIONS: Final = 3
 anything."""
 STEP_INTERVAL_S: Final = 0.1
 """How often the core's background work (expiry, freeing) gets a turn while it is not behind."""
+STEP_REST: Final = 3.0
+"""While it is behind, it rests this many times as long as its turn took."""
 STALE_AFTER_S: Final = 0.7
 """After so long a standstill, what clients had sent meanwhile is dropped where any owner takes writes: they may have
 had it done elsewhere since. Below what clients wait before they do (1 s). With a primary and replicas, the lease
@@ -383,8 +385,10 @@ class ShardServer:
 
     async def _step_forever(self) -> None:
         while True:
+            began_s = self.clock.monotonic_s()
             more = self.core.step(self.clock.unix_ms())
-            await asyncio.sleep(0.001 if more else STEP_INTERVAL_S)
+            rest_s = max(0.001, STEP_REST * (self.clock.monotonic_s() - began_s))
+            await asyncio.sleep(rest_s if more else STEP_INTERVAL_S)
 
     async def _check_forever(self) -> None:
         measured_s, commands = self.clock.monotonic_s(), self.core.commands
