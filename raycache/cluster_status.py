@@ -88,6 +88,8 @@ class ShardStatus:
     expired: int = 0
     uptime_s: float = 0.0
     restarts: int = 0
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By class of commands, at its door: {"p50_us", "p99_us", "count"}; docs/metrics.md says what is measured."""
     queued: int = 0
     """Writes that wait for a database, of the slots that it is primary of."""
     queued_bytes: int = 0

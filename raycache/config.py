@@ -25,6 +25,7 @@ POLICIES: Final = (
 
 REPLICATION_MODES: Final = ("primary-replica", "multi-primary", "quorum")
 MAX_COPIES: Final = 5
+LOG_FORMATS: Final = ("text", "json")
 
 # A shard needs room for its tables and a few entries before an eviction policy means anything.
 MIN_SHARD_MEMORY_BYTES: Final = 1 * MIB
@@ -32,6 +33,7 @@ MIN_SHARD_MEMORY_BYTES: Final = 1 * MIB
 _UNITS: Final = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": KIB, "m": 1000**2, "mb": 1000**2, "mib": MIB,
                  "g": 1000**3, "gb": 1000**3, "gib": GIB, "t": 1000**4, "tb": 1000**4, "tib": 1024 * GIB}
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_IMPORT_PATH: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -176,6 +178,14 @@ class ClusterConfig:
     once and never kept. They can be changed while the cluster runs."""
     tls: TlsSettings | None = None
     """Certificates, for all doors and for what shards, gateways and the router say to each other; None: no TLS."""
+    metrics_port: int = 0
+    """Every machine's gateway serves its figures, and those of the machine's shards, to Prometheus here; 0: nowhere."""
+    measure_every: int = 256
+    """Of so many turns of a connection (pipelined commands share one) one is timed, on average; 1: all are."""
+    log_format: str = "text"
+    """How shards, gateways and the router write their logs: "text", or "json" for one JSON object a line."""
+    tracing: str | None = None
+    """A function as "package.module:function" that sets OpenTelemetry up in every shard's process; None: no traces."""
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
@@ -209,7 +219,8 @@ class ClusterConfig:
             )
         if self.max_entries_per_shard is not None and self.max_entries_per_shard < 1:
             raise ValueError(f"max_entries must be at least 1 a shard, not {self.max_entries_per_shard}")
-        for name, port, span in (("port", self.port, self.shards), ("gateway_port", self.gateway_port, 1)):
+        for name, port, span in (("port", self.port, self.shards), ("gateway_port", self.gateway_port, 1),
+                                 ("metrics_port", self.metrics_port, 1)):
             if port and not 1 <= port <= 65536 - span:
                 raise ValueError(f"{name} must be 0 or leave room for {span} below 65,536, not {port}")
         if self.port and self.port <= self.gateway_port < self.port + self.shards:
@@ -222,6 +233,7 @@ class ClusterConfig:
         object.__setattr__(self, "users", tuple(line.decode("utf-8") for line in lines))
         if self.tls is not None:
             self.tls.check_door()
+        self._check_metrics()
         self._check_bind()
         self._check_copies()
         if not 0 < self.max_load <= 1:
@@ -233,6 +245,17 @@ class ClusterConfig:
 
         if self.queue_bytes < 0:
             raise ValueError(f"queue_bytes must not be negative, not {self.queue_bytes}")
+
+    def _check_metrics(self) -> None:
+        if self.metrics_port and (self.metrics_port == self.gateway_port
+                                  or (self.port and self.port <= self.metrics_port < self.port + self.shards)):
+            raise ValueError(f"metrics_port {self.metrics_port} is a port of the gateway or of a shard: choose another")
+        if self.measure_every < 1:
+            raise ValueError(f"measure_every must be at least 1, not {self.measure_every}")
+        if self.log_format not in LOG_FORMATS:
+            raise ValueError(f"no log_format {self.log_format!r}; choose one of {', '.join(LOG_FORMATS)}")
+        if self.tracing is not None and not _IMPORT_PATH.fullmatch(self.tracing):
+            raise ValueError(f'tracing must look like "package.module:function", not {self.tracing!r}')
 
     def _check_bind(self) -> None:
         # Whether the doors demand the secret hangs on this, so no name whose address may change.

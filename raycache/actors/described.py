@@ -15,7 +15,7 @@ from raycache.ring.topology import Topology
 
 _COUNTERS: Final = ("entries", "used_bytes", "capacity_bytes", "hits", "misses", "commands", "commands_per_s",
                     "connections", "evicted", "expired", "uptime_s", "queued", "queued_bytes", "queue_limit_bytes",
-                    "queue_oldest_s", "dead_letters", "version")
+                    "queue_oldest_s", "dead_letters", "latency", "version")
 
 
 def status_of(name: str, described: Mapping[str, Any], table: Topology | None = None,

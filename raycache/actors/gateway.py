@@ -17,9 +17,12 @@ from raycache.access.user import user_of
 from raycache.actors import calls
 from raycache.actors.background import spawn
 from raycache.actors.finding import RouterFinder
+from raycache.actors.metrics import push_forever
 from raycache.actors.shard import Door
 from raycache.config import ClusterConfig
+from raycache.gateway.scrape import ScrapeDoor, gateway_samples
 from raycache.gateway.server import GatewayServer
+from raycache.logs import event, set_up
 from raycache.ring.topology import Topology
 from raycache.shard.server import listening_socket
 
@@ -30,7 +33,7 @@ class GatewayActor:
     """One machine's door for clients that know no cluster."""
 
     def __init__(self, config: ClusterConfig, door: Door) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        set_up(config.log_format, [door.secret], cluster=config.name, gateway=door.public_address())
         self._config = config
         self._door = door
         self._host = door.public_address()
@@ -43,16 +46,23 @@ class GatewayActor:
             get_topology=lambda: self._topology, refresh=self._refresh, secret=door.secret,
             require_auth=door.require_auth, limits=config.limits, split_transactions=config.split_transactions,
             users=[user_of(line) for line in config.users], tls=config.tls,
+            measure_every=config.measure_every,
         )
+        self._scrapes = ScrapeDoor(self._server, config.name, lambda shard: shard.node_id == self._node_id)
         self._boot_task = spawn(self._boot(), "boot")
+        self._push_task = spawn(push_forever(config.name, lambda: gateway_samples(self._server)), "metrics")
 
     async def _boot(self) -> None:
         # First of all: users that have been deleted or narrowed since the start must not come in again.
         users = await self._router.ask_until_heard("this gateway", calls.router_users)
         self._server.core.guard.merge(users)
-        sock = self._bind()
+        sock = self._bind("gateway port", self._port)
         self._port = sock.getsockname()[1]
         await self._server.start(sock)
+        if self._config.metrics_port:
+            await self._scrapes.start(self._bind("metrics port", self._config.metrics_port))
+        log.info("the gateway serves on %s:%d", self._host, self._port,
+                 extra=event("gateway_started", host=self._host, port=self._port, metrics_port=self._scrapes.port))
 
         async def register(router: calls.RouterHandle) -> bytes | None:
             return await calls.register_gateway(router, await self.report())
@@ -61,17 +71,17 @@ class GatewayActor:
         if data is not None:
             await self.set_topology(data)
 
-    def _bind(self) -> socket.socket:
-        """Listen on the gateway port, or, where another has it (several Ray nodes on one machine), on any."""
+    def _bind(self, name: str, port: int) -> socket.socket:
+        """Listen on a port, or, where another has it (several Ray nodes on one machine), on any."""
         address = self._door.listen_address()
         try:
-            return listening_socket(address, self._port)
+            return listening_socket(address, port)
         except OSError as error:
-            if not self._port:
+            if not port:
                 raise
             sock = listening_socket(address, 0)
             self._warnings.append(
-                f"gateway port {self._port} is taken on {self._host} ({error.strerror}); "
+                f"{name} {port} is taken on {self._host} ({error.strerror}); "
                 f"this gateway listens on {sock.getsockname()[1]}"
             )
             return sock

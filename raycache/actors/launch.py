@@ -50,6 +50,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
           cpus_per_shard: float = 0.0, copies: int = 1, replication: str = "primary-replica", read_quorum: int = 0,
           write_quorum: int = 0, allow_stale: bool = False, tombstone_ttl_s: float = 600.0,
           backlog_bytes: int = 16 * MIB, snapshot_dir: str | None = None, snapshot_interval_s: float = 60.0,
+          metrics_port: int = 0, measure_every: int = 256, log_format: str = "text", tracing: str | None = None,
           split_transactions: bool = True, queue_memory: int | str | None = None, stores: Sequence[Attachment] = (),
           limits: Limits | None = None, users: Sequence[str] = (), tls: TlsSettings | None = None,
           timeout_s: float = 60.0) -> ClusterStatus:
@@ -81,6 +82,11 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         backlog_bytes: what a shard keeps for one copy that does not follow; beyond it that copy is compared instead.
         snapshot_dir: a folder on each machine where its shards keep snapshots for a warm restart; None: none.
         snapshot_interval_s: between two snapshots of a shard, in seconds.
+        metrics_port: where each machine's gateway serves its figures, and those of the machine's shards, to
+            Prometheus; 0: nowhere. It demands no secret, and shows no key.
+        measure_every: of so many turns of a connection one is timed, on average; 1: all.
+        log_format: "text", or "json" for one JSON object a line.
+        tracing: a function as "package.module:function" that sets OpenTelemetry up in every shard; None: no traces.
         split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
             shard, or refuses it.
         queue_memory: what writes that wait for a database may take of each shard, bytes or text; None: a quarter.
@@ -103,6 +109,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         gateway_port=gateway_port, bind=bind, cpus_per_shard=cpus_per_shard, copies=copies, replication=replication,
         read_quorum=read_quorum, write_quorum=write_quorum, allow_stale=allow_stale, tombstone_ttl_s=tombstone_ttl_s,
         backlog_bytes=backlog_bytes, snapshot_dir=snapshot_dir, snapshot_interval_s=snapshot_interval_s,
+        metrics_port=metrics_port, measure_every=measure_every, log_format=log_format, tracing=tracing,
         split_transactions=split_transactions, limits=limits or Limits(),
         queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory), users=tuple(users), tls=tls,
     )

@@ -20,12 +20,14 @@ from typing import Any, Final, TypeVar
 from raycache.actors import calls
 from raycache.actors.background import die, spawn
 from raycache.actors.link import Link
+from raycache.actors.metrics import push_forever
 from raycache.actors.names import gateway_name, router_name, shard_name
 from raycache.actors.ray_nodes import node_reports
 from raycache.actors.shard import Door
 from raycache.actors.shard_links import ShardLinks
 from raycache.clock import SystemClock
 from raycache.config import ClusterConfig
+from raycache.logs import event, set_up
 from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
 from raycache.router.messages import (
@@ -67,7 +69,7 @@ class RouterActor:
     """One cluster's router."""
 
     def __init__(self, config: ClusterConfig, door: Door) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        set_up(config.log_format, [door.secret], cluster=config.name, role="router")
         self._config = config
         self._door = door
         self._clock = SystemClock()
@@ -86,6 +88,8 @@ class RouterActor:
         self._starts: dict[str, set[int]] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._run_task = spawn(self._run(), "router")
+        self._push_task = spawn(push_forever(config.name, self._core.samples), "metrics")
+        self._core.on_event = lambda kind, text: log.info("%s", text, extra=event(kind))
 
     def _now_s(self) -> float:
         return self._clock.monotonic_s()

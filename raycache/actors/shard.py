@@ -23,7 +23,9 @@ from raycache.actors import calls
 from raycache.actors.background import die, keep_collector_away, spawn
 from raycache.actors.environment import missing_settings
 from raycache.actors.finding import RETRY_S, RouterFinder
+from raycache.actors.metrics import push_forever
 from raycache.config import ClusterConfig, set_state_by_name, state_by_name
+from raycache.logs import event, set_up
 from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
 from raycache.shard.long import run_batch
@@ -62,7 +64,7 @@ class ShardActor:
     """One shard. Every method is for control; data goes through the socket."""
 
     def __init__(self, config: ClusterConfig, shard_id: str, index: int, door: Door) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        set_up(config.log_format, [door.secret], cluster=config.name, shard=shard_id)
         self._config = config
         self._shard_id = shard_id
         self._door = door
@@ -71,12 +73,17 @@ class ShardActor:
         self._node_id = get_runtime_context().get_node_id()
         self._server = build_server(config, shard_id, secret=door.secret, require_auth=door.require_auth)
         self._server.on_failure = die
+        if config.tracing is not None:
+            from raycache.tracing.shards import shard_tracer  # where it is not asked for, nothing of it is loaded
+
+            self._server.core.tracer = shard_tracer(config.tracing, config.name, shard_id)
         self._keeper = self._snapshots()
         self._router = RouterFinder(config.name)
         self._is_serving = False
         self._failure = ""
         core = self._server.core
-        self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(lambda: core.commands), "collector")]
+        self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(lambda: core.commands), "collector"),
+                       spawn(push_forever(config.name, core.samples), "metrics")]
 
     def _snapshots(self) -> SnapshotKeeper | None:
         config = self._config
@@ -101,6 +108,8 @@ class ShardActor:
         self._port = sock.getsockname()[1]
         await self._server.start(sock)
         self._is_serving, self._failure = True, ""
+        log.info("shard %s serves on %s:%d", self._shard_id, self._host, self._port,
+                 extra=event("shard_started", host=self._host, port=self._port))
         await self._register()
 
     async def _last_topology(self) -> Topology | None:

@@ -13,7 +13,7 @@ from raycache.cli import access, output, status_text
 from raycache.cli.backend import Backend
 from raycache.cli.config import asked_for, from_file, planned
 from raycache.cluster_status import ClusterStatus
-from raycache.config import MAX_COPIES, POLICIES, REPLICATION_MODES, ClusterConfig, parse_bytes
+from raycache.config import LOG_FORMATS, MAX_COPIES, POLICIES, REPLICATION_MODES, ClusterConfig, parse_bytes
 from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -34,6 +34,13 @@ SHARDS = click.IntRange(1, 1000)
               help="The first shard listens here, the others on the ports above it; 0: free ports.")  # fmt: skip
 @click.option("--gateway-port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="Each machine's gateway listens here; 0: a free port.")  # fmt: skip
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0,
+              help="Each machine's gateway serves figures to Prometheus here. Default: nowhere.")  # fmt: skip
+@click.option("--measure-every", type=click.IntRange(min=1), default=256, show_default=True,
+              help="Of so many turns of a connection one is timed.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", show_default=True,
+              help="How shards, gateways and the router write their logs.")  # fmt: skip
+@click.option("--tracing", help="A function, as package.module:function, that sets OpenTelemetry up in each shard.")
 @click.option("--bind", default="auto", show_default=True,
               help="auto: loopback if Ray has one node now, else node: each node's own; or an address.")  # fmt: skip
 @click.option("--copies", type=click.IntRange(1, MAX_COPIES), default=1, show_default=True,
@@ -110,7 +117,7 @@ def _refuse_early(name: str, settings: dict[str, Any]) -> None:
         port=settings["port"], gateway_port=settings["gateway_port"], bind=settings["bind"], copies=settings["copies"],
         replication=settings["replication"], read_quorum=settings["read_quorum"],
         write_quorum=settings["write_quorum"], allow_stale=settings["allow_stale"], users=settings["users"],
-        tls=settings["tls"],
+        tls=settings["tls"], metrics_port=settings["metrics_port"], tracing=settings["tracing"],
     )  # fmt: skip
     if settings["max_entries"] is not None and settings["max_entries"] < shards:
         raise ValueError(f"--max-entries must be at least {shards}, one for each shard, not {settings['max_entries']}")

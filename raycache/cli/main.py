@@ -21,6 +21,7 @@ from raycache.cli import (
     access,
     clusters,
     config,
+    dashboard,
     demo,
     explain,
     http,
@@ -63,7 +64,7 @@ def cli(context: click.Context) -> None:
 for command in (
     *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
     *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *upgrading.COMMANDS, *http.COMMANDS,
-    *access.COMMANDS, *demo.COMMANDS, *config.COMMANDS,
+    *access.COMMANDS, *dashboard.COMMANDS, *demo.COMMANDS, *config.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -65,6 +65,7 @@ def use_record(use: ClusterUse) -> dict[str, Any]:
         "commands_per_s": use.commands_per_s,
         "looks": use.looks,
         "unreachable": list(use.unreachable),
+        "latency": use.latency,
         "keys": [
             {"key": os.fsdecode(key.key), "shard": key.shard_id, "share": key.share, "error": key.error,
              "per_s": key.per_s}
@@ -115,7 +116,13 @@ def screen(use: ClusterUse, rates: Mapping[str, float]) -> Group:
     """
     missing = f", no answer from {', '.join(use.unreachable)}" if use.unreachable else ""
     head = Text(f"{use.cluster}: {use.commands_per_s:,.0f} commands/s, {use.looks:,.0f} of them sampled{missing}")
-    return Group(head, Text(), _keys(use), Text(), _functions(use, rates))
+    return Group(head, *_latency(use), Text(), _keys(use), Text(), _functions(use, rates))
+
+
+def _latency(use: ClusterUse) -> list[Text]:
+    """Return one line: how long the slowest shard takes, by class of commands, where anything was measured."""
+    shown = [f"{class_} {one['p50_us']:,.0f}/{one['p99_us']:,.0f} us" for class_, one in use.latency.items()]
+    return [Text(f"p50/p99 at the slowest shard: {', '.join(shown)}")] if shown else []
 
 
 def _keys(use: ClusterUse) -> Table:

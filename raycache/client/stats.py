@@ -6,8 +6,8 @@ What lives here: frozen values built from the shards' RC.STATS. What a shard cou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import msgpack
@@ -142,6 +142,9 @@ class ShardStats:
     """Writes refused because too many were waiting."""
     dead_letters: int = 0
     """Writes that a database has refused for good, of the slots that it is primary of."""
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By class of commands ("read", "write", ...): {"p50_us", "p99_us"} of measured ones at its door, and "count", the
+    commands that these stand for. It grows from the start, or the last CONFIG RESETSTAT."""
 
     @property
     def hit_ratio(self) -> float:
@@ -160,7 +163,8 @@ class ShardStats:
             replication = given.pop("replication", None)
             if not replication or replication.get("copies") == 1:
                 replication = None
-            figures = {one.name: given[one.name] for one in fields(cls) if one.default is MISSING or one.name in given}
+            figures = {one.name: given[one.name] for one in fields(cls)
+                       if one.name in given or (one.default is MISSING and one.default_factory is MISSING)}
             figures["replication"] = None if replication is None else ReplicationStats.of(replication)
             return cls(**figures)
         except Exception as error:  # msgpack raises half a dozen kinds; here they all mean one thing
@@ -257,9 +261,25 @@ class ClusterStats:
         """Hits / lookups over all shards, 0 to 1; 0.0 before the first lookup."""
         return _ratio(self.hits, self.misses)
 
+    @property
+    def latency(self) -> dict[str, dict[str, float]]:
+        """By class of commands: the slowest shard's {"p50_us", "p99_us"}, and "count" over all shards."""
+        return slowest(shard.latency for shard in self.shards)
+
     def _sum(self, count: Callable[[ShardStats], Any]) -> int:
         return sum(count(shard) for shard in self.shards)
 
 
 def _ratio(hits: int, misses: int) -> float:
     return hits / (hits + misses) if hits + misses else 0.0
+
+
+def slowest(latencies: Iterable[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return by class of commands the slowest shard's quantiles, and the count over all shards."""
+    found: dict[str, dict[str, float]] = {}
+    for class_, one in (item for latency in latencies for item in latency.items()):
+        known = found.setdefault(class_, {"p50_us": 0.0, "p99_us": 0.0, "count": 0})
+        for name in ("p50_us", "p99_us"):
+            known[name] = max(known[name], one[name])
+        known["count"] += one["count"]
+    return found

@@ -7,11 +7,12 @@ What lives here: frozen values built from the shards' RC.TOP. What a shard knows
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgpack
 
+from raycache.client.stats import slowest
 from raycache.errors import ProtocolError
 from raycache.usage.rows import FunctionUse
 
@@ -60,6 +61,8 @@ class ShardUse:
     commands_per_s: float
     keys: tuple[HotKey, ...]
     functions: dict[str, FunctionUse]
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+    """As in `ShardStats.latency`."""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShardUse:
@@ -74,7 +77,7 @@ class ShardUse:
             keys = tuple(HotKey(key, shard_id, count / looks, error / looks, count / looks * rate)
                          for key, count, error in given["keys"])
             functions = {name: FunctionUse.of_row(row) for name, row in given["functions"].items()}
-            return cls(shard_id, looks, rate, keys, functions)
+            return cls(shard_id, looks, rate, keys, functions, given.get("latency", {}))
         except Exception as error:  # msgpack raises half a dozen kinds; here they all mean one thing
             raise ProtocolError(f"a shard's account of its use cannot be read: {error!r}") from error
 
@@ -92,6 +95,8 @@ class ClusterUse:
     commands_per_s: float
     unreachable: tuple[str, ...] = ()
     """Ids of shards that did not answer before the deadline."""
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By class of commands: the slowest shard's {"p50_us", "p99_us"}, and "count" over all shards."""
 
     @classmethod
     def of(cls, cluster: str, answered: Iterable[ShardUse], asked: Iterable[str], count: int) -> ClusterUse:
@@ -106,4 +111,5 @@ class ClusterUse:
         ranked = dict(sorted(functions.items(), key=lambda pair: (-pair[1].saved_s, -pair[1].calls, pair[0])))
         return cls(cluster, tuple(keys[:count]), ranked, sum(shard.looks for shard in shards),
                    sum(shard.commands_per_s for shard in shards),
-                   tuple(sorted(set(asked) - {shard.shard_id for shard in shards})))
+                   tuple(sorted(set(asked) - {shard.shard_id for shard in shards})),
+                   slowest(shard.latency for shard in shards))

@@ -16,10 +16,13 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from raycache.errors import ProtocolError
-from raycache.gateway.conversation import Conversation
+from raycache.gateway.conversation import CHANGES_PROTOCOL, Conversation
 from raycache.gateway.window import Window
 from raycache.resp.parse import FROM_STRANGER, RequestParser
 from raycache.resp.reply import Frame
+from raycache.shard.classes import CLASS_OF
+from raycache.shard.commands import resolve
+from raycache.shard.meter import Meter
 
 if TYPE_CHECKING:
     from raycache.gateway.server import GatewayServer
@@ -37,10 +40,17 @@ read does not tell that its client has gone."""
 class Place:
     """Where one reply goes in the client's order."""
 
-    __slots__ = ("begin", "client", "is_alone", "reply", "request_bytes")
+    __slots__ = ("argv", "began_s", "begin", "client", "is_alone", "is_local", "reply", "request_bytes", "weight")
 
-    def __init__(self, client: ClientConnection, request_bytes: int) -> None:
+    def __init__(self, client: ClientConnection, request_bytes: int, argv: list[bytes], began_s: float,
+                 weight: int) -> None:
         self.client = client
+        self.argv = argv
+        self.began_s = began_s
+        self.weight = weight
+        """For how many commands its time stands; 0: it is not measured."""
+        self.is_local = False
+        """Answered without a shard: its errors have been counted."""
         self.request_bytes = request_bytes
         self.reply: Frame | None = None
         self.begin: Callable[[Callable[[Frame], None]], None] | None = None
@@ -60,6 +70,11 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, server: GatewayServer) -> None:
         self._server = server
+        self._meter = server.core.meter
+        self._argv: list[bytes] = []
+        """The command that begins now."""
+        self._weight = self._placed = 0
+        self._turn_s = 0.0
         self._loop = server.loop
         self.parser = RequestParser(server.limits)
         self.stranded = 0
@@ -137,7 +152,8 @@ class ClientConnection(asyncio.Protocol):
     def answer(self, reply: Frame) -> None:
         """The present command's reply, at once."""
         if self._places:
-            self._place(0).reply = reply
+            place = self._place(0)
+            place.reply, place.is_local = reply, True
         else:
             self._out.append(reply)
 
@@ -169,7 +185,8 @@ class ClientConnection(asyncio.Protocol):
     # Turns
 
     def _place(self, request_bytes: int) -> Place:
-        place = Place(self, request_bytes)
+        self._placed += 1
+        place = Place(self, request_bytes, self._argv, self._turn_s, self._weight)
         self._places.append(place)
         self._window.started(request_bytes)
         return place
@@ -199,20 +216,33 @@ class ClientConnection(asyncio.Protocol):
         parser = self.parser
         if parser.drain():
             self._server.core.now_ms = self._server.clock.unix_ms()
+            self._turn_s = self._meter.clock_s()
             for _ in range(COMMANDS_PER_TURN):
                 if not self._may_start() or not parser.drain():
                     break
                 self._server.stats.commands += 1
-                self.conversation.start(parser.ready.popleft())
+                self._begin(parser.ready.popleft())
             self._collect()
         if self._out:
             self.transport.write(b"".join(self._out))
             self._out.clear()
         self._after_turn()
 
+    def _begin(self, argv: list[bytes]) -> None:
+        """Begin a command; now and then, measure it."""
+        meter = self._meter
+        meter.countdown -= 1
+        self._argv, self._weight = argv, 0 if meter.countdown > 0 else meter.weight()
+        placed = self._placed
+        self.conversation.start(argv)
+        if self._weight and self._placed == placed:  # it has been answered
+            measured(meter, argv, meter.clock_s() - self._turn_s, self._weight)
+
     def _collect(self) -> None:
         """Take the replies that are next in order; begin what stands first and waited for that."""
         places, out, window = self._places, self._out, self._window
+        slowest_s = self._meter.clock_s() - self._server.core.slow_s if places else 0.0
+        """What began before was slow."""
         while places:
             place = places[0]
             reply = place.reply
@@ -226,9 +256,25 @@ class ClientConnection(asyncio.Protocol):
                 continue
             places.popleft()
             out.append(reply)
+            if place.weight or place.began_s < slowest_s or reply[:1] == b"-":
+                self._note(place, reply)
             window.finished(place.request_bytes, len(reply))
             if place.is_alone:
                 self._is_held = False
+
+    def _note(self, place: Place, reply: Frame) -> None:
+        """Take note of a command that was measured, was slow, or failed."""
+        meter, core = self._meter, self._server.core
+        took_s = meter.clock_s() - place.began_s
+        if place.weight:
+            measured(meter, place.argv, took_s, place.weight)
+        if took_s > core.slow_s:
+            meter.slow(self.conversation.session, place.argv, took_s, core.now_ms, held_s=0.0)
+        if reply[:1] == b"-" and not place.is_local:
+            command = resolve(place.argv)
+            if command is not None and command.name not in CHANGES_PROTOCOL:
+                meter.failed[command.number] += 1
+                core.counted_error(reply)
 
     def _after_turn(self) -> None:
         has_started_all = not self.parser.drain()
@@ -286,3 +332,11 @@ class ClientConnection(asyncio.Protocol):
             stats.dropped_half_sent += 1
             log.warning("dropped %s: it left a command half-sent", self.conversation.session.address)
             self.transport.abort()
+
+
+def measured(meter: Meter, argv: list[bytes], took_s: float, weight: int) -> None:
+    """Count how long a command took, from its beginning to its reply's turn."""
+    command = resolve(argv)
+    number = command.number if command is not None else 0
+    meter.ran(number, took_s, weight)
+    meter.answered(CLASS_OF[number], took_s, weight)

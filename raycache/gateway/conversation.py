@@ -14,6 +14,7 @@ what comes after: those that change the protocol, those that use another connect
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
@@ -27,20 +28,24 @@ from raycache.gateway.settings import GatewaySettings
 from raycache.gateway.watch import Watches
 from raycache.resp import encode
 from raycache.resp.reply import Frame, is_error
-from raycache.shard.commands import DISPATCH, resolve
+from raycache.shard.commands import DISPATCH, TABLE, resolve
 from raycache.shard.commands.access import run_whole
 from raycache.shard.commands.arguments import int64
-from raycache.shard.commands.command import NOT_AN_INTEGER, Command
+from raycache.shard.commands.command import NOT_AN_INTEGER, Command, Refusal
 from raycache.shard.core import ShardCore
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 
 log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR: Final = encode.error("ERR internal error, see the gateway's log")
-_CHANGES_PROTOCOL: Final = frozenset({"hello", "reset"})
+CHANGES_PROTOCOL: Final = frozenset({"hello", "reset"})
 _CHANGES_USERS: Final = frozenset({"acl|setuser", "acl|deluser"})
 _WAITS: Final = frozenset({"keys", "rc.read", "rc.write"})
 """Commands whose reply may take long, for their work or because they wait for other copies."""
+
+
+_HERE_TOO: Final = frozenset({"config|set", "config|resetstat"})
+"""Commands for every shard that concern what the gateway itself counts and measures, too."""
 
 
 class Client(call.Client, Protocol):
@@ -108,18 +113,24 @@ class Conversation:
             self._client.answer_alone(0, lambda done: self._await(self._change_users(argv), done))
         elif command.parent:
             self._answer_locally(argv)
-        elif name in _CHANGES_PROTOCOL:
+        elif name in CHANGES_PROTOCOL:
             self._client.answer_alone(0, lambda done: self._change_protocol(command, argv, done))
         elif name == "exec" and session.multi is not None:
             self._execute()
         elif name == "watch" and session.multi is None:
             keys, protocol = argv[1:], session.protocol
+            self._count(command)
             self._client.answer_alone(0, lambda done: self._await(self._watches.watch(keys, protocol), done))
         elif self._watches and (name == "unwatch" or (name == "discard" and session.multi is not None)):
             self._watches.forget()
             self._answer_locally(argv)
         else:
             self._answer_locally(argv)
+
+    def _count(self, command: Command) -> None:
+        """Count a command that the core does not see."""
+        self._core.commands += 1
+        self._core.calls[command.number] += 1
 
     def _answer_locally(self, argv: list[bytes]) -> None:
         self._client.answer(self._locally(argv))
@@ -143,6 +154,10 @@ class Conversation:
 
     def _forward(self, command: Command, argv: list[bytes]) -> None:
         client, protocol = self._client, self.session.protocol
+        self._count(command)
+        if command.full_name in _HERE_TOO:
+            with contextlib.suppress(Refusal):  # the shards say what is wrong with it
+                command.handler(self._core, self.session, argv)
         if command.name == "rc.topology":
             client.answer(self._topology(argv))
             return
@@ -178,6 +193,7 @@ class Conversation:
                 self._watches.forget()
                 client.answer(denied)
                 return
+        self._count(TABLE[b"EXEC"])
         if self._watches:
             client.answer_alone(size, lambda done: self._await(self._watches.execute(queue, self._locally), done))
         else:

@@ -62,10 +62,12 @@ def written_info(sections: Sections) -> str:
     return "\r\n".join(blocks)
 
 
-def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int, copies: int = 1) -> Merge:
+def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int, copies: int = 1,
+                own_sections: Callable[[], Sections] = dict) -> Merge:
     """Return the merge rule of INFO. `own_fields` are the gateway's; `raycache_...` among them go to that section.
 
     Args:
+        own_sections: those of the gateway that take the place of the shards', where these have them.
         copies: on how many shards each key is; it counts once, as in DBSIZE.
     """
 
@@ -75,12 +77,12 @@ def merged_info(own_fields: Callable[[], Mapping[str, object]], protocol: int, c
             return replies[0]
         texts = [parsed_info(bulk_of(reply).decode("utf-8", "replace")) for reply in answered]
         own = {**own_fields(), "raycache_shards_unreachable": len(replies) - len(answered)}
-        return encode.verbatim(written_info(_merged(texts, own, copies)).encode(), protocol)
+        return encode.verbatim(written_info(_merged(texts, own, copies, own_sections())).encode(), protocol)
 
     return merge
 
 
-def _merged(texts: Sequence[Sections], own: Mapping[str, object], copies: int) -> Sections:
+def _merged(texts: Sequence[Sections], own: Mapping[str, object], copies: int, own_sections: Sections) -> Sections:
     sections: Sections = {}
     for name in dict.fromkeys(name for text in texts for name in text):
         alike = [text.get(name, {}) for text in texts]
@@ -93,6 +95,9 @@ def _merged(texts: Sequence[Sections], own: Mapping[str, object], copies: int) -
         fields.update({field: value for field, value in taken.items() if field in fields})
     if "Raycache" in sections:
         sections["Raycache"] |= {field: value for field, value in taken.items() if field.startswith("raycache_")}
+    for name, fields in own_sections.items():
+        if name in sections:
+            sections[name] = fields
     _rewrite_derived(sections)
     return sections
 

@@ -79,8 +79,8 @@ Plan = ShardInfo | Scatter | Answered | Unserved
 UNSERVED: Final = Unserved()
 
 _LOCAL: Final = frozenset({
-    "acl", "asking", "auth", "client", "cluster", "command", "discard", "echo", "exec", "hello", "multi", "ping",
-    "quit", "readonly", "readwrite", "reset", "select", "time", "unwatch", "watch",
+    "acl", "asking", "auth", "client", "cluster", "command", "discard", "echo", "exec", "hello", "latency", "multi",
+    "ping", "quit", "rc.trace", "readonly", "readwrite", "reset", "select", "slowlog", "time", "unwatch", "watch",
 })
 
 
@@ -94,10 +94,13 @@ class Planner:
 
     Args:
         rng: chooses where any shard will do.
+        own_sections: whole sections of INFO that are the gateway's own.
         own_info: the gateway's own INFO fields, which take the place of the shards'.
     """
 
-    def __init__(self, rng: random.Random, own_info: Callable[[], Mapping[str, object]]) -> None:
+    def __init__(self, rng: random.Random, own_info: Callable[[], Mapping[str, object]],
+                 own_sections: Callable[[], dict[str, dict[str, str]]] = dict) -> None:
+        self.own_sections = own_sections
         self.rng = rng
         self.own_info = own_info
         self._topology: Topology | None = None
@@ -251,7 +254,8 @@ def _scan(planner: Planner, argv: list[bytes], command: Command, topology: Topol
 
 def _info(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:
     parts = [Part(shard, argv, is_pinned=True, is_tried_once=True) for shard in planner.serving(topology)]
-    return Scatter(parts, merged_info(planner.own_info, protocol, min(topology.copies, len(topology.shards))))
+    return Scatter(parts, merged_info(planner.own_info, protocol, min(topology.copies, len(topology.shards)),
+                                      planner.own_sections))
 
 
 def _refused(planner: Planner, argv: list[bytes], command: Command, topology: Topology, protocol: int) -> Plan:

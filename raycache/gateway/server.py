@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import random
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -24,12 +25,17 @@ from raycache.gateway.access import SharedAccess
 from raycache.gateway.connection import ClientConnection
 from raycache.gateway.conversation import Conversation
 from raycache.gateway.executor import Executor
+from raycache.gateway.info import Sections
 from raycache.gateway.plan import Planner
 from raycache.gateway.pool import Pool
 from raycache.gateway.settings import GatewaySettings
 from raycache.handshake import TlsDoor
 from raycache.ring.topology import Topology
+from raycache.shard.commands.info_commands import commandstats, errorstats, latencystats
 from raycache.shard.core import ShardCore
+from raycache.shard.figures import latency_of
+from raycache.shard.meter import EVERY
+from raycache.shard.server import resident_bytes
 from raycache.store import Store, make_policy
 from raycache.strangers import Strangers
 from raycache.tls import TlsSettings
@@ -82,7 +88,7 @@ class GatewayServer:
                  require_auth: bool = False, limits: Limits | None = None, split_transactions: bool = True,
                  users: Iterable[User] = (), tls: TlsSettings | None = None, user: str | None = None,
                  settings: GatewaySettings | None = None, clock: Clock | None = None,
-                 rng: random.Random | None = None) -> None:
+                 measure_every: int = EVERY, rng: random.Random | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = limits or Limits()
         self.settings = settings or GatewaySettings()
@@ -97,10 +103,12 @@ class GatewayServer:
         store = Store(capacity_bytes=MIN_SHARD_MEMORY_BYTES, policy=make_policy("noeviction"))
         self.core = ShardCore(store=store, shard_id="gateway", secret=secret, require_auth=require_auth,
                               limits=self.limits, started_ms=self.clock.unix_ms(), users=users)
+        self.core.measure(self.clock.monotonic_s, measure_every)
         self.pool = Pool(secret, self.settings, rng, tls, user)
         self._get_topology = get_topology
         self._learned: Topology | None = None
-        self.executor = Executor(Planner(rng, self.info), self.pool, self.topology, refresh, self.settings, rng,
+        planner = Planner(rng, self.info, self.info_sections)
+        self.executor = Executor(planner, self.pool, self.topology, refresh, self.settings, rng,
                                  learn=self.learn, may_split=split_transactions)
         self.access = SharedAccess(self.core.guard, self.pool, self.topology, rng)
         self.pool.on_return = self.topology_changed
@@ -160,10 +168,21 @@ class GatewayServer:
             "raycache_gateway_dropped_slow": self.stats.dropped_slow,
         }
 
+    def info_sections(self) -> Sections:
+        """Return the sections of INFO that speak of commands: as they came through this gateway."""
+        meter, calls = self.core.meter, self.core.calls_of()
+        found = {"Commandstats": commandstats(meter, calls), "Latencystats": latencystats(meter),
+                 "Errorstats": errorstats(meter)}
+        return {name: {field: str(value) for field, value in fields.items()} for name, fields in found.items()}
+
     def report(self) -> dict[str, Any]:
         """Return the gateway's numbers, plain enough for msgpack."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        topology = self.topology()
         return {**asdict(self.stats), **asdict(self.executor.stats), "connections": len(self.connections),
-                "upstream_connections": self.pool.connection_count}
+                "upstream_connections": self.pool.connection_count, "started_ms": self.core.started_ms,
+                "epoch": topology.epoch if topology is not None else 0, "cpu_s": used.ru_utime + used.ru_stime,
+                "resident_bytes": resident_bytes(), "latency": latency_of(self.core.meter)}
 
     def admit(self, connection: ClientConnection) -> None:
         """Give a new connection its session, or refuse it."""

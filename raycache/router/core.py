@@ -51,8 +51,10 @@ from typing import Any
 
 from raycache.config import ClusterConfig
 from raycache.errors import ChangeUnderWayError
+from raycache.metrics.families import Samples
 from raycache.ring.topology import GatewayInfo, Topology
 from raycache.router import observing, wishes
+from raycache.router.figures import router_samples
 from raycache.router.gateways import settle_gateways
 from raycache.router.lifecycle import create, give_up_waiting, line_up, notice_dead_nodes, remove
 from raycache.router.messages import Action, Event, GatewayReport, NodeReport, Pong, ShardReport, ShardView, index_of
@@ -319,6 +321,19 @@ class RouterCore:
     def events(self) -> tuple[Event, ...]:
         """What has happened, oldest first; the newest 200."""
         return tuple(self._state.events)
+
+    @property
+    def on_event(self) -> Callable[[str, str], None]:
+        """Hears of each event's kind and text, for the log."""
+        return self._state.on_event
+
+    @on_event.setter
+    def on_event(self, hear: Callable[[str, str], None]) -> None:
+        self._state.on_event = hear
+
+    def samples(self) -> Samples:
+        """Return the router's figures for exporters."""
+        return router_samples(self._state)
 
     @property
     def pongs(self) -> dict[str, Pong]:

@@ -7,7 +7,7 @@ What lives here: data that one `RouterCore` owns. What does not: the rules (`lif
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,6 +64,10 @@ class RouterState:
     last_change: Change | None = None
     """The one before, ended."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    event_counts: dict[str, int] = field(default_factory=dict)
+    """Events by kind, those that are kept no more included."""
+    on_event: Callable[[str, str], None] = lambda kind, text: None
+    """Hears of each event's kind and text."""
     is_dirty: bool = True
     """Something was observed that may ask for another topology."""
     unrest_at_s: float = NEVER
@@ -80,6 +84,8 @@ class RouterState:
     def note(self, kind: str, text: str) -> None:
         """Remember an event."""
         self.events.append(Event(self.now_s, kind, text))
+        self.event_counts[kind] = self.event_counts.get(kind, 0) + 1
+        self.on_event(kind, text)
 
     def by_id(self) -> dict[str, ShardRecord]:
         """Return every record by its shard's id."""

@@ -53,7 +53,7 @@ def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, re
     core = ShardCore(store=store, shard_id=shard_id, secret=secret, require_auth=require_auth, limits=config.limits,
                      policy=policy, started_ms=now_ms, users=[user_of(line) for line in config.users])
     core.replicate(config, clock.monotonic_s())
-    server = ShardServer(core, config.limits, clock=clock, tls=config.tls)
+    server = ShardServer(core, config.limits, clock=clock, tls=config.tls, measure_every=config.measure_every)
     core.info = server.info
     core.reset_info = server.stats.reset
     return server

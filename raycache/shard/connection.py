@@ -14,6 +14,7 @@ from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
 from raycache.shard.careful import Independent
 from raycache.shard.commands.command import Steps
 from raycache.shard.long import LongCommand
+from raycache.shard.meter import MeasuredTurn
 from raycache.shard.overlap import Overlap, independent_keys
 from raycache.shard.session import Session
 from raycache.shard.turn import TURN_COMMANDS
@@ -31,10 +32,9 @@ _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_core", "_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_out",
-                 "_partial_bytes", "_rest", "_seen_in", "_server", "_strange_bytes", "_unread_bytes", "is_watched",
-                 "parser",
-                 "partial_since_s", "paused_since_s", "session", "transport")
+    __slots__ = ("_core", "_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_measured",
+                 "_meter", "_out", "_partial_bytes", "_queued_s", "_rest", "_seen_in", "_server", "_strange_bytes",
+                 "_unread_bytes", "is_watched", "parser", "partial_since_s", "paused_since_s", "session", "transport")
 
     session: Session
     transport: asyncio.Transport
@@ -43,6 +43,11 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._core = server.core
         self._loop = server.loop
+        self._meter = server.core.meter
+        self._measured: MeasuredTurn | None = None
+        """Its turn, from when it runs until all its replies are out, if it is one of those that are measured."""
+        self._queued_s = 0.0
+        """When it was queued last."""
         self.parser = RequestParser(server.limits)
         self._long: LongCommand | Overlap | None = None
         self._is_queued = False
@@ -120,11 +125,11 @@ class Connection(asyncio.Protocol):
             self.run_turn()
             server.hand_on()
             self.end_turn()
-        elif server.monotonic_s() < server.open_until_s or server.opens():
+        elif (now_s := server.monotonic_s()) < server.open_until_s or server.opens():
             server.served.append(self)
             self.run_turn()
         else:
-            self._is_queued = True
+            self._is_queued, self._queued_s = True, now_s
             server.queue(self)
 
     def _may_send(self, data: bytes) -> bool:
@@ -165,24 +170,31 @@ class Connection(asyncio.Protocol):
 
     def _continue_soon(self) -> None:
         if not self._is_queued and (self._long is None or self._long.takes_more):
-            self._is_queued = True
+            self._is_queued, self._queued_s = True, self._server.monotonic_s()
             self._server.queue(self)
 
     def run_turn(self) -> None:
         """Run one turn of what has come; the replies wait for `end_turn`."""
-        self._is_queued = False
+        was_queued, self._is_queued = self._is_queued, False
         if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
             if isinstance(self._long, Overlap):
                 self._run_behind(self._long)
             return
-        parser = self.parser
+        parser, meter = self.parser, self._meter
         take = parser.start() if parser.is_waiting else parser.take
+        if (left := meter.countdown - 1) > 0:
+            meter.countdown = left
+        else:
+            self._measured = meter.measure(self._queued_s if was_queued else meter.clock_s())
+            take = self._measured.watched(take)
         try:
             self._rest = self._core.execute_many(self.session, take, self._out)
         except BROKEN as error:
             self._rest = parser.fail(error)
         except Exception:
             self.give_up()
+        if self._measured is not None:
+            self._measured.over(is_long=not isinstance(self._rest, bool))
 
     def end_turn(self) -> None:
         """Send the replies, and see to it that what is left gets its turn."""
@@ -193,6 +205,7 @@ class Connection(asyncio.Protocol):
         transport, parser = self.transport, self.parser
         if transport.is_closing():  # a CLIENT KILL of this very turn
             out.clear()
+            self._measured = None
             if not isinstance(rest, bool):
                 rest.close()
             return
@@ -201,12 +214,17 @@ class Connection(asyncio.Protocol):
             has_taken = True
             transport.write(_join(out))
             out.clear()
+        if self._measured is not None:
+            self._measured.replied(is_long=not isinstance(rest, bool))
+            if isinstance(rest, bool):
+                self._measured = None
         if not parser.finish(has_taken, rest is False):
             if not self._is_reading or parser.is_notable:
                 self._has_run_all()
         elif isinstance(rest, Independent):
             self._long = overlap = Overlap(self._server, self._send_replies)
-            overlap.add(rest, rest.keys)
+            overlap.add(rest, rest.keys, self._measured)
+            self._measured = None
             self._run_behind(overlap)
         elif not isinstance(rest, bool):
             self._long = LongCommand(self._server, rest, self._finish_long)
@@ -237,10 +255,17 @@ class Connection(asyncio.Protocol):
 
     def _finish_long(self, reply: bytes) -> None:
         """A long command is done: its connection's later commands have waited for it."""
-        self._long = None
+        long, self._long = self._long, None
         if self.transport.is_closing():
             return
+        assert isinstance(long, LongCommand)
         self.transport.write(reply)
+        argv, self.session.long_argv = self.session.long_argv, []
+        if long.ran_s > self._core.slow_s and argv:
+            self._meter.slow(self.session, argv, long.ran_s, self._core.now_ms, held_s=long.longest_s)
+        if self._measured is not None:
+            self._measured.ended_long(long.ran_s)
+            self._measured = None
         if self.paused_since_s is None:
             self._continue_soon()
 
@@ -256,11 +281,19 @@ class Connection(asyncio.Protocol):
             keys = independent_keys(session, parser.ready[0])
             if session.closing or not overlap.has_room_for(keys):
                 return
-            reply = core.execute(session, parser.ready.popleft())
+            argv, measured = parser.ready.popleft(), None
+            self._meter.countdown -= 1
+            if self._meter.countdown <= 0:
+                measured = self._meter.measure(self._meter.clock_s())
+                measured.begin(argv)
+            reply = core.execute(session, argv)
             if isinstance(reply, bytes):
                 overlap.add_reply(reply)
+                if measured is not None:
+                    measured.over()
+                    measured.replied()
             else:
-                overlap.add(reply, keys if isinstance(reply, Independent) else None)
+                overlap.add(reply, keys if isinstance(reply, Independent) else None, measured)
         self._continue_soon()
 
     def _read_on(self) -> None:

@@ -17,10 +17,11 @@ import random
 from binascii import crc_hqx
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from raycache.access.user import User
 from raycache.config import ClusterConfig, Limits
+from raycache.metrics.families import Samples
 from raycache.replication.neighbours import Boxes
 from raycache.replication.replicator import Replicator
 from raycache.replication.version import HybridClock
@@ -33,13 +34,15 @@ from raycache.shard.commands import DISPATCH, is_http, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.replication import READ
+from raycache.shard.figures import latency_of, shard_samples
 from raycache.shard.guard import Guard
+from raycache.shard.meter import Meter
 from raycache.shard.owned import ELSEWHERE, PLAIN, OwnedSlots
 from raycache.shard.queues import QUEUE_SHARE, WriteQueues
 from raycache.shard.recording import Recording
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
-from raycache.shard.turn import run_turn
+from raycache.shard.turn import GET, RC_GET, SET, run_turn
 from raycache.shard.watch import WatchedKeys
 from raycache.store import Entry, Store, StoreFullError, StoreStats, WholeStore
 from raycache.usage.looks import Usage
@@ -58,6 +61,20 @@ HTTP_WARNING_EVERY_MS = 60_000
 _SLOT_MASK = SLOT_COUNT - 1
 # As a number: `b"{" in key` first fails to read b"{" as one, and takes four times as long (140 against 33 ns).
 _BRACE = 0x7B
+
+
+class Span(Protocol):
+    """What one traced command takes, as `raycache.tracing` measures it."""
+
+    def end(self, reply: bytes) -> None:
+        """The command has been answered."""
+
+
+class Tracer(Protocol):
+    """Begins spans."""
+
+    def begin(self, traceparent: bytes, command: str) -> Span:
+        """Return the span of a command, which belongs to W3C's `traceparent`."""
 
 
 class ShardCore:
@@ -97,6 +114,13 @@ class ShardCore:
         self.reset_info = reset_info
         self.rng = rng or random.Random()
         self.started_ms = started_ms
+        self.tracer: Tracer | None = None
+        """Begins spans for commands that come with a trace's context; None: nothing is traced."""
+        self.meter: Meter = Meter(self.rng)
+        self.calls = self.meter.calls
+        self.clock_s: Callable[[], float] = float
+        """Monotonic seconds, for the turn: the shell sets it, and without one nothing is slow."""
+        self.slow_s = self.meter.slow_s
         self.usage = Usage(_keys_among, self.rng)
         self.now_ms = started_ms
         """The time of the batch that runs now; the shell sets it, handlers read it."""
@@ -104,6 +128,10 @@ class ShardCore:
         self.errors = 0
         self.failures = 0
         """Handlers that raised something unexpected: bugs of ours."""
+        self.sets = 0
+        """SETs that the hot loop has written out; they are in `commands`, but not in `meter.calls`."""
+        self.rc_gets = 0
+        """RC.GETs that the hot loop has written out, likewise; the rest of what only `commands` has are its GETs."""
         self._warned_ms = 0
         self.guard = Guard(self, users)
         self.sessions: dict[int, Session] = {}
@@ -148,6 +176,7 @@ class ShardCore:
             return self._execute_carefully(session, argv)
         session.command = command
         session.last_ms = self.now_ms
+        self.calls[command.number] += 1
         argc = len(argv)
         if argc != command.usual_argc and (argc < command.min_argc or argc > command.max_argc):
             return self._refuse_arity(session, command)
@@ -169,6 +198,7 @@ class ShardCore:
         if (refusal := self.slots.check(keys)) is not None:
             if session.readonly and not command.is_write() and self.slots.check_readable(keys) is None:
                 return self.run(session, command, argv)
+            self.meter.rejected[command.number] += 1
             return self.counted_error(refusal)
         if is_settled(self, keys):
             return self.run(session, command, argv)
@@ -179,7 +209,10 @@ class ShardCore:
         """Everything but the plain case: containers, odd spellings, secrets, transactions, silent clients."""
         asking, reply_before = session.asking, session.reply
         session.asking = False
-        reply = self._checked(session, argv)
+        if session.trace is not None:
+            reply = self._traced(session, argv)
+        else:
+            reply = self._checked(session, argv)
         silent = session.reply != REPLY_ON
         if reply_before == session.reply == REPLY_SKIP:  # this was the one command to answer in silence
             session.reply = REPLY_ON
@@ -190,8 +223,23 @@ class ShardCore:
             return reply
         return b"" if isinstance(reply, bytes) else _silenced(reply)
 
+    def _traced(self, session: Session, argv: list[bytes]) -> Reply:
+        """Run a command in a span of its own."""
+        assert session.trace is not None
+        assert self.tracer is not None
+        traceparent, session.trace = session.trace, None
+        session.refresh()
+        command = resolve(argv)
+        span = self.tracer.begin(traceparent, command.full_name if command is not None else "unknown")
+        reply = self._checked(session, argv)
+        if not isinstance(reply, bytes):
+            return _spanned(reply, span)
+        span.end(reply)
+        return reply
+
     def _checked(self, session: Session, argv: list[bytes]) -> Reply:
         command = resolve(argv)
+        self.calls[0 if command is None else command.number] += 1
         if command is None:
             if is_http(argv):
                 return self._hang_up(session)
@@ -203,14 +251,19 @@ class ShardCore:
             return self._refuse_arity(session, command)
         if command.needs_auth and not session.authenticated:
             session.multi_error = True
+            self.meter.rejected[command.number] += 1
             return self.counted_error(NOAUTH)
         if session.rights is not None and (denied := self.guard.refusal(session, command, argv)) is not None:
+            if command.name == "rc.trace":  # whatever it is, it has no reply
+                return b""
             session.multi_error = True
+            self.meter.rejected[command.number] += 1
             return self.counted_error(denied)
         keys = command.keys(argv) if not self.owns_all and command.first_key else []
         if session.multi is not None and command.queueable:
             if keys and (refusal := self.slots.check(keys)) is not None:
                 session.multi_error = True
+                self.meter.rejected[command.number] += 1
                 return self.counted_error(refusal)
             return self._queue(session, command, argv)
         return self.serve(session, command, argv, keys) if keys else self.run(session, command, argv)
@@ -238,22 +291,24 @@ class ShardCore:
 
     def answer_failure(self, command: Command, error: Exception) -> bytes:
         """Return the reply to what a handler raised."""
-        self.errors += 1
+        self.meter.failed[command.number] += 1
         if isinstance(error, Refusal):
-            return error.reply
+            return self.counted_error(error.reply)
         if isinstance(error, StoreFullError):
-            return NEVER_FITS if error.never_fits else OUT_OF_MEMORY
+            return self.counted_error(NEVER_FITS if error.never_fits else OUT_OF_MEMORY)
         self.failures += 1
         log.error("%s failed", command.full_name, exc_info=error)
-        return INTERNAL_ERROR
+        return self.counted_error(INTERNAL_ERROR)
 
     def counted_error(self, error: bytes) -> bytes:
         """Count an error reply, and return it."""
         self.errors += 1
+        self.meter.count_error(error)
         return error
 
     def _refuse_arity(self, session: Session, command: Command) -> bytes:
         session.multi_error = True
+        self.meter.rejected[command.number] += 1
         if command.full_name == "exec":
             self.watch.forget(session)
             session.end_transaction()
@@ -265,6 +320,7 @@ class ShardCore:
         session.multi_bytes += sum(map(len, argv))
         if len(session.multi) >= self.limits.max_arguments or session.multi_bytes > 2 * self.limits.max_value_bytes:
             session.multi_error = True
+            self.meter.rejected[command.number] += 1
             return self.counted_error(TRANSACTION_TOO_LARGE)
         session.multi.append((command, argv))
         return encode.QUEUED
@@ -421,10 +477,44 @@ class ShardCore:
         """Start every counter again from 0, the shell's own too."""
         self.store.stats = StoreStats()
         self.leases.reset_stats()
-        self.commands = self.errors = self.failures = 0
+        self.commands = self.errors = self.failures = self.sets = self.rc_gets = 0
+        self.meter.reset()
+        self.calls = self.meter.calls
         self.usage = Usage(_keys_among, self.rng)
         if self.reset_info is not None:
             self.reset_info()
+
+    def measure(self, clock_s: Callable[[], float], every: int) -> None:
+        """Measure durations from now on.
+
+        Args:
+            clock_s: monotonic seconds.
+            every: one turn of so many is measured, on average.
+        """
+        self.clock_s = self.meter.clock_s = clock_s
+        self.meter.every = every
+        self.watch_slow()
+
+    def watch_slow(self) -> None:
+        """Look at commands that are slow by the meter's settings, which may have changed."""
+        self.meter.settings_changed()
+        self.slow_s = self.meter.slow_s
+
+    def calls_of(self) -> list[int]:
+        """Return how often each command was called, by its number; at 0 what was no command."""
+        calls = list(self.calls)
+        calls[SET.number] += self.sets
+        calls[RC_GET.number] += self.rc_gets
+        calls[GET.number] += self.commands - sum(calls)  # whatever else was counted, the hot loop has served as GET
+        return calls
+
+    def latency(self) -> dict[str, dict[str, float]]:
+        """Return p50 and p99 by class of commands, in microseconds, and of how many commands."""
+        return latency_of(self.meter)
+
+    def samples(self) -> Samples:
+        """Return the shard's figures for exporters."""
+        return shard_samples(self)
 
     def stats(self) -> dict[str, Any]:
         """Return the shard's statistics, plain enough for msgpack. The shell's own fields come with them."""
@@ -438,6 +528,16 @@ def _keys_among(argv: list[bytes]) -> list[bytes]:
         return []
     end = command.last_key + 1 if command.last_key > 0 else len(argv)
     return argv[command.first_key : end : command.key_step]
+
+
+def _spanned(steps: Steps, span: Span) -> Steps:
+    """Run `steps`, and end their span with them."""
+    reply = b"-INTERRUPTED\r\n"
+    try:
+        reply = yield from steps
+        return reply
+    finally:
+        span.end(reply)
 
 
 def _silenced(steps: Steps) -> Steps:

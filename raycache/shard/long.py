@@ -31,7 +31,7 @@ class LongCommand:
     deadline has passed, whichever comes first, and finds out for itself which it was.
     """
 
-    __slots__ = ("_done", "_server", "_steps", "_timer", "_waiting")
+    __slots__ = ("_done", "_server", "_steps", "_timer", "_waiting", "longest_s", "ran_s")
 
     def __init__(self, server: ShardServer, steps: Steps, done: Callable[[bytes], None]) -> None:
         self._server = server
@@ -39,6 +39,8 @@ class LongCommand:
         self._done = done
         self._waiting: Wait | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.ran_s = self.longest_s = 0.0
+        """How long its steps have run, in all and the longest of them; waiting is no part of it."""
         server.queue_step(self._step)
 
     takes_more: Final = False
@@ -60,7 +62,11 @@ class LongCommand:
         steps, server = self._steps, self._server
         if steps is None:
             return
+        began_s = server.monotonic_s()
         reply, wait = _next(steps)
+        took_s = server.monotonic_s() - began_s
+        self.ran_s += took_s
+        self.longest_s = max(self.longest_s, took_s)
         if reply is not None:
             self._steps = None
             server.finished.append((self._done, reply))

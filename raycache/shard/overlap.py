@@ -19,6 +19,7 @@ from raycache.shard.careful import is_independent
 from raycache.shard.commands import resolve
 from raycache.shard.commands.command import Steps
 from raycache.shard.long import LongCommand
+from raycache.shard.meter import MeasuredTurn
 
 if TYPE_CHECKING:
     from raycache.shard.server import ShardServer
@@ -42,7 +43,7 @@ def independent_keys(session: Session, argv: list[bytes]) -> list[bytes] | None:
 class _Ride:
     """One command that has been begun."""
 
-    __slots__ = ("keys", "long", "reply", "size")
+    __slots__ = ("keys", "long", "measured", "reply", "size")
 
     def __init__(self, keys: Sequence[bytes] | None, reply: bytes | None, size: int) -> None:
         self.keys = keys
@@ -50,6 +51,7 @@ class _Ride:
         self.size = size
         """How long the reply is, in bytes, or is expected to be."""
         self.long: LongCommand | None = None
+        self.measured: MeasuredTurn | None = None
 
 
 class Overlap:
@@ -98,9 +100,10 @@ class Overlap:
         self._held_bytes += len(reply)
         self._send_soon()
 
-    def add(self, steps: Steps, keys: Sequence[bytes] | None) -> None:
-        """Begin a command on `keys`; None: the later ones wait for it."""
+    def add(self, steps: Steps, keys: Sequence[bytes] | None, measured: MeasuredTurn | None = None) -> None:
+        """Begin a command on `keys`; None: the later ones wait for it. `measured` hears of its end."""
         ride = _Ride(keys, None, self._expected_bytes(keys or ()))
+        ride.measured = measured
         self._rides.append(ride)
         self._held_bytes += ride.size
         if keys is None:
@@ -124,6 +127,8 @@ class Overlap:
 
     def _settle(self, ride: _Ride, reply: bytes) -> None:
         self._held_bytes += len(reply) - ride.size
+        if ride.measured is not None and ride.long is not None:
+            ride.measured.ended_long(ride.long.ran_s)
         ride.reply, ride.long, ride.size = reply, None, len(reply)
         if ride.keys is None:
             self.has_lone = False

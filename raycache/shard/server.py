@@ -32,6 +32,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import socket
 import time
 from collections import deque
@@ -42,9 +43,11 @@ from typing import Any, Final
 from raycache.clock import Clock, SystemClock
 from raycache.config import Limits
 from raycache.handshake import TlsDoor, certificate_of
+from raycache.metrics.events import PAUSE
 from raycache.ring.topology import Topology
 from raycache.shard.connection import Connection
 from raycache.shard.core import ShardCore
+from raycache.shard.meter import EVERY
 from raycache.shard.peers import Peers
 from raycache.strangers import Strangers
 from raycache.tls import TlsSettings, is_member
@@ -119,11 +122,13 @@ class ShardServer:
     """
 
     def __init__(self, core: ShardCore, limits: Limits, *, clock: Clock | None = None,
-                 on_failure: Callable[[BaseException], None] | None = None, tls: TlsSettings | None = None) -> None:
+                 on_failure: Callable[[BaseException], None] | None = None, tls: TlsSettings | None = None,
+                 measure_every: int = EVERY) -> None:
         self.core = core
         self.limits = limits
         self.clock: Clock = clock or SystemClock()
         core.monotonic_s = self.clock.monotonic_s
+        core.measure(self.clock.monotonic_s, measure_every)
         self.stats = DoorStats()
         self.connections: set[Connection] = set()
         self.strangers = Strangers[Connection](limits, lambda connection: connection.session.authenticated)
@@ -337,7 +342,10 @@ class ShardServer:
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""
-        return {"process_id": os.getpid(), "connections": len(self.connections),
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return {"process_id": os.getpid(), "cpu_user_s": used.ru_utime, "cpu_system_s": used.ru_stime,
+                "cpu_s": used.ru_utime + used.ru_stime, "resident_bytes": resident_bytes(),
+                "connections": len(self.connections),
                 "commands_per_s": self.commands_per_s, **self.stats.as_dict(), **self.more_info()}
 
     def admit(self, connection: Connection) -> None:
@@ -413,7 +421,9 @@ class ShardServer:
             late_ms = (now_s - expected_s) * 1000
             stats.loop_pause_max_ms = max(stats.loop_pause_max_ms, late_ms)
             stats.loop_cpu_max_ms = max(stats.loop_cpu_max_ms, (now_cpu_s - cpu_s) * 1000 - PAUSE_PROBE_S * 1000)
-            stats.loop_pauses_over_5_ms += late_ms > 5
+            if late_ms > 5:
+                stats.loop_pauses_over_5_ms += 1
+                self.core.meter.events.add(PAUSE, late_ms / 1000, self.clock.unix_ms())
             expected_s, cpu_s = now_s + PAUSE_PROBE_S, now_cpu_s
             self._seen_s = self.clock.monotonic_s()
             self.is_calm = self.active <= CALM_CONNECTIONS
@@ -432,6 +442,12 @@ def _takes_writes_anywhere(core: ShardCore) -> bool:
 
 def _text(address: tuple[Any, ...] | None) -> str:
     return f"{address[0]}:{address[1]}" if address else "?:0"
+
+
+def resident_bytes() -> int:
+    """Return what this process has resident."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

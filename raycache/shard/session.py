@@ -26,15 +26,14 @@ class Session:
 
     `plain` is the one flag the hot path looks at: true while commands may simply run, that is when
     the client has shown its secret if one is demanded, may do everything, has no transaction open, wants replies
-    and no ASKING is pending. Whoever changes one of these calls `refresh`. Who it is and what it may do is the
-    guard's (`raycache.shard.guard`).
+    and neither ASKING nor a trace is pending. Whoever changes one of these calls `refresh`. Who it is and what it may
+    do is the guard's (`raycache.shard.guard`).
     """
 
     __slots__ = ("address", "asking", "auth_failures", "authenticated", "closing", "command", "created_ms", "dirty",
-                 "has_certificate", "id", "is_anonymous", "is_peer", "kill", "last_ms",
-                 "lib_name", "lib_ver", "local_address", "multi", "multi_bytes", "multi_error", "name", "no_evict",
-                 "plain", "protocol",
-                 "readonly", "reply", "rights", "user", "watched", "wrote")
+                 "has_certificate", "id", "is_anonymous", "is_peer", "kill", "last_ms", "lib_name", "lib_ver",
+                 "local_address", "long_argv", "multi", "multi_bytes", "multi_error", "name", "no_evict", "plain",
+                 "protocol", "readonly", "reply", "rights", "trace", "user", "watched", "wrote")
 
     def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int,
                  local_address: str = "") -> None:
@@ -60,6 +59,8 @@ class Session:
         self.last_ms = now_ms
         self.command: Command | None = None
         """The command it sent last."""
+        self.long_argv: list[bytes] = []
+        """The long command that runs for it now; empty: none does."""
         self.multi: list[tuple[Command, list[bytes]]] | None = None
         """The commands queued since MULTI; None outside a transaction."""
         self.multi_bytes = 0
@@ -72,6 +73,8 @@ class Session:
         self.readonly = False
         self.asking = False
         self.no_evict = False
+        self.trace: bytes | None = None
+        """Context of a trace that the next command belongs to."""
         self.reply = REPLY_ON
         self.closing = False
         """The shell closes the connection once the replies so far have been sent."""
@@ -95,7 +98,7 @@ class Session:
     def refresh(self) -> None:
         """Work out `plain` anew."""
         self.plain = (self.authenticated and self.rights is None and self.multi is None and not self.asking
-                      and self.reply == REPLY_ON)
+                      and self.trace is None and self.reply == REPLY_ON)
 
     def __repr__(self) -> str:
         return f"Session(id={self.id}, address={self.address!r}, name={self.name!r})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raycache import __version__
+from raycache.shard.figures import latency_of
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -37,6 +38,8 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
         "leases_voided": core.leases.voided,
         "leases_overdue": core.leases.overdue,
         "lease_waits": core.leases.waits,
+        "latency": latency_of(core.meter),
+        "slow_commands": core.meter.slowlog.total,
         "connections": len(core.sessions),
         "uptime_s": (core.now_ms - core.started_ms) / 1000,
         **({"replication": core.replicator.stats()} if core.replicator is not None else {}),

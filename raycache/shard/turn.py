@@ -36,9 +36,15 @@ ARGUMENT_COST: Final = 80
 _TURN: Final = (None,) * TURN_COMMANDS  # a range would have to be made for each turn
 _BRACE: Final = 0x7B
 _SLOT_MASK: Final = SLOT_COUNT - 1
-_GET: Final = DISPATCH[b"GET"]
-_RC_GET: Final = DISPATCH[b"RC.GET"]
-_SET: Final = DISPATCH[b"SET"]
+GET: Final = DISPATCH[b"GET"]
+RC_GET: Final = DISPATCH[b"RC.GET"]
+SET: Final = DISPATCH[b"SET"]
+QUICK: Final = frozenset(
+    name for upper in (b"INCR", b"DECR", b"INCRBY", b"DECRBY", b"RC.INCRBY", b"EXISTS", b"TTL", b"PTTL", b"EXPIRE",
+                       b"PEXPIRE", b"PERSIST", b"PING", b"STRLEN", b"TYPE")
+    for name in (upper, upper.lower()))
+"""Commands that cannot be slow with up to three words, as GET and a plain SET cannot: a look at the clock would cost
+more than it could tell."""
 _SHORT: Final = len(HEADERS) - 1  # RC.GET's replies have one byte more
 
 
@@ -61,7 +67,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
     use = used.append
     session.last_ms = now_ms
     headers = HEADERS  # while values follow each other, each header brings the line break of the value before it
-    spent = misses = sets = updates = 0
+    spent = misses = sets = updates = rc_gets = 0
     command: Command | None = None
     try:
         for _ in _TURN:
@@ -83,7 +89,11 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                     if entry is None:
                         if len(key) <= core.max_key_bytes:
                             misses += 1
-                            command = _GET if is_get else _RC_GET
+                            if is_get:
+                                command = GET
+                            else:
+                                command = RC_GET
+                                rc_gets += 1
                             if headers is LED_HEADERS:
                                 append(CRLF)
                                 headers = HEADERS
@@ -94,10 +104,11 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                         if type(value) is bytes and (size := len(value)) < _SHORT:
                             use(entry)
                             if is_get:
-                                command = _GET
+                                command = GET
                                 append(headers[size])
                             else:
-                                command = _RC_GET
+                                command = RC_GET
+                                rc_gets += 1
                                 append(headers[size + 1])
                                 append(KIND_BYTES[entry.kind])
                             append(value)
@@ -109,7 +120,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                     type(key) is bytes and type(value) is bytes and (size := len(value)) <= large_bytes
                     and (owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK] == 1))
                 ):
-                    command = _SET
+                    command = SET
                     if headers is LED_HEADERS:
                         append(CRLF)
                         headers = HEADERS
@@ -149,10 +160,19 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                 headers = HEADERS
             if used or sets or misses:  # the command may look at the counters, or reset them
                 _settle(core, on_hits, used, updates, sets, misses)
-                misses = sets = updates = 0
-            reply = core.execute(session, argv)
+                core.rc_gets += rc_gets
+                misses = sets = updates = rc_gets = 0
+            if argc <= 3 and name in QUICK:
+                reply = core.execute(session, argv)
+            else:
+                clock_s = core.clock_s
+                began_s = clock_s()
+                reply = core.execute(session, argv)
+                if (took_s := clock_s() - began_s) > core.slow_s:
+                    core.meter.slow(session, argv, took_s, core.now_ms)
             command = None
             if type(reply) is not bytes:
+                session.long_argv = argv
                 return reply  # type: ignore[return-value]
             append(reply)
             spent += len(reply) + len(argv) * ARGUMENT_COST
@@ -172,8 +192,12 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
             stats.misses += misses
             stats.updates += updates
             core.commands += len(used) + misses + sets
+            if sets or updates:
+                core.sets += sets + updates
             if used:
                 on_hits(used)
+            if rc_gets:
+                core.rc_gets += rc_gets
         if core.touched:
             core.take_writes(session)
 
@@ -183,7 +207,7 @@ def _set(core: ShardCore, key: bytes, value: bytes) -> bytes:
     try:
         core.store.put(key, value, 0, None, core.now_ms)
     except Exception as error:
-        return core.answer_failure(_SET, error)
+        return core.answer_failure(SET, error)
     if core.watched:
         core.watch.touch(key)
     return OK
@@ -204,6 +228,7 @@ def _settle(core: ShardCore, on_hits: Callable[[list[Entry]], None], used: list[
     stats.misses += misses
     stats.updates += updates
     core.commands += len(used) + misses + sets
+    core.sets += sets + updates
     if used:
         on_hits(used)
         used.clear()

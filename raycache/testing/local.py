@@ -22,6 +22,7 @@ from typing import Any, Final, Self, TypeVar
 from raycache.access.user import user_of
 from raycache.client.info import ConnectionInfo
 from raycache.config import MIB, ClusterConfig
+from raycache.gateway.scrape import ScrapeDoor
 from raycache.gateway.server import GatewayServer
 from raycache.ring.placement import PlacedShard, build_table
 from raycache.ring.topology import GatewayInfo, ShardInfo, Topology
@@ -77,6 +78,7 @@ class LocalCluster:
         self._nodes = [NodeReport(f"node{number}", f"machine{number}") for number in range(machines or shards)]
         self._gateway_info: GatewayInfo | None = None
         self._users = SharedUsers(self.config.users)
+        self._scrapes: ScrapeDoor | None = None
         self._seats: list[Seat] = []
         self.writers: dict[str, WriterThread] = {}
         """What writes to the stores that are attached for write-behind, by name."""
@@ -118,6 +120,12 @@ class LocalCluster:
     def newest_topology(self) -> Topology:
         """The router's where it runs, else what was published last."""
         return self.router.core.topology if self.router is not None else self.topology
+
+    @property
+    def metrics_address(self) -> tuple[str, int]:
+        """Where the gateway serves its figures, and those of all shards, to Prometheus."""
+        assert self._scrapes is not None, "there is no gateway"
+        return HOST, self._scrapes.port
 
     def run(self, work: Coroutine[Any, Any, T], shard: int | None = None) -> T:
         """Run a coroutine on a shard's loop, or on the gateway's, and return its result."""
@@ -258,6 +266,8 @@ class LocalCluster:
             self._office = None
         if self._front is not None:
             if self.gateway is not None:
+                if self._scrapes is not None:
+                    self._front.call(self._scrapes.stop)
                 self._front.run(self.gateway.stop())
             self._front.close()
             self._front = None
@@ -375,8 +385,10 @@ class LocalCluster:
                                      require_auth=self.secret is not None, limits=self.config.limits,
                                      split_transactions=self.config.split_transactions,
                                      users=[user_of(line) for line in self.config.users],
-                                     tls=self.config.tls)
+                                     tls=self.config.tls, measure_every=self.config.measure_every)
+        self._scrapes = ScrapeDoor(self.gateway, self.config.name, lambda shard: True)
         sock = listening_socket(HOST, 0)
         port = sock.getsockname()[1]
         await self.gateway.start(sock)
+        await self._scrapes.start(listening_socket(HOST, 0))
         return GatewayInfo(HOST, port, node_id)

@@ -155,3 +155,13 @@ def test_settings_of_another_version_are_understood_by_name() -> None:
     older = object.__new__(ClusterConfig)
     older.__setstate__(state)
     assert older == ClusterConfig("c", shards=2, limits=Limits(max_key_bytes=99))
+
+
+@pytest.mark.parametrize(("settings", "text"), [
+    ({"metrics_port": 6400, "gateway_port": 6400}, "metrics_port 6400"),
+    ({"metrics_port": 7001, "port": 7000}, "metrics_port 7001"), ({"metrics_port": 70_000}, "metrics_port"),
+    ({"measure_every": 0}, "measure_every"), ({"log_format": "xml"}, "log_format"),
+    ({"tracing": "no path"}, "tracing")])
+def test_settings_of_metrics_that_make_no_sense_are_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        ClusterConfig(name="c", **settings)

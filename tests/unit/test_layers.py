@@ -24,13 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "usage": set(),
     # Users and what they may do; what commands there are is handed in.
     "access": set(),
+    "metrics": set(),
     # What joins them.
     "replication": {"config", "ring", "store"},
-    "router": {"access", "config", "errors", "ring"},
-    "shard": {"access", "clock", "config", "errors", "handshake", "leases", "replication", "resp", "ring", "store",
-              "strangers", "tls", "usage", "__version__"},
-    "gateway": {"access", "clock", "config", "errors", "handshake", "resp", "ring", "shard", "store", "strangers",
-                "tls"},
+    "router": {"access", "config", "errors", "metrics", "ring"},
+    "shard": {"access", "clock", "config", "errors", "handshake", "leases", "metrics", "replication", "resp", "ring",
+              "store", "strangers", "tls", "usage", "__version__"},
+    "gateway": {"access", "clock", "config", "errors", "handshake", "metrics", "resp", "ring", "shard", "store",
+                "strangers", "tls"},
     "snapshot": {"clock", "replication", "ring", "store"},
     # How a value is loaded through the cache, without the cache: it knows no connection, `client` drives it.
     "loading": {"codec", "errors"},
@@ -40,8 +41,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "warming": {"client", "codec", "errors"},
     "stores": {"client", "codec", "errors", "ring"},
     # Ray, and what starts from it.
-    "actors": {"access", "client", "clock", "cluster_status", "config", "errors", "gateway", "replication", "ring",
-               "router", "shard", "snapshot", "store", "stores", "tls"},
+    "actors": {"access", "client", "clock", "cluster_status", "config", "errors", "gateway", "logs", "metrics",
+               "replication", "ring", "router", "shard", "snapshot", "store", "stores", "tls", "tracing"},
+    "tracing": {"__version__", "client"},
+    "logs": set(),
     "connecting": {"actors", "client", "tls"},
     "anywhere": {"client", "connecting", "functions", "tls"},
     "backing": {"actors", "client", "stores"},
@@ -49,7 +52,9 @@ MAY_IMPORT: dict[str, set[str]] = {
                 "shard", "store", "stores"},
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
     "configfile": {"config"},
-    "cli": {"__version__", "actors", "client", "cluster_status", "config", "configfile", "connecting", "demo", "errors",
+    "dashboards": {"metrics"},
+    "cli": {"__version__", "actors", "client", "cluster_status", "config", "configfile", "connecting", "dashboards",
+            "demo", "errors",
             "ring", "stores", "tls", "usage", "warming"},
     "errors": set(),
     "config": {"access", "tls"},
@@ -72,12 +77,12 @@ SHELLS = {
     "gateway/access.py",
     "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/inside.py",
     "gateway/news.py", "gateway/pool.py",
-    "gateway/scout.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
+    "gateway/scout.py", "gateway/scrape.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
     "warming/api.py", "warming/files.py", "warming/probing.py",
     "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
-PURE_FOLDERS = ("access",
+PURE_FOLDERS = ("access", "metrics",
                 "store", "ring", "resp", "codec", "usage", "leases", "loading", "replication", "router", "shard",
                 "gateway", "snapshot", "warming", "configfile")
 PURE_CLIENT = {f"client/{name}.py" for name in (

@@ -29,12 +29,16 @@ from raycache.shard.commands import (
     introspection,
     keys,
     keyspace,
+    latency,
     leases,
+    metrics,
     queue,
     ranges,
     replication,
+    slowlog,
     stored,
     strings,
+    tracing,
     transactions,
     usage,
     warming,
@@ -42,11 +46,11 @@ from raycache.shard.commands import (
 from raycache.shard.commands.command import Command
 from raycache.shard.commands.glob import matcher
 
-__all__ = ["CATALOGUE", "DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
+__all__ = ["ALL", "CATALOGUE", "DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
                   introspection, transactions, cluster, handle, leases, queue, replication, stored, usage, warming,
-                  explain, acl)
+                  explain, acl, slowlog, latency, metrics, tracing)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}
@@ -61,6 +65,14 @@ acl.know(CATALOGUE)
 DISPATCH: Final[dict[bytes, Command]] = {
     name: command for upper, command in TABLE.items() if not command.subcommands for name in (upper, upper.lower())
 }
+
+ALL: Final[tuple[Command | None, ...]] = (
+    None, *(one for command in TABLE.values() for one in (command, *command.subcommands.values()))
+)
+"""Every command and subcommand by its number; at 0 stands what is in no table."""
+for _number, _command in enumerate(ALL):
+    if _command is not None:
+        object.__setattr__(_command, "number", _number)  # frozen for everybody else
 
 _SHOWN_BYTES: Final = 128
 

@@ -80,6 +80,8 @@ class Command:
     _is_write: bool = field(init=False)
     is_read: bool = field(init=False)
     """Whether it looks at keys and changes none."""
+    number: int = field(init=False, default=0, compare=False)
+    """Its place in `raycache.shard.commands.ALL`, for counters; 0 stands for what is not in the table."""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

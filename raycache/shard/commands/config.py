@@ -6,12 +6,15 @@ to the value it has is always fine; load tools and drivers do that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from raycache.config import parse_bytes
+from raycache.metrics.slowlog import MOST_ENTRIES
 from raycache.resp import encode
 from raycache.resp.encode import OK
+from raycache.shard.commands.arguments import int64
 from raycache.shard.commands.command import Command, Refusal, container, help_lines
 from raycache.shard.commands.glob import matcher
 from raycache.shard.commands.info import POLICY_NAMES
@@ -40,6 +43,11 @@ def settings(core: ShardCore) -> dict[str, str]:
         "port": str(core.slots.port()),
         "proto-max-bulk-len": str(core.max_value_bytes),
         "cluster-enabled": "yes" if core.topology is not None else "no",
+        "slowlog-log-slower-than": str(core.meter.slowlog.slower_than_us),
+        "slowlog-max-len": str(core.meter.slowlog.max_entries),
+        "latency-monitor-threshold": str(core.meter.events.threshold_ms),
+        "latency-tracking": "yes",
+        "latency-tracking-info-percentiles": "50 99 99.9",
     }
 
 
@@ -65,16 +73,49 @@ def set_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     if len(argv) % 2:
         raise Refusal("ERR wrong number of arguments for 'config|set' command")
     current, limit = settings(core), core.max_value_bytes
+    measured: list[Callable[[], None]] = []
     for name, value in zip(argv[2::2], argv[3::2], strict=True):
         known = current.get(name.decode("latin-1").lower())
         if known is None:
             raise Refusal(b"ERR Unknown option or number of arguments for CONFIG SET - '%b'" % name)
         if name.lower() == b"proto-max-bulk-len":
             limit = _bulk_limit(core, name, value)
+        elif name.lower() in _MEASURED:
+            measured.append(partial(_MEASURED[name.lower()][1], core, _measured(name, value)))
         elif value.decode("latin-1").lower() != known:
             raise Refusal(_FAILED % name + b"can't set immutable config")
     core.set_max_value_bytes(limit)
+    for change in measured:
+        change()
+    core.watch_slow()
     return OK
+
+
+def _slower_than(core: ShardCore, microseconds: int) -> None:
+    core.meter.slowlog.slower_than_us = microseconds
+
+
+def _max_len(core: ShardCore, count: int) -> None:
+    core.meter.slowlog.resize(count)
+
+
+def _threshold(core: ShardCore, milliseconds: int) -> None:
+    core.meter.events.threshold_ms = milliseconds
+
+
+_MEASURED: Final[dict[bytes, tuple[tuple[int, int], Callable[[ShardCore, int], None]]]] = {
+    b"slowlog-log-slower-than": ((-1, 1 << 40), _slower_than),
+    b"slowlog-max-len": ((0, MOST_ENTRIES), _max_len),
+    b"latency-monitor-threshold": ((0, 1 << 30), _threshold),
+}
+"""What of measuring may be set: its range, and how."""
+
+
+def _measured(name: bytes, value: bytes) -> int:
+    number, (lowest, highest) = int64(value), _MEASURED[name.lower()][0]
+    if number is None or not lowest <= number <= highest:
+        raise Refusal(_FAILED % name + b"argument must be between %d and %d inclusive" % (lowest, highest))
+    return number
 
 
 def _bulk_limit(core: ShardCore, name: bytes, value: bytes) -> int:

@@ -14,6 +14,7 @@ from raycache.config import format_bytes
 from raycache.resp import encode
 from raycache.shard.commands.command import Command
 from raycache.shard.commands.connection import REDIS_VERSION
+from raycache.shard.commands.info_commands import commandstats, errorstats, latencystats
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -50,7 +51,8 @@ def _clients(core: ShardCore) -> Fields:
 
 def _memory(core: ShardCore) -> Fields:
     used, capacity = core.store.used_bytes, core.store.capacity_bytes
-    return {"used_memory": used, "used_memory_human": _human(used), "used_memory_dataset": used,
+    return {"used_memory": used, "used_memory_human": _human(used),
+            **_of_shell(core, used_memory_rss="resident_bytes"), "used_memory_dataset": used,
             "maxmemory": capacity, "maxmemory_human": _human(capacity),
             "maxmemory_policy": POLICY_NAMES.get(core.policy, core.policy)}
 
@@ -72,6 +74,7 @@ def _stats(core: ShardCore) -> Fields:
         "rejected_connections": core.info().get("connections_refused", 0),
         "expired_keys": counted.expired, "evicted_keys": counted.evicted,
         "keyspace_hits": counted.hits, "keyspace_misses": counted.misses, "total_error_replies": core.errors,
+        "unexpected_error_replies": core.failures, "slowlog_commands_count": core.meter.slowlog.total,
     }
 
 
@@ -94,6 +97,12 @@ def _replication(core: ShardCore) -> Fields:
     }
 
 
+def _cpu(core: ShardCore) -> Fields:
+    known = core.info()
+    return {ours: f"{known[name]:.6f}" for ours, name in (("used_cpu_sys", "cpu_system_s"),
+                                                          ("used_cpu_user", "cpu_user_s")) if name in known}
+
+
 def _cluster(core: ShardCore) -> Fields:
     return {"cluster_enabled": int(core.topology is not None)}
 
@@ -112,15 +121,22 @@ def _raycache(core: ShardCore) -> Fields:
 
 _SECTIONS: Final[dict[str, Callable[[ShardCore], Fields]]] = {
     "server": _server, "clients": _clients, "memory": _memory, "persistence": _persistence, "stats": _stats,
-    "replication": _replication, "cluster": _cluster, "keyspace": _keyspace, "raycache": _raycache,
+    "replication": _replication, "cpu": _cpu, "errorstats": lambda core: errorstats(core.meter),
+    "cluster": _cluster, "keyspace": _keyspace, "raycache": _raycache,
+    "commandstats": lambda core: commandstats(core.meter, core.calls_of()),
+    "latencystats": lambda core: latencystats(core.meter),
 }
+_ON_REQUEST: Final = frozenset({"commandstats", "latencystats"})
+"""Sections that come with "all" or "everything", or by their names, as in Redis."""
 
 
 def info(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """INFO [section [section ...]]."""
     wanted = {word.decode("latin-1").lower() for word in argv[1:]}
-    if not wanted or wanted & {"all", "everything", "default"}:
+    if wanted & {"all", "everything"}:
         wanted |= set(_SECTIONS)
+    elif not wanted or "default" in wanted:
+        wanted |= set(_SECTIONS) - _ON_REQUEST
     blocks = []
     for name, fields in _SECTIONS.items():
         if name in wanted:

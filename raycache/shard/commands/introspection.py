@@ -43,6 +43,11 @@ def find(name: bytes) -> Command | None:
     return command.subcommands.get(sub) if command is not None and sub else command
 
 
+def known() -> list[Command]:
+    """Return every command, each container before its subcommands."""
+    return [one for command in _table.values() for one in (command, *command.subcommands.values())]
+
+
 def categories(command: Command) -> list[str]:
     """Return its ACL categories, each with its @."""
     flags = command.flags.split()
@@ -161,7 +166,7 @@ def count(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def list_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN glob]."""
-    everything = [sub for one in _table.values() for sub in (one, *one.subcommands.values())]
+    everything = known()
     if len(argv) == 2:
         chosen = list(_table.values())
     elif len(argv) == 5 and argv[2].upper() == b"FILTERBY":

@@ -54,6 +54,7 @@ def top(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         "looks": usage.sketch.total,
         "commands_per_s": float(core.info().get("commands_per_s", 0.0)),
         "keys": [[heavy.key, heavy.count, heavy.error] for heavy in usage.sketch.top(count)],
+        "latency": core.latency(),
         "functions": {name: use.as_row() for name, use in usage.functions.all().items()},
     }))
 

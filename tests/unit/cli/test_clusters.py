@@ -16,7 +16,8 @@ def test_up_starts_prints_addresses_and_passes_every_setting(run: Any, backend: 
                   "--port", "7000", "--gateway-port", "6400", "--bind", "127.0.0.1", "--cpus-per-shard", "0.5",
                   "--refuse-split-transactions", "--timeout", "30", "--copies", "3", "--replication", "quorum",
                   "--read-quorum", "1", "--write-quorum", "2", "--allow-stale",
-                  "--snapshot-dir", "/snapshots", "--queue-memory", "64MiB")  # fmt: skip
+                  "--snapshot-dir", "/snapshots", "--queue-memory", "64MiB", "--metrics-port", "9400",
+                  "--measure-every", "8", "--log-format", "json", "--tracing", "my.traces:set_up")  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
     assert "features: serving, 4 shards of 512.0 MiB, 3 copies (quorum), policy lfu" in outcome.out
     assert "10.0.0.1:7003" in outcome.out
@@ -25,7 +26,8 @@ def test_up_starts_prints_addresses_and_passes_every_setting(run: Any, backend: 
         "shards": 4, "memory": "2GiB", "policy": "lfu", "max_entries": 1000, "port": 7000, "gateway_port": 6400,
         "bind": "127.0.0.1", "cpus_per_shard": 0.5, "split_transactions": False, "timeout_s": 30.0, "copies": 3,
         "replication": "quorum", "read_quorum": 1, "write_quorum": 2, "allow_stale": True, "snapshot_dir": "/snapshots",
-        "queue_memory": "64MiB", "users": (), "tls": None,
+        "queue_memory": "64MiB", "users": (), "tls": None, "metrics_port": 9400, "measure_every": 8,
+        "log_format": "json", "tracing": "my.traces:set_up",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from raycache.errors import RayCacheError
 
 COMMANDS = ("up", "down", "scale", "drain", "explain", "cancel", "verify", "status", "get", "set", "del", "ring", "top",
             "warm",
-            "record", "replay", "demo", "attach", "detach",
+            "record", "replay", "demo", "dashboard", "attach", "detach",
             "stores", "letters", "upgrade", "acl", "http", "config")
 
 
