@@ -22,7 +22,7 @@ from raycache.resp.parse import FROM_STRANGER, RequestParser
 from raycache.resp.reply import Frame
 from raycache.shard.classes import CLASS_OF
 from raycache.shard.commands import resolve
-from raycache.shard.meter import Meter
+from raycache.shard.meter import UNCOUNTED, Meter
 
 if TYPE_CHECKING:
     from raycache.gateway.server import GatewayServer
@@ -268,7 +268,7 @@ class ClientConnection(asyncio.Protocol):
         took_s = meter.clock_s() - place.began_s
         if place.weight:
             measured(meter, place.argv, took_s, place.weight)
-        if took_s > core.slow_s:
+        if took_s > core.slow_s and not place.is_local:  # what runs here is looked at where it runs
             meter.slow(self.conversation.session, place.argv, took_s, core.now_ms, held_s=0.0)
         if reply[:1] == b"-" and not place.is_local:
             command = resolve(place.argv)
@@ -338,5 +338,6 @@ def measured(meter: Meter, argv: list[bytes], took_s: float, weight: int) -> Non
     """Count how long a command took, from its beginning to its reply's turn."""
     command = resolve(argv)
     number = command.number if command is not None else 0
-    meter.ran(number, took_s, weight)
-    meter.answered(CLASS_OF[number], took_s, weight)
+    if number not in UNCOUNTED:
+        meter.ran(number, took_s, weight)
+        meter.answered(CLASS_OF[number], took_s, weight)

@@ -178,23 +178,23 @@ class Connection(asyncio.Protocol):
         was_queued, self._is_queued = self._is_queued, False
         if self.paused_since_s is not None or self._long is not None or self.transport.is_closing():
             if isinstance(self._long, Overlap):
-                self._run_behind(self._long)
+                self._run_behind(self._long, self._queued_s if was_queued else None)
             return
-        parser, meter = self.parser, self._meter
+        parser, meter, measured = self.parser, self._meter, None
         take = parser.start() if parser.is_waiting else parser.take
         if (left := meter.countdown - 1) > 0:
             meter.countdown = left
         else:
-            self._measured = meter.measure(self._queued_s if was_queued else meter.clock_s())
-            take = self._measured.watched(take)
+            measured = self._measured = meter.measure(self._queued_s if was_queued else meter.clock_s())
+            take = measured.watched(take)
         try:
             self._rest = self._core.execute_many(self.session, take, self._out)
         except BROKEN as error:
             self._rest = parser.fail(error)
         except Exception:
             self.give_up()
-        if self._measured is not None:
-            self._measured.over(is_long=not isinstance(self._rest, bool))
+        if measured is not None:
+            measured.over(is_long=not isinstance(self._rest, bool))
 
     def end_turn(self) -> None:
         """Send the replies, and see to it that what is left gets its turn."""
@@ -215,23 +215,28 @@ class Connection(asyncio.Protocol):
             transport.write(_join(out))
             out.clear()
         if self._measured is not None:
-            self._measured.replied(is_long=not isinstance(rest, bool))
+            self._measured.replied()
             if isinstance(rest, bool):
                 self._measured = None
         if not parser.finish(has_taken, rest is False):
             if not self._is_reading or parser.is_notable:
                 self._has_run_all()
         elif isinstance(rest, Independent):
-            self._long = overlap = Overlap(self._server, self._send_replies)
-            overlap.add(rest, rest.keys, self._measured)
+            self._long = overlap = Overlap(self._server, self.session, self._send_replies)
+            overlap.add(rest, self._long_argv(), rest.keys, self._measured)
             self._measured = None
-            self._run_behind(overlap)
+            self._run_behind(overlap, None)
         elif not isinstance(rest, bool):
-            self._long = LongCommand(self._server, rest, self._finish_long)
+            self._long = LongCommand(self._server, rest, self._finish_long, self.session, self._long_argv())
         elif self.session.closing:
             self.transport.close()
         elif self.paused_since_s is None:
             self._continue_soon()
+
+    def _long_argv(self) -> list[bytes]:
+        """Take the command whose steps the turn has left."""
+        argv, self.session.long_argv = self.session.long_argv, []
+        return argv
 
     def give_up(self) -> None:
         """Its turn failed: that ends this connection, and nobody else's turn."""
@@ -260,17 +265,19 @@ class Connection(asyncio.Protocol):
             return
         assert isinstance(long, LongCommand)
         self.transport.write(reply)
-        argv, self.session.long_argv = self.session.long_argv, []
-        if long.ran_s > self._core.slow_s and argv:
-            self._meter.slow(self.session, argv, long.ran_s, self._core.now_ms, held_s=long.longest_s)
         if self._measured is not None:
-            self._measured.ended_long(long.ran_s)
+            self._measured.ran_long(long.ran_s)
+            self._measured.replied()
             self._measured = None
         if self.paused_since_s is None:
             self._continue_soon()
 
-    def _run_behind(self, overlap: Overlap) -> None:
-        """Begin what has come behind commands under way, as far as it need not wait for them."""
+    def _run_behind(self, overlap: Overlap, came_s: float | None) -> None:
+        """Begin what has come behind commands under way, as far as it need not wait for them.
+
+        Args:
+            came_s: when it came; None: just now.
+        """
         if self.paused_since_s is not None or self.transport.is_closing():
             return
         core, session, parser = self._core, self.session, self.parser
@@ -281,20 +288,26 @@ class Connection(asyncio.Protocol):
             keys = independent_keys(session, parser.ready[0])
             if session.closing or not overlap.has_room_for(keys):
                 return
-            argv, measured = parser.ready.popleft(), None
-            self._meter.countdown -= 1
-            if self._meter.countdown <= 0:
-                measured = self._meter.measure(self._meter.clock_s())
-                measured.begin(argv)
+            argv = parser.ready.popleft()
+            measured = self._measured_behind(argv, came_s)
             reply = core.execute(session, argv)
             if isinstance(reply, bytes):
-                overlap.add_reply(reply)
                 if measured is not None:
                     measured.over()
-                    measured.replied()
+                overlap.add_reply(reply, measured)
             else:
-                overlap.add(reply, keys if isinstance(reply, Independent) else None, measured)
+                overlap.add(reply, argv, keys if isinstance(reply, Independent) else None, measured)
         self._continue_soon()
+
+    def _measured_behind(self, argv: list[bytes], came_s: float | None) -> MeasuredTurn | None:
+        """Measure a command that begins behind others, now and then: it counts for a turn of its own."""
+        meter = self._meter
+        meter.countdown -= 1
+        if meter.countdown > 0:
+            return None
+        measured = meter.measure(meter.clock_s() if came_s is None else came_s)
+        measured.begin(argv)
+        return measured
 
     def _read_on(self) -> None:
         if not self._is_reading and not self._has_ended and self.paused_since_s is None:

@@ -124,14 +124,15 @@ class ShardCore:
         self.usage = Usage(_keys_among, self.rng)
         self.now_ms = started_ms
         """The time of the batch that runs now; the shell sets it, handlers read it."""
-        self.commands = 0
+        self.plain = 0
+        """Commands that the hot loop has written out: those alone are not in `meter.calls`."""
         self.errors = 0
         self.failures = 0
         """Handlers that raised something unexpected: bugs of ours."""
         self.sets = 0
-        """SETs that the hot loop has written out; they are in `commands`, but not in `meter.calls`."""
+        """Those of them that were SETs."""
         self.rc_gets = 0
-        """RC.GETs that the hot loop has written out, likewise; the rest of what only `commands` has are its GETs."""
+        """Those of them that were RC.GETs; the rest were GETs."""
         self._warned_ms = 0
         self.guard = Guard(self, users)
         self.sessions: dict[int, Session] = {}
@@ -160,6 +161,11 @@ class ShardCore:
     execute_many = run_turn
 
     @property
+    def commands(self) -> int:
+        """How many commands there were."""
+        return self.plain + sum(self.calls)
+
+    @property
     def topology(self) -> Topology | None:
         """The newest topology this shard has seen; None: it stands alone and owns everything."""
         return self.slots.topology
@@ -170,7 +176,6 @@ class ShardCore:
         A generator does one step per `next` and returns the reply; the session's later commands
         must wait for it. No exception leaves here, and none leaves such a generator.
         """
-        self.commands += 1
         command = DISPATCH.get(argv[0])
         if command is None or not session.plain:
             return self._execute_carefully(session, argv)
@@ -477,7 +482,7 @@ class ShardCore:
         """Start every counter again from 0, the shell's own too."""
         self.store.stats = StoreStats()
         self.leases.reset_stats()
-        self.commands = self.errors = self.failures = self.sets = self.rc_gets = 0
+        self.plain = self.sets = self.rc_gets = self.errors = self.failures = 0
         self.meter.reset()
         self.calls = self.meter.calls
         self.usage = Usage(_keys_among, self.rng)
@@ -505,7 +510,7 @@ class ShardCore:
         calls = list(self.calls)
         calls[SET.number] += self.sets
         calls[RC_GET.number] += self.rc_gets
-        calls[GET.number] += self.commands - sum(calls)  # whatever else was counted, the hot loop has served as GET
+        calls[GET.number] += self.plain - self.sets - self.rc_gets
         return calls
 
     def latency(self) -> dict[str, dict[str, float]]:

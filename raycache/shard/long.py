@@ -16,6 +16,7 @@ from raycache.shard.wait import Wait
 
 if TYPE_CHECKING:
     from raycache.shard.server import ShardServer
+    from raycache.shard.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +30,26 @@ class LongCommand:
 
     A step that yields None goes on in the next turn; one that yields a `Wait` goes on when that is finished or its
     deadline has passed, whichever comes first, and finds out for itself which it was.
+
+    Args:
+        session, argv: who has sent the command, and the command, for the slow log: it goes there if its steps took long
+            together, unless one of them was a command that has gone there itself.
     """
 
-    __slots__ = ("_done", "_server", "_steps", "_timer", "_waiting", "longest_s", "ran_s")
+    __slots__ = ("_argv", "_done", "_is_noted", "_longest_s", "_server", "_session", "_steps", "_timer", "_waiting",
+                 "ran_s")
 
-    def __init__(self, server: ShardServer, steps: Steps, done: Callable[[bytes], None]) -> None:
+    def __init__(self, server: ShardServer, steps: Steps, done: Callable[[bytes], None],
+                 session: Session | None = None, argv: list[bytes] | None = None) -> None:
         self._server = server
         self._steps: Steps | None = steps
         self._done = done
         self._waiting: Wait | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.ran_s = self.longest_s = 0.0
-        """How long its steps have run, in all and the longest of them; waiting is no part of it."""
+        self._session, self._argv = session, argv
+        self._is_noted = False
+        self.ran_s = self._longest_s = 0.0
+        """How long its steps have run; waiting is no part of it."""
         server.queue_step(self._step)
 
     takes_more: Final = False
@@ -62,18 +71,29 @@ class LongCommand:
         steps, server = self._steps, self._server
         if steps is None:
             return
-        began_s = server.monotonic_s()
+        meter, began_s = server.core.meter, server.monotonic_s()
+        noted = meter.noted
         reply, wait = _next(steps)
         took_s = server.monotonic_s() - began_s
         self.ran_s += took_s
-        self.longest_s = max(self.longest_s, took_s)
+        if took_s > self._longest_s:
+            self._longest_s = took_s
+        if meter.noted != noted:
+            self._is_noted = True
         if reply is not None:
             self._steps = None
+            if self.ran_s > server.core.slow_s:
+                self._note_slow()
             server.finished.append((self._done, reply))
         elif wait is None or wait.is_done:
             server.queue_step(self._step)
         else:
             self._wait_for(wait)
+
+    def _note_slow(self) -> None:
+        core = self._server.core
+        if self._session is not None and self._argv is not None and not self._is_noted:
+            core.meter.slow(self._session, self._argv, self.ran_s, core.now_ms, held_s=self._longest_s)
 
     def _wait_for(self, wait: Wait) -> None:
         self._waiting = wait

@@ -10,7 +10,7 @@ not know of any of this: a measured turn looks at the clock where it takes its c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from raycache.metrics.histogram import Histogram
 from raycache.metrics.slowlog import SlowLog
 from raycache.resp.parse import NO_MORE, is_command
 from raycache.shard.classes import CLASS_OF
-from raycache.shard.commands import ALL, resolve
+from raycache.shard.commands import ALL, TABLE, resolve
 
 if TYPE_CHECKING:
     from raycache.shard.session import Session
@@ -28,6 +28,8 @@ EVERY: Final = 256
 """One turn of so many is measured: a measured one costs some 2 us more, and 1 us for each of its commands."""
 MAX_ERROR_KINDS: Final = 64
 """First words of error replies that are told apart."""
+UNCOUNTED: Final = frozenset(TABLE[name].number for name in (b"RC.PEER", b"RC.TRACE"))
+"""What other shards say, and what is a part of the next command: neither is counted as one."""
 
 
 class Meter:
@@ -45,6 +47,8 @@ class Meter:
         self.events = LatencyEvents()
         self.slow_s = 0.0
         """What takes longer is looked at."""
+        self.noted = 0
+        """How often something was; only grows."""
         self._rng = rng
         self.reset()
         self.settings_changed()
@@ -101,15 +105,16 @@ class Meter:
             histogram = self.latency[class_] = Histogram()
         histogram.observe(latency_s, weight)
 
-    def slow(self, session: Session, argv: Sequence[bytes], duration_s: float, unix_ms: int,
+    def slow(self, session: Session, argv: list[bytes], duration_s: float, unix_ms: int,
              held_s: float | None = None) -> None:
         """Take note of a command that took longer than `slow_s`.
 
         Args:
             held_s: for how long it held up others at most, if it ran in steps.
         """
+        self.noted += 1
         self.events.add(COMMAND, duration_s if held_s is None else held_s, unix_ms)
-        command = session.command
+        command = resolve(argv)
         if command is None or "skip_slowlog" not in command.flags:
             self.slowlog.add(argv, duration_s, unix_ms, session.address, session.name)
 
@@ -140,7 +145,7 @@ class MeasuredTurn:
 
     def _next(self) -> Any:
         if self._number >= 0:
-            self._has_run()
+            self._has_run(self._meter.clock_s() - self._since_s)
         argv = self._take()
         if argv is not NO_MORE and is_command(argv):
             self.begin(argv)
@@ -149,26 +154,36 @@ class MeasuredTurn:
     def begin(self, argv: list[bytes]) -> None:
         """A command begins now."""
         command = resolve(argv)
-        self._number = command.number if command is not None else 0
-        self._numbers.append(self._number)
+        number = command.number if command is not None else 0
+        if number in UNCOUNTED:
+            return
+        self._number = number
+        self._numbers.append(number)
         self._since_s = self._meter.clock_s()
-
-    def _has_run(self) -> None:
-        number, self._number = self._number, -1
-        self._meter.ran(number, self._meter.clock_s() - self._since_s, self._weight)
 
     def over(self, *, is_long: bool = False) -> None:
         """The turn is over.
 
         Args:
-            is_long: its last command goes on in steps; `ended_long` will be told.
+            is_long: its last command goes on in steps; `ran_long` will be told.
         """
         if self._number >= 0 and not is_long:
-            self._has_run()
+            self._has_run(self._meter.clock_s() - self._since_s)
 
-    def replied(self, *, is_long: bool = False) -> None:
-        """The replies have been sent, but for the last command's where that goes on."""
-        numbers = self._numbers[:-1] if is_long else self._numbers
+    def ran_long(self, ran_s: float) -> None:
+        """The long command at the turn's end has its reply; its steps took `ran_s` in all."""
+        if self._number >= 0:
+            self._has_run(ran_s)
+
+    def _has_run(self, ran_s: float) -> None:
+        number, self._number = self._number, -1
+        self._meter.ran(number, ran_s, self._weight)
+
+    def replied(self) -> None:
+        """The replies have been sent, but for that of a long command that has not ended."""
+        numbers, self._numbers = self._numbers, []
+        if self._number >= 0:
+            self._numbers.append(numbers.pop())
         if not numbers:
             return
         latency_s = self._meter.clock_s() - self._began_s
@@ -177,10 +192,3 @@ class MeasuredTurn:
             by_class[CLASS_OF[number]] = by_class.get(CLASS_OF[number], 0) + self._weight
         for class_, weight in by_class.items():
             self._meter.answered(class_, latency_s, weight)
-
-    def ended_long(self, ran_s: float) -> None:
-        """The long command at its end has been answered; its steps took `ran_s` in all."""
-        if self._number >= 0:
-            self._meter.ran(self._number, ran_s, self._weight)
-            self._meter.answered(CLASS_OF[self._number], self._meter.clock_s() - self._began_s, self._weight)
-            self._number = -1

@@ -45,28 +45,32 @@ class _Ride:
 
     __slots__ = ("keys", "long", "measured", "reply", "size")
 
-    def __init__(self, keys: Sequence[bytes] | None, reply: bytes | None, size: int) -> None:
+    def __init__(self, keys: Sequence[bytes] | None, reply: bytes | None, size: int,
+                 measured: MeasuredTurn | None) -> None:
         self.keys = keys
         self.reply = reply
         self.size = size
         """How long the reply is, in bytes, or is expected to be."""
         self.long: LongCommand | None = None
-        self.measured: MeasuredTurn | None = None
+        self.measured = measured
+        """Hears of its end, if it is one of those that are measured."""
 
 
 class Overlap:
     """The commands of one connection from the first that waits until none does.
 
     Args:
+        session: who has sent them.
         send: takes replies, joined, in the order of their commands.
     """
 
-    __slots__ = ("_busy", "_held_bytes", "_is_sending", "_rides", "_send", "_server", "has_lone")
+    __slots__ = ("_busy", "_held_bytes", "_is_sending", "_rides", "_send", "_server", "_session", "has_lone")
 
     takes_more: Final = True
 
-    def __init__(self, server: ShardServer, send: Callable[[bytes], None]) -> None:
+    def __init__(self, server: ShardServer, session: Session, send: Callable[[bytes], None]) -> None:
         self._server = server
+        self._session = session
         self._send = send
         self._rides: deque[_Ride] = deque()
         self._busy: set[bytes] = set()
@@ -94,23 +98,23 @@ class Overlap:
         return (keys is not None and not self.has_lone and len(self._rides) < MOST_AT_ONCE
                 and self._held_bytes <= self._server.limits.output_high_water_bytes and self._busy.isdisjoint(keys))
 
-    def add_reply(self, reply: bytes) -> None:
-        """Take in a command that has been run already."""
-        self._rides.append(_Ride(None, reply, len(reply)))
+    def add_reply(self, reply: bytes, measured: MeasuredTurn | None = None) -> None:
+        """Take in a command that has been run already. `measured` hears when its reply is sent."""
+        self._rides.append(_Ride(None, reply, len(reply), measured))
         self._held_bytes += len(reply)
         self._send_soon()
 
-    def add(self, steps: Steps, keys: Sequence[bytes] | None, measured: MeasuredTurn | None = None) -> None:
-        """Begin a command on `keys`; None: the later ones wait for it. `measured` hears of its end."""
-        ride = _Ride(keys, None, self._expected_bytes(keys or ()))
-        ride.measured = measured
+    def add(self, steps: Steps, argv: list[bytes], keys: Sequence[bytes] | None,
+            measured: MeasuredTurn | None = None) -> None:
+        """Begin a command, `argv`, on `keys`; None: the later ones wait for it. `measured` hears of its end."""
+        ride = _Ride(keys, None, self._expected_bytes(keys or ()), measured)
         self._rides.append(ride)
         self._held_bytes += ride.size
         if keys is None:
             self.has_lone = True
         else:
             self._busy.update(keys)
-        ride.long = LongCommand(self._server, steps, partial(self._settle, ride))
+        ride.long = LongCommand(self._server, steps, partial(self._settle, ride), self._session, argv)
 
     def close(self) -> None:
         """End all of them where they stand."""
@@ -128,7 +132,7 @@ class Overlap:
     def _settle(self, ride: _Ride, reply: bytes) -> None:
         self._held_bytes += len(reply) - ride.size
         if ride.measured is not None and ride.long is not None:
-            ride.measured.ended_long(ride.long.ran_s)
+            ride.measured.ran_long(ride.long.ran_s)
         ride.reply, ride.long, ride.size = reply, None, len(reply)
         if ride.keys is None:
             self.has_lone = False
@@ -144,7 +148,13 @@ class Overlap:
     def _send_ready(self) -> None:
         self._is_sending = False
         rides, ready = self._rides, []
+        measured: list[MeasuredTurn] = []
         while rides and (reply := rides[0].reply) is not None:
             ready.append(reply)
-            self._held_bytes -= rides.popleft().size
+            ride = rides.popleft()
+            self._held_bytes -= ride.size
+            if ride.measured is not None:
+                measured.append(ride.measured)
         self._send(b"".join(ready))
+        for one in measured:
+            one.replied()

@@ -39,12 +39,6 @@ _SLOT_MASK: Final = SLOT_COUNT - 1
 GET: Final = DISPATCH[b"GET"]
 RC_GET: Final = DISPATCH[b"RC.GET"]
 SET: Final = DISPATCH[b"SET"]
-QUICK: Final = frozenset(
-    name for upper in (b"INCR", b"DECR", b"INCRBY", b"DECRBY", b"RC.INCRBY", b"EXISTS", b"TTL", b"PTTL", b"EXPIRE",
-                       b"PEXPIRE", b"PERSIST", b"PING", b"STRLEN", b"TYPE")
-    for name in (upper, upper.lower()))
-"""Commands that cannot be slow with up to three words, as GET and a plain SET cannot: a look at the clock would cost
-more than it could tell."""
 _SHORT: Final = len(HEADERS) - 1  # RC.GET's replies have one byte more
 
 
@@ -162,14 +156,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                 _settle(core, on_hits, used, updates, sets, misses)
                 core.rc_gets += rc_gets
                 misses = sets = updates = rc_gets = 0
-            if argc <= 3 and name in QUICK:
-                reply = core.execute(session, argv)
-            else:
-                clock_s = core.clock_s
-                began_s = clock_s()
-                reply = core.execute(session, argv)
-                if (took_s := clock_s() - began_s) > core.slow_s:
-                    core.meter.slow(session, argv, took_s, core.now_ms)
+            reply = core.execute(session, argv)
             command = None
             if type(reply) is not bytes:
                 session.long_argv = argv
@@ -191,7 +178,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
             stats.hits += len(used) - updates
             stats.misses += misses
             stats.updates += updates
-            core.commands += len(used) + misses + sets
+            core.plain += len(used) + misses + sets
             if sets or updates:
                 core.sets += sets + updates
             if used:
@@ -227,7 +214,7 @@ def _settle(core: ShardCore, on_hits: Callable[[list[Entry]], None], used: list[
     stats.hits += len(used) - updates
     stats.misses += misses
     stats.updates += updates
-    core.commands += len(used) + misses + sets
+    core.plain += len(used) + misses + sets
     core.sets += sets + updates
     if used:
         on_hits(used)

@@ -45,6 +45,7 @@ from raycache.shard.commands import (
 )
 from raycache.shard.commands.command import Command
 from raycache.shard.commands.glob import matcher
+from raycache.shard.commands.timed import QUICK, timed
 
 __all__ = ["ALL", "CATALOGUE", "DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
@@ -73,6 +74,8 @@ ALL: Final[tuple[Command | None, ...]] = (
 for _number, _command in enumerate(ALL):
     if _command is not None:
         object.__setattr__(_command, "number", _number)  # frozen for everybody else
+        if _command.full_name not in QUICK:
+            object.__setattr__(_command, "handler", timed(_command.handler))
 
 _SHOWN_BYTES: Final = 128
 

@@ -163,8 +163,7 @@ def token(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def peer(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.PEER sender messages -> messages."""
-    core.commands -= 1  # no client's: a cluster without any would look busy
-    if session.command is not None:
+    if session.command is not None:  # no client's: a cluster without any would look busy
         core.calls[session.command.number] -= 1
     core.guard.must_be_member(session, "RC.PEER")
     try:

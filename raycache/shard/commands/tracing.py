@@ -19,8 +19,7 @@ MAX_CONTEXT_BYTES: Final = 128
 
 def trace(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.TRACE traceparent -> no reply at all, whatever it is: it leads another command, which has one."""
-    core.commands -= 1  # a part of the next one
-    if session.command is not None:
+    if session.command is not None:  # a part of the next one
         core.calls[session.command.number] -= 1
     if core.tracer is not None and session.multi is None and len(argv[1]) <= MAX_CONTEXT_BYTES:
         session.trace = argv[1]

@@ -16,6 +16,7 @@ from raycache.resp.encode import NULL_ARRAYS, OK
 from raycache.shard.careful import run_carefully
 from raycache.shard.commands.access import refuse_key, run_whole
 from raycache.shard.commands.command import Command, Refusal, Reply
+from raycache.shard.commands.timed import timed
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -65,7 +66,11 @@ def _whole(core: ShardCore, session: Session, command: Command, argv: list[bytes
     if session.rights is not None and (denied := core.guard.refusal(session, command, argv)) is not None:
         return core.counted_error(denied)  # its rights have changed since the command was queued
     reply = core.run(session, command, argv)
-    return reply if isinstance(reply, bytes) else run_whole(reply)
+    if isinstance(reply, bytes):
+        return reply
+    whole = timed(lambda *_: run_whole(reply))(core, session, argv)
+    assert isinstance(whole, bytes)
+    return whole
 
 
 def discard(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:

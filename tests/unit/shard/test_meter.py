@@ -15,6 +15,7 @@ from raycache.resp.parse import NO_MORE
 from raycache.shard.classes import CLASS_OF, CLASSES, class_of
 from raycache.shard.commands import ALL, TABLE
 from raycache.shard.commands.command import Command
+from raycache.shard.commands.timed import QUICK
 from raycache.shard.meter import Meter
 from tests.unit.shard.harness import Shard, parsed
 
@@ -83,11 +84,17 @@ class Ticking:
         return self.now_s
 
 
+def slow_turn(shard: Shard, commands: list[list[bytes]]) -> None:
+    """Run commands as one turn in which each that is looked at takes 20 ms."""
+    shard.core.clock_s = Ticking(0.02)
+    turn(shard, commands)
+    shard.core.clock_s = float
+
+
 def test_slow_commands_are_kept_with_who_sent_them_and_without_secrets() -> None:
     shard = Shard(secret="s3cret")
-    shard.core.measure(Ticking(0.02), 64)
     shard.run("CLIENT SETNAME me")
-    turn(shard, [[b"AUTH", b"s3cret"], [b"MGET", b"a", b"b"], [b"EXEC"]])
+    slow_turn(shard, [[b"AUTH", b"s3cret"], [b"MGET", b"a", b"b"], [b"EXEC"]])
     entries = shard.run("SLOWLOG GET")
     assert [entry[3] for entry in entries] == [[b"MGET", b"a", b"b"], [b"AUTH", b"(redacted)"]]
     assert entries[0][2] == pytest.approx(20_000, abs=1)
@@ -103,13 +110,12 @@ def test_slow_commands_are_kept_with_who_sent_them_and_without_secrets() -> None
 
 def test_what_is_slow_can_be_set() -> None:
     shard = Shard()
-    shard.core.measure(Ticking(0.02), 64)
     assert shard.run("CONFIG GET slowlog-log-slower-than") == [b"slowlog-log-slower-than", b"10000"]
     assert shard.run("CONFIG SET slowlog-log-slower-than 30000 latency-monitor-threshold 0 slowlog-max-len 5") == b"OK"
-    turn(shard, [[b"MGET", b"a"]])
+    slow_turn(shard, [[b"MGET", b"a"]])
     assert (shard.run("SLOWLOG LEN"), shard.run("LATENCY LATEST")) == (0, [])
     shard.run("CONFIG SET slowlog-log-slower-than 0")
-    turn(shard, [[b"MGET", b"a"]] * 9)
+    slow_turn(shard, [[b"MGET", b"a"]] * 9)
     assert shard.run("SLOWLOG LEN") == 5
     assert "between -1 and" in str(shard.run("CONFIG SET slowlog-log-slower-than -2"))
     assert "between 0 and" in str(shard.run("CONFIG SET slowlog-max-len many"))
@@ -184,3 +190,25 @@ def test_every_command_has_a_class_and_every_class_a_command() -> None:
 def test_classes(name: str, class_: str) -> None:
     command: Command = TABLE[name.encode()]
     assert class_of(command) == class_
+
+
+def test_what_exec_runs_is_kept_and_not_exec_itself() -> None:
+    shard = Shard()
+    turn(shard, [[b"MULTI"], [b"MGET", b"a", b"b"], [b"KEYS", b"*"], [b"INCR", b"n"]])
+    slow_turn(shard, [[b"EXEC"]])
+    kept = [entry.argv for entry in shard.core.meter.slowlog.newest(-1)]
+    assert {argv[0] for argv in kept} == {b"KEYS", b"MGET"}
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_quick_commands_are_in_the_table_and_take_no_list_of_keys(name: str) -> None:
+    command = TABLE[name.upper().encode()]
+    assert command.first_key == command.last_key
+
+
+def test_what_shards_say_to_each_other_is_no_command_of_a_client() -> None:
+    shard = Shard()
+    shard.core.measure(Ticking(0.001), 1)
+    measured(shard, [[b"RC.TRACE", b"00-x"], [b"GET", b"a"], [b"RC.PEER", b"s1", b""]])
+    assert {name: histogram.count for name, histogram in shard.core.meter.latency.items()} == {"read": 1}
+    assert calls(shard) == {"get": 1}

@@ -257,3 +257,105 @@ def test_in_a_transaction_nothing_is_independent() -> None:
     shard = Shard()
     shard.run("MULTI")
     assert independent_keys(shard.session, [b"GET", b"k"]) is None
+
+
+class HandClock:
+    """A monotonic clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def measuring_all(waiting: Waiting) -> HandClock:
+    """Let every command be measured, by a clock of the test's own."""
+    clock, server = HandClock(), waiting.server
+    server.core.measure(clock, 1)
+    server.monotonic_s = clock
+    return clock
+
+
+async def test_latency_is_that_of_the_replies_whatever_they_waited_for(waiting: Waiting) -> None:
+    clock = measuring_all(waiting)
+    latency = waiting.server.core.meter.latency
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a"))
+    await until(lambda: b"a" in waiting.waits)
+    clock.now_s += 1
+    writer.write(lines("STRLEN b", "GET absent"))
+    await until(lambda: b"b" in waiting.waits)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert latency == {}, "none has its reply"
+    clock.now_s += 2
+    waiting.finish(b"b")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert latency == {}, "they wait for the first one's"
+    clock.now_s += 4
+    waiting.finish(b"a")
+    assert await reader.readexactly(13) == b"+a\r\n+b\r\n$-1\r\n"
+    await until(lambda: latency)
+    assert (latency["read"].count, latency["read"].max_s) == (3, 7)
+    assert latency["read"].sum_s == 7 + 6 + 6
+    writer.close()
+
+
+async def test_slow_commands_behind_one_that_waits_are_kept(waiting: Waiting) -> None:
+    clock = measuring_all(waiting)
+    meter = waiting.server.core.meter
+
+    def slowest() -> list[tuple[bytes, ...]]:
+        return [entry.argv for entry in meter.slowlog.newest(-1)]
+
+    class Creeping(HandClock):
+        def __call__(self) -> float:
+            self.now_s += 0.02
+            return self.now_s
+
+    reader, writer = await connect(waiting)
+    writer.write(lines("STRLEN a"))
+    await until(lambda: b"a" in waiting.waits)
+    waiting.server.core.clock_s = Creeping()  # whatever looks at the clock takes 20 ms
+    writer.write(lines("MGET b c"))
+    await until(lambda: len(meter.slowlog))
+    assert slowest() == [(b"MGET", b"b", b"c")]
+    waiting.server.core.clock_s = clock
+    steps = waiting._steps
+
+    def slowly(key: bytes) -> Steps:
+        for _ in range(3):
+            clock.now_s += 0.004
+            yield None
+        return (yield from steps(key))
+
+    waiting._steps = slowly  # type: ignore[method-assign]
+    writer.write(lines("STRLEN d"))
+    await until(lambda: b"d" in waiting.waits)
+    clock.now_s += 5  # waiting is no part of it
+    waiting.finish(b"d")
+    waiting.finish(b"a")
+    assert await reader.readexactly(4 + 4 + 5 + 5 + 4) == b"+a\r\n*2\r\n$-1\r\n$-1\r\n+d\r\n"
+    assert slowest() == [(b"STRLEN", b"d"), (b"MGET", b"b", b"c")]
+    assert meter.slowlog.newest(1)[0].duration_us == 12_000
+    assert meter.events.by_name["command"].max_ms == 20, "no step of 4 ms has held up anybody"
+    writer.close()
+
+
+async def test_what_ran_inside_of_steps_is_kept_once(waiting: Waiting) -> None:
+    clock, core = measuring_all(waiting), waiting.server.core
+
+    def steps() -> Steps:
+        yield None
+        clock.now_s += 0.03
+        core.meter.slow(session, [b"SET", b"k", b"v"], 0.03, core.now_ms)  # as its handler does
+        return b"+OK\r\n"
+
+    session = core.open_session("127.0.0.1:1")
+    replies: list[bytes] = []
+    overlap = Overlap(waiting.server, session, replies.append)
+    overlap.add(steps(), [b"RC.WRITE", b"o", b"SET", b"k", b"v"], [b"k"])
+    await until(lambda: replies)
+    assert [entry.argv[0] for entry in core.meter.slowlog.newest(-1)] == [b"SET"]
