@@ -6,10 +6,11 @@ for `serve run serve_app.app:app`. What does not: any route.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,34 +19,45 @@ from fastapi.middleware.cors import CORSMiddleware
 from ray import serve
 
 import raycache
+from raycache.actors.metrics import push_all_forever
 from serve_app import commands, health, rest
 from serve_app.admission import Admission
 from serve_app.answering import answer_errors
 from serve_app.auth import require_admin, require_reader
 from serve_app.clusters import Clusters, connecting_as
 from serve_app.door import Door
+from serve_app.figures import HttpFigures
 from serve_app.middleware import Around
 from serve_app.settings import HttpSettings
+
+Push = Callable[[HttpFigures], Coroutine[Any, Any, None]]
+"""Hands figures to whoever wants them, for as long as the application lives."""
 
 EXPOSED_HEADERS: Final = ("Age", "ETag", "Retry-After")
 
 
-def build_application(settings: HttpSettings | None = None, clusters: Clusters | None = None) -> FastAPI:
+def build_application(settings: HttpSettings | None = None, clusters: Clusters | None = None,
+                      push: Push | None = None) -> FastAPI:
     """Return the application, ready for any ASGI server.
 
     Args:
         settings: None: all defaults.
         clusters: where handles come from; None: from Ray, by name.
+        push: takes the figures; None: nobody does.
     """
     settings = settings or HttpSettings()
     if clusters is None:
         clusters = Clusters(connecting_as(settings.user, settings.password_file), default=settings.cluster,
                             timeout_s=settings.deadline_s)
     door = Door(settings, clusters, Admission(settings))
+    door.classes |= rest.classes | health.classes
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        pushing = asyncio.create_task(push(door.figures), name="metrics") if push is not None else None
         yield
+        if pushing is not None:
+            pushing.cancel()
         await door.clusters.close()
 
     application = FastAPI(title="raycache", version=raycache.__version__, lifespan=life,
@@ -83,13 +95,17 @@ def _describe_page(application: FastAPI) -> None:
     application.openapi = with_page  # type: ignore[method-assign]
 
 
+async def _push_to_ray(figures: HttpFigures) -> None:
+    await push_all_forever(figures.samples)
+
+
 class HttpDoor:
     """One Serve replica of the door."""
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
         self._settings = HttpSettings.from_environment(os.environ) if settings is None else (
             HttpSettings.from_mapping(settings))
-        self._application = build_application(self._settings)
+        self._application = build_application(self._settings, push=_push_to_ray)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Hand the application to Serve, which calls this in the replica."""

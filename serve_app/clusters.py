@@ -71,10 +71,17 @@ class Clusters:
         self._opening: dict[str, asyncio.Task[AsyncCache]] = {}
         self._gateways: dict[str, InsideGateway] = {}
         self._missing: dict[str, tuple[float, str]] = {}
+        self._only = ""
+        """The only cluster that ran when there was one to be taken last."""
 
     def known(self, name: str) -> AsyncCache | None:
         """Return the handle on `name` if there is one yet: what nearly every request finds, without waiting."""
         return self._handles.get(name)
+
+    def named(self, name: str) -> str:
+        """Return the cluster that requests for `name` go to; "" if there is no handle on one: anybody may name any."""
+        name = name or self.default or self._only
+        return name if name in self._handles else ""
 
     async def handle(self, name: str = "") -> AsyncCache:
         """Return the handle on cluster `name`; "": on the default one. It is shared: nobody closes it.
@@ -142,7 +149,8 @@ class Clusters:
         if len(names) != 1:
             found = f"these run: {', '.join(names)}" if names else "none runs"
             raise ClusterNotFoundError(f"no cluster is named, and there is not exactly one to take ({found})")
-        return names[0]
+        self._only = names[0]
+        return self._only
 
     async def _open(self, name: str) -> AsyncCache:
         try:

@@ -5,8 +5,11 @@ What lives here: `Door` and how a request reaches it. What does not: the parts. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from serve_app.classes import CLASS
+from serve_app.figures import HttpFigures
 from serve_app.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -17,14 +20,17 @@ if TYPE_CHECKING:
 
 
 class Door:
-    """Settings, clusters and limits of one Serve replica."""
+    """Settings, clusters, limits and figures of one Serve replica."""
 
-    __slots__ = ("admission", "clusters", "is_draining", "settings")
+    __slots__ = ("admission", "classes", "clusters", "figures", "is_draining", "settings")
 
     def __init__(self, settings: HttpSettings, clusters: Clusters, admission: Admission) -> None:
         self.settings = settings
         self.clusters = clusters
         self.admission = admission
+        self.figures = HttpFigures()
+        self.classes: dict[Any, str] = {}
+        """By the function of a route, where all its requests have the same."""
         self.is_draining = False
 
     def change(self, settings: HttpSettings) -> None:
@@ -32,6 +38,14 @@ class Door:
         self.settings = settings
         self.admission.change(settings)
         self.clusters.default = settings.cluster
+
+    def answered(self, scope: Mapping[str, Any], status: int, took_s: float) -> None:
+        """Count a request that is over; what no route has taken is of no class."""
+        noted = scope.get(CLASS)
+        class_ = noted or self.classes.get(scope.get("endpoint"), "")
+        about = scope.get("path_params", {}).get("cluster")
+        is_about_one = about is not None or noted is not None
+        self.figures.answered(self.clusters.named(about or "") if is_about_one else "", class_, status, took_s)
 
 
 def door_of(request: Request) -> Door:

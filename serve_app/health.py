@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 import raycache
 from raycache.client.aio_stored import unreachable_shards
 from raycache.errors import ClusterNotFoundError, RayCacheError
+from raycache.shard.classes import CONNECTION
 from serve_app.door import door_of
 from serve_app.problems import refuse
 from serve_app.rest import documented
@@ -66,3 +67,7 @@ async def ready(request: Request, cluster: str | None = None) -> Response:
         detail = "; ".join(f"{name or 'no cluster'}: {what}" for name, what in wrong.items())
         raise refuse(503, "not-ready", detail, {"Retry-After": "1"}, clusters=wrong)
     return JSONResponse({"status": "ready", "clusters": found})
+
+
+classes = {health: CONNECTION, ready: CONNECTION}
+"""Which class their requests have."""

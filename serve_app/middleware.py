@@ -1,13 +1,14 @@
-"""Around every request: how many may be under way, how long it may take, and that no error leaves as it is.
+"""Around every request: how many may be under way, how long it may take, how long it took, and no error as it is.
 
 What lives here: one ASGI wrapper, written out by hand because it is on the way of every GET. What does not: limits
-(`admission.py`), the words of errors (`problems.py`).
+(`admission.py`), the words of errors (`problems.py`), figures (`figures.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,18 +45,20 @@ class Around:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_begun = False
+        began_s, status = time.monotonic(), 0
 
         async def watched(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
+            nonlocal status
+            if not status:
+                status = message.get("status", 0)  # an answer begins with it
             await send(message)
 
         door = self._door
         try:
             door.admission.enter()
         except Refused as refused:
-            await response_of(refused.problem)(scope, receive, send)
+            await response_of(refused.problem)(scope, receive, watched)
+            door.answered(scope, status, time.monotonic() - began_s)
             return
         limit_s = wished_s(scope["headers"], door.settings.deadline_s)
         try:
@@ -65,15 +68,17 @@ class Around:
                 async with asyncio.timeout(limit_s):
                     await self._app(scope, receive, watched)
         except TimeoutError:
-            if has_begun:
+            if status:
                 raise  # the connection breaks off: what is there is not all
             problem = Problem(504, "deadline", f"not done within {limit_s:g} s; a write may or may not have happened")
-            await response_of(problem)(scope, receive, send)
+            await response_of(problem)(scope, receive, watched)
         except Exception as error:
-            if has_begun:
+            if status:
                 raise
             problem = problem_of(error)
             response = unexpected(error, scope) if problem.status == 500 else response_of(problem)
-            await response(scope, receive, send)
+            await response(scope, receive, watched)
         finally:
             door.admission.leave()
+            if scope["path"] not in ENDLESS:
+                door.answered(scope, status, time.monotonic() - began_s)

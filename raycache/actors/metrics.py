@@ -32,35 +32,20 @@ class RayExporter:
     """What was handed to Ray so far, so that counters get what has come since.
 
     Args:
-        cluster: the label that all figures get.
         make_counter, make_gauge: called with name, text and labels; Ray's.
     """
 
-    def __init__(self, cluster: str, make_counter: Callable[..., Any] = Counter,
-                 make_gauge: Callable[..., Any] = Gauge) -> None:
-        self._cluster = cluster
+    def __init__(self, make_counter: Callable[..., Any] = Counter, make_gauge: Callable[..., Any] = Gauge) -> None:
         self._make = {True: make_counter, False: make_gauge}
         self._metrics: dict[str, Any] = {}
         self._told: dict[tuple[str, tuple[str, ...]], float] = {}
 
-    def step(self, samples: Samples) -> Iterator[None]:
-        """Hand over `samples`; yields after each `BATCH`, so that others can have their turns."""
-        for done, (sample, name, is_counter, labels, value) in enumerate(self._each(samples), 1):
+    def step(self, cluster: str, samples: Samples) -> Iterator[None]:
+        """Hand over the samples of a cluster; yields after each `BATCH`, so that others can have their turns."""
+        for done, (sample, name, is_counter, labels, value) in enumerate(_each(cluster, samples), 1):
             self._tell(sample, name, is_counter, labels, value)
             if done % BATCH == 0:
                 yield
-
-    def _each(self, samples: Samples) -> Iterator[tuple[Sample, str, bool, dict[str, str], float]]:
-        for sample in samples.all:
-            family, value = sample.family, sample.value
-            labels = {"cluster": self._cluster, **dict(zip(family.labels, sample.labels, strict=True))}
-            if isinstance(value, Histogram):
-                for bound_s, count in value.cumulated():
-                    yield sample, f"{family.name}_bucket", True, {**labels, "le": number(bound_s)}, count
-                yield sample, f"{family.name}_sum", True, labels, value.sum_s
-                yield sample, f"{family.name}_count", True, labels, value.count
-            else:
-                yield sample, family.name, family.kind == COUNTER, labels, value
 
     def _tell(self, sample: Sample, name: str, is_counter: bool, labels: Mapping[str, str], value: float) -> None:
         key = name, tuple(labels.values())
@@ -79,13 +64,33 @@ class RayExporter:
             metric.inc(more, dict(labels))
 
 
+def _each(cluster: str, samples: Samples) -> Iterator[tuple[Sample, str, bool, dict[str, str], float]]:
+    """Return each figure that Ray gets, with its name there, whether it only grows, its labels and its value."""
+    for sample in samples.all:
+        family, value = sample.family, sample.value
+        labels = {"cluster": cluster, **dict(zip(family.labels, sample.labels, strict=True))}
+        if isinstance(value, Histogram):
+            for bound_s, count in value.cumulated():
+                yield sample, f"{family.name}_bucket", True, {**labels, "le": number(bound_s)}, count
+            yield sample, f"{family.name}_sum", True, labels, value.sum_s
+            yield sample, f"{family.name}_count", True, labels, value.count
+        else:
+            yield sample, family.name, family.kind == COUNTER, labels, value
+
+
 async def push_forever(cluster: str, collect: Callable[[], Samples]) -> None:
-    """Hand figures to Ray's agent every `PUSH_S`. Nothing that goes wrong here is worth the process."""
-    exporter = RayExporter(cluster)
+    """Hand a cluster's figures to Ray's agent every `PUSH_S`. Nothing that goes wrong here is worth the process."""
+    await push_all_forever(lambda: {cluster: collect()})
+
+
+async def push_all_forever(collect: Callable[[], Mapping[str, Samples]]) -> None:
+    """Do as `push_forever` does, for a process with figures of several clusters."""
+    exporter = RayExporter()
     while True:
         try:
-            for _ in exporter.step(collect()):
-                await asyncio.sleep(0)
+            for cluster, samples in collect().items():
+                for _ in exporter.step(cluster, samples):
+                    await asyncio.sleep(0)
         except Exception:
             log.exception("figures could not be handed to Ray's metrics agent")
         await asyncio.sleep(PUSH_S)

@@ -61,6 +61,8 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
         ("Latency at shards, p50", "s", [(_quantile(0.5, "shard"), "{{class}}")]),
         ("Latency at shards, p99", "s", [(_quantile(0.99, "shard"), "{{class}}")]),
         ("Latency at gateways, p99", "s", [(_quantile(0.99, "gateway"), "{{class}}")]),
+        ("Latency at the HTTP door, p99", "s", [(_quantile(0.99, "http"), "{{class}}")]),
+        ("HTTP answers by status", "ops", [(_rate("raycache_http_requests_total", "code"), "{{code}}")]),
         ("Slow commands", "ops", [(_rate("raycache_slow_commands_total", "door, shard"), "{{door}} {{shard}}")]),
         ("Connections refused and dropped", "ops", [
             (_rate("raycache_connections_refused_total", "door"), "{{door}} refused"),

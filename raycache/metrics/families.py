@@ -107,6 +107,9 @@ FAMILIES: Final = (
     Family("raycache_gateway_shard_answered", GAUGE, _SHARD,
            "1 if a shard of this machine has told its figures for this "
            "very answer, 0 if it did not in time."),
+    # The HTTP door; through Ray's agent only.
+    Family("raycache_http_requests_total", COUNTER, ("code",),
+           "Requests that the HTTP door has answered, by status; 499: the client was gone first."),
     # The router; through Ray's agent only.
     Family("raycache_cluster_shards", GAUGE, ("state",), "Shards by state: up, starting or down."),
     Family("raycache_cluster_gateways", GAUGE, (), "Gateways that the router knows."),

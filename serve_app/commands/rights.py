@@ -17,7 +17,7 @@ _OF_A_CONNECTION: Final = frozenset({
 """Commands about a connection: here each request has one of its own, which ends with it."""
 _FOR_READERS: Final = frozenset({"command", "dbsize", "echo", "info", "ping", "time"})
 """Commands that change nothing, though their flags do not say so."""
-_FOR_ADMINS: Final = frozenset({"config", "acl", "debug", "shutdown", "cluster"})
+_FOR_ADMINS: Final = frozenset({"config", "acl", "debug", "shutdown", "cluster", "slowlog", "latency"})
 
 
 def refusal_of(argv: list[bytes]) -> str | None:

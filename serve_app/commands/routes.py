@@ -20,9 +20,11 @@ from starlette.types import Scope
 
 from raycache.errors import RayCacheError
 from raycache.gateway.inside import InsideGateway
+from raycache.shard.classes import TRANSACTION
 from raycache.shard.commands import TABLE
 from serve_app.auth import authorize
 from serve_app.bodies import read_body
+from serve_app.classes import class_of_all, note
 from serve_app.commands import encoding, rights
 from serve_app.door import door_of
 from serve_app.problems import Refused, problem_of
@@ -81,6 +83,7 @@ async def _gateway(request: Request, commands: list[list[bytes]]) -> InsideGatew
         Refused: one may not.
     """
     name = cluster_of(request.path_params) if "cluster" in request.path_params else ""
+    note(request.scope, class_of_all(commands))
     await authorize(request, rights.role_for_all(commands), name)
     return await door_of(request).clusters.gateway(name)
 
@@ -132,6 +135,7 @@ async def run_transaction(request: Request) -> Response:
     """Run several commands as MULTI and EXEC do."""
     async with read_body(request) as body:
         gateway, commands = await _several(request, body)
+        note(request.scope, TRANSACTION)
         refusal = next(filter(None, map(rights.refusal_of, commands)), None)
         if refusal is not None:
             return _json({"error": f"EXECABORT {refusal.removeprefix('ERR ')}"}, 400)

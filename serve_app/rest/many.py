@@ -15,8 +15,10 @@ from raycache.client import aio_stored
 from raycache.client.aio import AsyncCache
 from raycache.codec import DESCRIBED, RAW, encode
 from raycache.codec.described import describe
+from raycache.shard.classes import READ_MANY, WRITE_MANY
 from serve_app.auth import authorize
 from serve_app.bodies import read_body
+from serve_app.classes import note
 from serve_app.door import door_of
 from serve_app.problems import refuse
 from serve_app.rest import batches, documented, negotiation
@@ -63,6 +65,7 @@ async def batch(request: Request) -> Response:
     door = door_of(request)
     async with read_body(request) as body:
         wanted = batches.batch_of(batches.unpacked(body, given), door.settings.max_batch_keys)
+    note(request.scope, WRITE_MANY if wanted.stores or wanted.deletes else READ_MANY)
     if wanted.stores or wanted.deletes:
         await authorize(request, "writer")
     cache = await door.clusters.handle(cluster_of(request.path_params))

@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 import raycache
+from raycache.dashboards.build import ray_name
+from tests.cluster.figures import agent_url, wait_for
 
 SERVE_CONFIG = Path(__file__).parents[2] / "serve_app" / "serve.yaml"
 
@@ -56,7 +58,18 @@ def test_it_serves_behind_haproxy_and_ends_without_losing_a_request(door: dict[s
         assert (absent.status_code, "these run: http" in absent.json()["detail"]) == (404, True)
         assert client.post("/", json=["GET", "a"]).json() == {"result": "1"}  # the only cluster that runs
         assert client.get("/ready").status_code == 200
+    _tells_ray_s_agent()
     _ends_gracefully(door["url"], cache)
+
+
+def _tells_ray_s_agent() -> None:
+    """What has come over HTTP so far is in the figures that each Ray node exports."""
+    writes = {"cluster": "http", "door": "http", "class": "write"}
+    wait_for(agent_url(), [
+        (ray_name("raycache_commands_total"), writes, 3),
+        (ray_name("raycache_command_duration_seconds_count"), writes, 3),
+        (ray_name("raycache_command_duration_seconds_bucket"), {**writes, "le": "+Inf"}, 3),
+        (ray_name("raycache_http_requests_total"), {"cluster": "http", "code": "201"}, 3)])
 
 
 def _ends_gracefully(url: str, cache: Any) -> None:

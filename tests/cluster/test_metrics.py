@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import socket
-import urllib.request
 from collections.abc import Callable
-
-import ray
-from prometheus_client.parser import text_string_to_metric_families
 
 import raycache
 from raycache.dashboards.build import ray_name
-from tests.support import wait_until
-
-Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
+from tests.cluster.figures import agent_url, scraped, total, wait_for
 
 
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
-
-
-def scraped(url: str) -> Figures:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        text = answer.read().decode()
-    return {(sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text) for sample in family.samples}
-
-
-def total(figures: Figures, name: str, **labels: str) -> float:
-    return sum(value for (sample, pairs), value in figures.items() if sample == name and labels.items() <= set(pairs))
 
 
 def test_prometheus_and_ray_s_agent_tell_exactly_what_was_done(
@@ -49,20 +32,12 @@ def test_prometheus_and_ray_s_agent_tell_exactly_what_was_done(
     assert total(at_gateway, "raycache_command_duration_seconds_count", **read) == 25
     assert total(at_gateway, "raycache_entries") == 40
 
-    node = ray.nodes()[0]
-    agent = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    mine, found = {"cluster": cluster_name}, Figures()
-
-    def has_come() -> bool:
-        nonlocal found
-        found = scraped(agent)
-        has_entries = total(found, ray_name("raycache_entries"), **mine) == 40
-        has_router = total(found, ray_name("raycache_cluster_shards"), state="up", **mine) == 2
-        return has_entries and has_router
-
-    wait_until(has_come, 40)
-    assert total(found, ray_name("raycache_commands_total"), **mine, **read) == 25
-    assert total(found, ray_name("raycache_commands_total"), **mine, **(read | {"class": "write"})) == 40
-    assert total(found, ray_name("raycache_lookups_total"), **mine, result="hit") == 25
-    assert total(found, ray_name("raycache_command_duration_seconds_count"), **mine, **read) == 25
-    assert total(found, ray_name("raycache_command_duration_seconds_bucket"), **mine, **read, le="+Inf") == 25
+    mine = {"cluster": cluster_name}
+    wait_for(agent_url(), [
+        (ray_name("raycache_entries"), mine, 40),
+        (ray_name("raycache_cluster_shards"), {**mine, "state": "up"}, 2),
+        (ray_name("raycache_commands_total"), {**mine, **read}, 25),
+        (ray_name("raycache_commands_total"), {**mine, **read, "class": "write"}, 40),
+        (ray_name("raycache_lookups_total"), {**mine, "result": "hit"}, 25),
+        (ray_name("raycache_command_duration_seconds_count"), {**mine, **read}, 25),
+        (ray_name("raycache_command_duration_seconds_bucket"), {**mine, **read, "le": "+Inf"}, 25)])

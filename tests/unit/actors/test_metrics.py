@@ -34,11 +34,11 @@ def pushed(exporter: RayExporter, *samples: tuple[Any, ...]) -> int:
     given = Samples()
     for name, value, *labels in samples:
         given.add(name, value, *labels)
-    return sum(1 for _ in exporter.step(given))
+    return sum(1 for _ in exporter.step("c", given))
 
 
 def test_counters_get_what_has_come_since_and_start_again_after_a_reset() -> None:
-    exporter = RayExporter("c", Told, Told)
+    exporter = RayExporter(Told, Told)
     for value in (5, 5, 9, 2, 3):
         pushed(exporter, ("raycache_lookups_total", value, "s0", "hit"), ("raycache_entries", value, "s0"))
     assert MADE["raycache_lookups_total"].values == {("c", "s0", "hit"): 9 + 3}
@@ -47,7 +47,7 @@ def test_counters_get_what_has_come_since_and_start_again_after_a_reset() -> Non
 
 
 def test_a_histogram_comes_in_its_parts() -> None:
-    exporter, histogram = RayExporter("c", Told, Told), Histogram()
+    exporter, histogram = RayExporter(Told, Told), Histogram()
     for number in range(3):
         histogram.observe(0.0003, 2)
         pushed(exporter, ("raycache_command_duration_seconds", histogram, "shard", "s0", "read"))
@@ -61,4 +61,4 @@ def test_a_histogram_comes_in_its_parts() -> None:
 
 def test_others_have_turns_meanwhile() -> None:
     many = [("raycache_entries", number, f"s{number}") for number in range(5 * BATCH)]
-    assert pushed(RayExporter("c", Told, Told), *many) == 5
+    assert pushed(RayExporter(Told, Told), *many) == 5

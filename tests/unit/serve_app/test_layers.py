@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[3] / "serve_app"
-PURE = ("settings", "problems", "admission", "commands/encoding", "commands/rights", "rest/batches", "rest/conditions",
-        "rest/documented", "rest/lifetimes", "rest/negotiation", "rest/paths", "rest/representation")
+PURE = ("settings", "problems", "admission", "classes", "figures", "commands/encoding", "commands/rights",
+        "rest/batches", "rest/conditions", "rest/documented", "rest/lifetimes", "rest/negotiation", "rest/paths",
+        "rest/representation")
 WORLD = {"asyncio", "fastapi", "starlette", "ray", "socket", "threading", "time", "os", "subprocess"}
 MAY_IMPORT_RAY = {"app.py", "starting.py"}
 

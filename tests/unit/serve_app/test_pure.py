@@ -151,8 +151,8 @@ def test_commands_and_answers() -> None:
 
 
 def test_rights_of_commands() -> None:
-    assert [rights.role_for([name]) for name in (b"get", b"PING", b"SET", b"NOSUCH", b"CONFIG")] == [
-        "reader", "reader", "writer", "writer", "admin"]
+    assert [rights.role_for([name]) for name in (b"get", b"PING", b"SET", b"NOSUCH", b"CONFIG", b"slowlog")] == [
+        "reader", "reader", "writer", "writer", "admin", "admin"]
     assert rights.role_for_all([[b"GET"], [b"SET"]]) == "writer"
     assert all(rights.refusal_of([name]) for name in (b"AUTH", b"multi", b"RC.STATS", b"CLIENT"))
     assert rights.refusal_of([b"GET", b"k"]) is None
