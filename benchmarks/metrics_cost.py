@@ -4,8 +4,11 @@
 there were metrics: then the difference is all that they brought. Without it the other shard counts and measures nothing
 but what cannot be taken out: commands by number.
 
-Closed loop over real sockets: `redis-benchmark` with 1 and 50 connections, the latter with and without pipelining. Each
-round asks both sides, in an order that changes; the ratio of a round is between neighbours in time.
+Closed loop over real sockets: `redis-benchmark` with 1 and 50 connections, the latter with and without pipelining. Two
+processes of the very same sources need not be equally fast for as long as they live (where their memory lies, how their
+hashes fall). So each round has two new ones, warmed up before, and asks them in an order that changes; its ratio is
+between neighbours in time. Beside throughput stands what the shard's own thread spent on the CPU, which the client's
+share of the machine does not touch.
 """
 
 from __future__ import annotations
@@ -13,15 +16,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from benchmarks.harness import load
 from benchmarks.harness.report import Figure, Goal, Outcome, Series
-from benchmarks.harness.rounds import ROUNDS, Plan, interleave
+from benchmarks.harness.rounds import ROUNDS, Plan
 from benchmarks.harness.run import begin, describe, finish
 from benchmarks.harness.servers import MissingProgramError, ServerFailedError, check_programs, free_port, stop
 from benchmarks.harness.stats import median, paired_ratios
@@ -29,10 +33,11 @@ from benchmarks.harness.stats import median, paired_ratios
 AT_LEAST = 0.98
 """Throughput with measuring over that without it."""
 SHAPES = (
-    ("get,set", ("-c", "1"), 15_000),
-    ("get,set,incr", ("-c", "50"), 40_000),
-    ("get,set,incr", ("-c", "50", "-P", "16"), 200_000),
+    ("get,set", ("-c", "1"), 4_000),
+    ("get,set,incr", ("-c", "50"), 20_000),
+    ("get,set,incr", ("-c", "50", "-P", "16"), 120_000),
 )
+WARM_UP = 10_000
 _SHARD = """
 import asyncio, sys, uvloop
 from raycache.config import ClusterConfig
@@ -52,9 +57,21 @@ uvloop.run(main())
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A shard that runs."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Return what its thread has spent on the CPU so far."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 @contextmanager
-def a_shard(folder: Path | None, how: str) -> Iterator[int]:
-    """Run one shard from the sources in `folder`, or from these; yield its port.
+def a_shard(folder: Path | None, how: str) -> Iterator[Side]:
+    """Run one shard from the sources in `folder`, or from these.
 
     Raises:
         ServerFailedError: it did not start.
@@ -66,32 +83,55 @@ def a_shard(folder: Path | None, how: str) -> Iterator[int]:
     try:
         if process.stdout.readline() != "serving\n":
             raise ServerFailedError(f"a shard from {here} did not start")
-        yield port
+        yield Side(port, process.pid)
     finally:
         stop(process)
         process.stdout.close()
 
 
-def measure(plan: Plan, ports: dict[str, int], step: Callable[[str], None]) -> Outcome:
-    """Measure every shape in turns on both shards."""
-    outcome = Outcome("metrics_cost")
+Found = dict[str, dict[str, list[float]]]
+"""By what was asked, and by side: one number a round."""
+
+
+def one_round(sides: Mapping[str, Side], plan: Plan, rates: Found, costs: Found) -> None:
+    """Ask both sides everything, one right after the other."""
+    for side in sides.values():
+        load.run(side.port, ("-t", "get,set,incr", "-c", "50", "-P", "16", "-n", str(WARM_UP)))
     for tests, options, requests in SHAPES:
-        whole = ("-t", tests, *options, "-n", str(plan.size(requests)))
-        sides = {name: lambda port=port, whole=whole: load.run(port, whole) for name, port in ports.items()}
-        for side in sides.values():
-            side()
-        ours, bare = interleave(sides, plan.rounds, step).values()
+        count = plan.size(requests)
         for test in tests.split(","):
-            _add(outcome, f"{test} {' '.join(options)}", *([one[test].rps for one in side] for side in (ours, bare)))
+            for name, side in sides.items():
+                what, before_s = f"{test} {' '.join(options)}", side.cpu_s()
+                run = load.run(side.port, ("-t", test, *options, "-n", str(count)))[test]
+                rates.setdefault(what, {}).setdefault(name, []).append(run.rps)
+                costs.setdefault(what, {}).setdefault(name, []).append((side.cpu_s() - before_s) / count * 1e6)
+
+
+def measure(plan: Plan, against: Path | None, step: Callable[[str], None]) -> Outcome:
+    """Measure every shape in turns on both shards."""
+    rates: Found = {}
+    costs: Found = {}
+    begun = {"measured": lambda: a_shard(None, "measured"),
+             "not measured": lambda: a_shard(against, "measured" if against else "bare")}
+    for number in range(plan.rounds):
+        step(f"round {number + 1} of {plan.rounds}")
+        names = [*begun][:: 1 if number % 2 else -1]
+        with ExitStack() as running:
+            sides = {name: running.enter_context(begun[name]()) for name in names}
+            one_round(sides, plan, rates, costs)
+    outcome = Outcome("metrics_cost")
+    for what, found in rates.items():
+        ratios = paired_ratios(found["measured"], found["not measured"])
+        for name, samples in found.items():
+            outcome.series.append(Series(f"{what}, {name}", "requests/s", samples))
+            outcome.series.append(Series(f"{what}, {name}, CPU", "us", costs[what][name]))
+        outcome.figures.append(Figure(f"{what}: throughput, with metrics over without", Goal(">=", AT_LEAST),
+                                      median(ratios), "x", tuple(ratios)))
+    for what, found in costs.items():
+        ratios = paired_ratios(found["not measured"], found["measured"])
+        outcome.figures.append(Figure(f"{what}: CPU, without metrics over with", Goal(">=", AT_LEAST), median(ratios),
+                                      "x", tuple(ratios)))
     return outcome
-
-
-def _add(outcome: Outcome, what: str, ours: list[float], bare: list[float]) -> None:
-    ratios = paired_ratios(ours, bare)
-    outcome.series.append(Series(f"{what}, measured", "requests/s", ours))
-    outcome.series.append(Series(f"{what}, not measured", "requests/s", bare))
-    outcome.figures.append(Figure(f"{what}: with metrics over without", Goal(">=", AT_LEAST), median(ratios), "x",
-                                  tuple(ratios)))
 
 
 @click.command()
@@ -105,8 +145,7 @@ def main(against: Path | None, rounds: int, quick: bool) -> None:
     plan = Plan(rounds=rounds, quick=quick)
     try:
         check_programs(("redis-benchmark",))
-        with a_shard(None, "measured") as ours, a_shard(against, "measured" if against else "bare") as bare:
-            outcome = measure(plan, {"measured": ours, "bare": bare}, lambda text: console.print(text, highlight=False))
+        outcome = measure(plan, against, lambda text: console.print(text, highlight=False))
     except (MissingProgramError, ServerFailedError) as error:
         raise click.ClickException(str(error)) from error
     outcome.facts["against"] = "other sources" if against else "these sources, measuring switched off"
