@@ -125,6 +125,9 @@ class WriterThread:
             case Pull(count):
                 is_closing = self._is_closing
                 records, is_complete = self._pull(count, is_closing=is_closing)
+                if is_closing and is_complete and not records:
+                    # A slot may have come meanwhile to a shard that was asked before: it would have to move twice.
+                    records, is_complete = self._pull(count, is_closing=is_closing)
                 writer.pulled(records, time.monotonic(), is_complete=is_complete)
                 self._is_drained = is_closing and self._is_closing and writer.is_drained
             case Store(batch):
@@ -141,7 +144,7 @@ class WriterThread:
         """Return the oldest of every shard, and whether all have answered."""
         dispatcher = self._dispatcher
         now_s = time.monotonic()
-        if now_s - self._looked_s >= LOOK_S:
+        if is_closing or now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
             dispatcher.look_around(NoOwner("it is looked for new shards every so often"))
         routes = dispatcher.routes()

@@ -141,6 +141,8 @@ class Writer:
         self._remove: list[Waiting] = []
         self._bury: tuple[Waiting, str] | None = None
         self._held: dict[bytes, _HeldBack] = {}
+        self._written: dict[bytes, int] = {}
+        """Record -> version of what the store has taken since the last pull, or was handed out though it has it."""
         self._failures = self._cache_failures = 0
         self._pause_until_s = float("-inf")
 
@@ -167,6 +169,7 @@ class Writer:
         held = self._held
         ready = [one for one in records if self._is_ready(one, now_s)]
         self.is_drained = is_complete and not records
+        self._pace(ready, now_s)
         if is_complete and len(records) < self.settings.batch:  # what is held back and was not handed out has gone
             there = {one.record for one in records}
             for record in [record for record in held if record not in there]:
@@ -185,12 +188,20 @@ class Writer:
             return True
         return held is None or held.until_s <= now_s
 
+    def _pace(self, ready: Sequence[Waiting], now_s: float) -> None:
+        """Wait a moment if the store has all of this already: shards that are about to lose a record hand it out again
+        while everything is asked for."""
+        self._written = {one.record: one.version for one in ready if self._written.get(one.record) == one.version}
+        if ready and len(self._written) == len(ready):
+            self._pause_until_s = now_s + self.settings.flush_s
+
     def stored(self, now_s: float) -> None:
         """Take in that the store has the batch."""
         self._remove = self._work.popleft()
         self._failures = 0
         self.figures.batches += 1
-        self.figures.written += len(self._remove)
+        self.figures.written += sum(self._written.get(one.record) != one.version for one in self._remove)
+        self._written.update((one.record, one.version) for one in self._remove)
 
     def refused(self, reason: str, now_s: float) -> None:
         """Take in that the store will not have the batch."""

@@ -7,7 +7,7 @@ Redis. A record goes by its key, see `raycache.ring.records`; whoever names one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -114,12 +114,15 @@ def pending(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def queued(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.QUEUED store writer count [CLOSE] -> [record, version, queued-ms, payload or null] of the oldest that this
-    shard is primary of. With CLOSE, nothing more is taken until some writer asks without."""
+    shard is primary of. With CLOSE, nothing more is taken until some writer asks without, and the oldest of all that
+    are here are handed out: while slots move, what waits may be where nobody serves it."""
     queue, count = _queue_for(core, argv[1], argv[2]), integer(argv[3])
     if len(argv) > 5 or (len(argv) == 5 and argv[4].upper() != b"CLOSE"):
         raise Refusal(SYNTAX_ERROR)
     queue.is_closed = len(argv) == 5
-    return encode.array([_row(core, session, key, record) for key, record in _some(core, queue.waiting, count)])
+    keys = iter(queue.waiting) if queue.is_closed else core.slots.each_led(queue.waiting)
+    rows = _some(queue.waiting, keys, count)
+    return encode.array([_row(core, session, key, record) for key, record in rows])
 
 
 def _queue_for(core: ShardCore, store: bytes, writer: bytes) -> StoreQueue:
@@ -131,10 +134,10 @@ def _queue_for(core: ShardCore, store: bytes, writer: bytes) -> StoreQueue:
     return queue
 
 
-def _some(core: ShardCore, entries: dict[bytes, Entry], count: int) -> Iterable[tuple[bytes, Record]]:
-    """Yield the first records of slots that this shard leads."""
+def _some(entries: dict[bytes, Entry], keys: Iterator[bytes], count: int) -> Iterable[tuple[bytes, Record]]:
+    """Yield the records of the first `keys`, as many as one reply may have."""
     size = 0
-    for key in islice(core.slots.each_led(entries), count):
+    for key in islice(keys, count):
         record = unpack(entries[key].value)
         size += len(record.payload or b"")
         yield key, record
@@ -179,7 +182,7 @@ def dead_letters(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.DEADLETTERS store count -> [record, version, queued-ms, payload or null, reason] of those led here."""
     entries = core.queues.of(argv[1]).dead
     rows = []
-    for key, record in _some(core, entries, integer(argv[2])):
+    for key, record in _some(entries, core.slots.each_led(entries), integer(argv[2])):
         payload = NULLS[session.protocol] if record.payload is None else encode.bulk(record.payload)
         rows.append(encode.array([encode.bulk(key), encode.integer(record.version), encode.integer(record.queued_ms),
                                   payload, encode.bulk(record.reason)]))

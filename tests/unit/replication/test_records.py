@@ -34,6 +34,10 @@ def waiting(cluster: PureCluster, shard: str) -> dict[bytes, tuple[int, bytes | 
     return {row[0]: (row[1], row[3]) for row in rows}
 
 
+def closing(cluster: PureCluster, shard: str) -> Any:
+    return said(cluster.run(shard, "RC.QUEUED", "db", 1, 10_000, "CLOSE"))
+
+
 def held(cluster: PureCluster, shard: str) -> dict[bytes, bytes | None]:
     """Return what a shard keeps, whether or not it leads it."""
     queues = cluster.cores[shard].queues
@@ -118,6 +122,27 @@ def test_what_waits_moves_with_its_slots(copies: int) -> None:
     assert len(cluster.cores["s0"].whole) == 0
     assert cluster.cores["s0"].stats()["queued"] == 0
     assert version
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_closing_writer_finds_what_waits_wherever_it_is(copies: int) -> None:
+    """Before it has come to the shard that leads its slot nobody else would hand it out, and all would seem done."""
+    cluster = PureCluster(3, copies=copies)
+    cluster.publish([0, 1][:copies])
+    cluster.step(0.5)
+    queue(cluster, "s0", *KEYS)
+    cluster.step(0.2)
+    before = waiting(cluster, "s0")
+    cluster.publish([2, 1][:copies], [("s0", "s2", ALL)])
+    assert waiting(cluster, "s0") == waiting(cluster, "s2") == {}
+    found = {row[0]: row[1] for shard in cluster.cores for row in closing(cluster, shard)}
+    assert found == {record: version for record, (version, _) in before.items()}
+    words = [word for one in found.items() for word in one]
+    assert said(cluster.run("s2", "RC.DEQUEUE", "db", 1, *words)) == len(KEYS), "though none has arrived there"
+    cluster.step(3)
+    cluster.publish([2, 1][:copies])
+    cluster.step(1)
+    assert [closing(cluster, shard) for shard in cluster.cores] == [[], [], []]
 
 
 @pytest.mark.parametrize("copies", [1, 2])

@@ -56,6 +56,27 @@ def test_with_nothing_to_do_it_waits_and_is_drained_only_if_all_have_said_so() -
     assert not core.is_drained
 
 
+def test_what_is_handed_out_again_is_written_and_removed_again_but_not_at_once() -> None:
+    """While slots move, or until other owners have heard, a shard hands out what the store has already."""
+    core = writer(flush_s=0.5)
+    core.pulled([one("a"), one("b")], 0.0, is_complete=True)
+    core.stored(0.0)
+    core.removed(0.0)
+    core.pulled([one("a"), one("b", 2), one("c")], 0.1, is_complete=True)
+    assert core.next_step(0.1) == Store([one("a"), one("b", 2), one("c")]), "something is new"
+    core.stored(0.1)
+    core.removed(0.1)
+    core.pulled([one("a"), one("c")], 0.2, is_complete=True)
+    assert not core.is_drained
+    assert isinstance(core.next_step(0.2), Pause)
+    assert core.next_step(0.75) == Store([one("a"), one("c")]), "its removal may have gone astray"
+    core.stored(0.75)
+    core.removed(0.75)
+    assert core.figures.written == 4
+    core.pulled([], 0.8, is_complete=True)
+    assert core.is_drained
+
+
 def test_a_database_that_is_away_is_tried_for_ever_less_and_less_often() -> None:
     core, now, waits = writer(backoff_s=0.1, max_backoff_s=5), 0.0, []
     for _ in range(50):
