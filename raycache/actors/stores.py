@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import ray
@@ -34,7 +35,8 @@ def attach_store(cluster: str, name: str, where: str, *, write: WriteMode | None
     Args:
         cluster: its name.
         name: of the store in this cluster: letters, digits, "_", "-" and ".", at most 32.
-        where: an SQLAlchemy URL, or "package.module:Class" of a `BackingStore` of your own.
+        where: an SQLAlchemy URL, or "package.module:Class" of a `BackingStore` of your own. A SQLite file without a
+            whole path is in this process' folder, also for those who use it in others.
         write: "through": the database first, then the cache; "behind": acknowledged once queued on all copies, and
             written later; None: writes do not go to it.
         read: whether a miss is loaded from it.
@@ -52,16 +54,18 @@ def attach_store(cluster: str, name: str, where: str, *, write: WriteMode | None
     ensure_initialized(start=False)
     if router_name(cluster) not in calls.actor_names():
         raise ClusterNotFoundError(f"no cluster {cluster!r} runs; start it first")
-    attach(cluster, attachment, writer or WriterSettings())
-    return attachment
+    return attach(cluster, attachment, writer or WriterSettings())
 
 
-def attach(cluster: str, attachment: Attachment, settings: WriterSettings) -> None:
-    """Create the store's actor. Errors as `attach_store`."""
+def attach(cluster: str, attachment: Attachment, settings: WriterSettings) -> Attachment:
+    """Create the store's actor; return the attachment as all will know it. Errors as `attach_store`."""
+    if attachment.config is not None:
+        attachment = replace(attachment, config=attachment.config.placed())
     found = calls.describe_store(calls.create_store(cluster, attachment, settings), _CALL_TIMEOUT_S)
     if found != (attachment, settings):
         raise RayCacheError(f"store {attachment.name!r} is attached to {cluster!r} already, with other settings; "
                             "detach it first")
+    return attachment
 
 
 def detach_store(cluster: str, name: str, *, drain_timeout_s: float = DRAIN_TIMEOUT_S, force: bool = False) -> None:
@@ -96,13 +100,18 @@ def drain(cluster: str, names: Sequence[str], timeout_s: float, *, force: bool) 
             is_drained = False
         if is_drained or force:
             continue
-        for each in names:
-            calls.reopen_store(_find(cluster, each), _CALL_TIMEOUT_S)
+        reopen(cluster, names)
         error = store_status(cluster, name).get("last_error") or "the database is slow"
         raise StoreNotDrainedError(
             f"acknowledged writes still wait for store {name!r} after {timeout_s:g} s ({error}); they would be lost: "
             "wait until its database takes them, or say force=True (--force)"
         )
+
+
+def reopen(cluster: str, names: Sequence[str]) -> None:
+    """Let stores take writes again after `drain`."""
+    for name in names:
+        calls.reopen_store(_find(cluster, name), _CALL_TIMEOUT_S)
 
 
 def attached(cluster: str) -> list[str]:

@@ -7,9 +7,10 @@ the stores. Nothing is unpickled: a class of one's own goes by its import path.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
 from raycache.stores.protocol import BackingStore
@@ -20,6 +21,7 @@ _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _URL: Final = re.compile(r"[A-Za-z0-9+_.-]+://.*", re.DOTALL)
 _PASSWORD: Final = re.compile(r"(://[^:/?#\s]*:)([^\s]*)(@)")
 _QUERY_PASSWORD: Final = re.compile(r"(\b(?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
+_SQLITE_FILE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)([^/?][^?]*)(.*)", re.DOTALL)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 MASK: Final = "***"
 
@@ -79,6 +81,13 @@ class StoreConfig:
         found = _PASSWORD.search(self.where)
         shown = str(text).replace(self.where, self.shown)
         return masked(shown.replace(found[2], MASK) if found is not None and found[2] else shown)
+
+    def placed(self) -> StoreConfig:
+        """Return the same with the whole path of a SQLite file: processes have folders of their own."""
+        found = _SQLITE_FILE.fullmatch(self.where)
+        if found is None:
+            return self
+        return replace(self, where=f"{found[1]}{os.path.abspath(found[2])}{found[3]}")
 
     def open(self) -> BackingStore:
         """Return the store; it connects when it is first used.

@@ -57,6 +57,22 @@ def test_it_can_be_sent_elsewhere() -> None:
     assert pickle.loads(pickle.dumps(attachment)) == attachment
 
 
+@pytest.mark.parametrize(("where", "placed"), [
+    ("sqlite:///users.db", "sqlite:////here/users.db"),
+    ("sqlite+pysqlite:///a/../users.db?timeout=3", "sqlite+pysqlite:////here/users.db?timeout=3"),
+    ("sqlite:////var/users.db", "sqlite:////var/users.db"),
+    ("sqlite:///file:x.db?mode=ro&uri=true", "sqlite:///file:x.db?mode=ro&uri=true"),
+    ("sqlite:///:memory:", "sqlite:///:memory:"),
+    ("sqlite://", "sqlite://"),
+    ("postgresql://host/db", "postgresql://host/db"),
+    ("my_module:Store", "my_module:Store"),
+])
+def test_a_file_is_in_the_folder_of_whoever_names_it(monkeypatch: pytest.MonkeyPatch, where: str, placed: str) -> None:
+    monkeypatch.setattr("os.getcwd", lambda: "/here")
+    config = StoreConfig(where, table="t")
+    assert config.placed() == StoreConfig(placed, table="t")
+
+
 @pytest.mark.parametrize("where", ["", "x", "mysql", "a.b.c", ":Class"])
 def test_what_names_no_store_is_refused(where: str) -> None:
     with pytest.raises(ValueError, match="neither"):
