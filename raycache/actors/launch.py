@@ -23,11 +23,11 @@ from raycache.actors.described import status_of
 from raycache.actors.environment import answers, ensure_initialized, ray_token
 from raycache.actors.names import cluster_of, router_name, store_of
 from raycache.actors.shard import Door
-from raycache.actors.stores import attach, drain
+from raycache.actors.stores import attach, drain, reopen
 from raycache.client.info import ConnectionInfo
 from raycache.cluster_status import ClusterStatus
 from raycache.config import MIB, ClusterConfig, Limits, parse_bytes
-from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError
+from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError, StoreNotDrainedError
 from raycache.ring.topology import Topology
 from raycache.shard.commands import CATALOGUE
 from raycache.store import make_policy
@@ -155,7 +155,8 @@ def stop(name: str, *, drain_timeout_s: float = 30.0, force: bool = False) -> No
         force: stop it all the same after that time; acknowledged writes are lost.
     Raises:
         ClusterNotFoundError: no such cluster runs.
-        StoreNotDrainedError: acknowledged writes still wait for a database; the cluster runs on.
+        StoreNotDrainedError: acknowledged writes still wait for a database, or it has refused some; the cluster runs
+            on.
     """
     ensure_initialized(start=False)
     mine = sorted(actor for actor in calls.actor_names() if cluster_of(actor) == name)
@@ -163,6 +164,12 @@ def stop(name: str, *, drain_timeout_s: float = 30.0, force: bool = False) -> No
         raise _not_found(name)
     if attached := [store for actor in mine if (store := store_of(actor, name)) is not None]:
         drain(name, attached, drain_timeout_s, force=force)
+        if not force and (count := _dead_letters(name)):
+            reopen(name, attached)
+            raise StoreNotDrainedError(
+                f"databases have refused {count:,} acknowledged writes, which would be lost: look at these dead "
+                f"letters with `raycache letters {name} STORE` (it has {', '.join(attached)}), and retry or discard "
+                "them, or say force=True (--force)")
     doors = _doors(name)
     # The router first: it would start the shards again.
     router = router_name(name)
@@ -177,6 +184,14 @@ def stop(name: str, *, drain_timeout_s: float = 30.0, force: bool = False) -> No
     # Ray forgets a name before its process has ended; stopped means that nobody is answered any more.
     while open_doors := [door for door in doors if answers(door)]:
         _pause_before(deadline_s, f"cluster {name} does not stop: {', '.join(open_doors)} still answers")
+
+
+def _dead_letters(name: str) -> int:
+    """Return how many dead letters a cluster has, as far as it still tells."""
+    try:
+        return status(name).dead_letters
+    except (RayCacheError, ray.exceptions.RayError):
+        return 0
 
 
 def _pause_before(deadline_s: float, complaint: str) -> None:

@@ -14,7 +14,7 @@ from raycache.cli.backend import Backend
 from raycache.cli.config import asked_for, from_file, planned
 from raycache.cluster_status import ClusterStatus
 from raycache.config import LOG_FORMATS, MAX_COPIES, POLICIES, REPLICATION_MODES, ClusterConfig, parse_bytes
-from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError
+from raycache.errors import CallerError, ClusterNotFoundError, RayCacheError, StoreNotDrainedError
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 SHARDS = click.IntRange(1, 1000)
@@ -149,7 +149,8 @@ def _kept_settings(status: ClusterStatus, settings: dict[str, Any]) -> str:
 @click.option("--if-running", is_flag=True, help="Succeed also where NAME does not run.")
 @click.option("--drain-timeout", "drain_timeout_s", type=click.FloatRange(min=0), default=30.0, show_default=True,
               help="Seconds that writing what waits for databases may take.")  # fmt: skip
-@click.option("--force", is_flag=True, help="Stop it even if acknowledged writes wait for a database: they are lost.")
+@click.option("--force", is_flag=True, help="Stop it even if acknowledged writes wait for a database, or it "
+              "has refused some: they are lost.")
 @click.option("--with-ray", is_flag=True, help="End Ray, too, on all its machines (`ray stop` on each): before "
               "`ray down`, which ends it on the head alone.")  # fmt: skip
 @click.pass_obj
@@ -185,7 +186,7 @@ def _down(backend: Backend, name: str, if_running: bool, drain_timeout_s: float,
         output.note(f"{name} does not run: nothing to stop")
         return
     except RayCacheError as error:
-        if not if_running or isinstance(error, CallerError):
+        if not if_running or isinstance(error, CallerError | StoreNotDrainedError):
             raise
         output.note(f"nothing to stop: {error}")
         return

@@ -24,8 +24,7 @@ def imported(path: str, option: str) -> Any:
     module_name, colon, attributes = path.partition(":")
     if not colon or not module_name or not attributes:
         raise ValueError(f"{option} {path!r}: write it as module:function")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    look_here_first()
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -38,3 +37,9 @@ def imported(path: str, option: str) -> Any:
         except AttributeError:
             raise ValueError(f"{option} {path!r}: {module_name} has no {attributes}") from None
     return found
+
+
+def look_here_first() -> None:
+    """Let modules be looked for in the working directory, too, as `python -m` does."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())

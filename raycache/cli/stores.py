@@ -13,6 +13,7 @@ import click
 from raycache.cli import output
 from raycache.cli.backend import Backend
 from raycache.cli.clusters import AS_JSON
+from raycache.cli.import_path import look_here_first
 from raycache.cli.output import print_table
 from raycache.cli.status_text import queue_text
 
@@ -54,6 +55,7 @@ def attach(backend: Backend, /, name: str, store: str, url_env: str | None, wher
     if where is not None and masked(where) != where:
         raise click.UsageError("a password does not belong on a command line, where everybody sees it: put the URL "
                                "into an environment variable and name that with --url-env", click.get_current_context())
+    look_here_first()  # before Ray is attached to, which looks where this process does
     backend.attach(start=False)
     backend.attach_store(name, store, place, write=None if write == "none" else write, **settings)
     click.echo(f"{store} is attached to {name}: {masked(place)}")
@@ -170,7 +172,8 @@ def _print_letters(found: list[DeadLetter], as_json: bool) -> None:
     elif not found:
         click.echo("no dead letters")
     else:
-        rows = [(letter.key, "delete" if letter.is_deletion else repr(letter.value)[:60], letter.reason[:100])
+        rows = [(letter.key, "delete" if letter.is_deletion else repr(letter.value)[:60],
+                 letter.reason.rpartition(" refuses this: ")[2][:100])  # which database is known: the user named it
                 for letter in found]
         print_table(("key", "value", "reason"), rows, left=3)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +44,17 @@ def test_what_makes_no_sense_is_refused_without_a_password(run: Any, words: list
     assert "geheim" not in done.err
 
 
+def test_a_class_is_looked_for_in_the_working_directory_here_and_by_ray(
+    run: Any, backend: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    seen: list[bool] = []
+    monkeypatch.setattr(backend, "attach", lambda *, start: seen.append(str(tmp_path) in sys.path))
+    assert run("attach", "features", "things", "--where", "my_module:Store", "--write", "behind").code == 0
+    assert seen == [True], "Ray looks where the process does that attaches to it"
+
+
 def test_status_tells_what_waits_and_down_does_not_lose_it(run: Any, backend: Any) -> None:
     status = backend.running["features"]
     first = replace(status.shards[0], queued=1200, queue_oldest_s=4.0, dead_letters=3)
@@ -51,8 +64,9 @@ def test_status_tells_what_waits_and_down_does_not_lose_it(run: Any, backend: An
     assert "3 writes were refused by a database: see `raycache letters features STORE`" in out
     record = json.loads(run("status", "features", "--json").out)
     assert (record["queued"], record["queue_oldest_s"], record["dead_letters"]) == (1200, 4.0, 3)
-    refused = run("down", "features", "--drain-timeout", "2")
-    assert (refused.code, "still wait after 2 s" in refused.err) == (1, True)
+    for words in ([], ["--if-running"]):  # it does run
+        refused = run("down", "features", "--drain-timeout", "2", *words)
+        assert (refused.code, "still wait after 2 s" in refused.err) == (1, True)
     assert run("down", "features", "--force").code == 0
 
 
