@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 import raycache
+from raycache.cli.main import cli
 from raycache.client.sync import Cache
 
 REPOSITORY = Path(__file__).parents[2]
@@ -77,6 +80,36 @@ def test_python_examples_use_names_that_exist(name: str) -> None:
                     assert node.attr in raycache.__all__, f"{name}: raycache.{node.attr}"
                 elif node.value.id == "cache":
                     assert hasattr(Cache, node.attr), f"{name}: cache.{node.attr}"
+
+
+def command_lines_of(name: str) -> list[list[str]]:
+    """Return the command lines of a document that begin with `raycache`, without tables of commands and comments."""
+    lines = []
+    for body in blocks_of(name, ""):
+        for line in re.sub(r"\\\n\s*", "", body).splitlines():
+            command = re.split(r"  +| +#| < ", line)[0]
+            found = re.match(r"(?:[A-Z_]+=\S+ )*raycache (.+)", command)
+            if found and " NAME" not in command:  # a table of commands
+                lines.append(shlex.split(found[1]))
+    return lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_command_lines_are_understood(name: str) -> None:
+    for command, *words in command_lines_of(name):
+        found = cli.get_command(click.Context(cli), command)
+        assert found is not None, f"{name}: raycache {command}"
+        try:
+            found.make_context(command, words)
+        except click.UsageError as error:
+            if "does not exist" not in error.message:  # the reader's own file
+                raise AssertionError(f"{name}: raycache {command}: {error.message}") from error
+
+
+def test_command_lines_are_found() -> None:
+    assert ["replay", "trial", "reads.gz", "--speed", "20"] in command_lines_of("docs/warming.md")
+    assert ["warm", "features", "--from", "10.0.0.7:6410"] in command_lines_of("docs/warming.md")
+    assert sum(len(command_lines_of(name)) for name in NAMES) > 25
 
 
 @pytest.mark.parametrize("name", NAMES)
