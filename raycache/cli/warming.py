@@ -85,7 +85,7 @@ def warm(backend: Backend, /, name: str, logs: tuple[Path, ...], load: str | Non
           --pattern '"GET /users/(\\d+)' --key 'user:{}' --top 50000
       raycache warm features requests.jsonl --json-field request.key --load shop.db:load_many \\
           --max-latency-ms 20 --probe shop.db:typical_query --progress warm.json
-      raycache warm features --from features-old --top 100000 --rate 5000
+      raycache warm features --from features-old --top 100000 --rate 5000 --delay-ms 0
       RAYCACHE_FROM_SECRET=... raycache warm features --from 10.0.0.7:6410
     """
     parsing = {option: options.pop(option) for option in ("field", "pattern", "template", "counters")}
