@@ -5,7 +5,7 @@ What lives here: `SharedReads`, for the reads of loading: they are where a herd 
 
 A read may answer only those who asked before it was sent: whoever came later may have begun after a write that it does
 not know of. So up to `AT_ONCE` threads read for themselves, which is as many as there are connections; those beyond
-gather, and when one of these is done, one who gathered reads for all who have by then.
+gather, and when the last one of these is done, one who gathered reads for all who have by then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from raycache.client.pool import MAX_CONNECTIONS
 from raycache.errors import DeadlineExceededError
 
 AT_ONCE: Final = MAX_CONNECTIONS
+_UNSEEN: Final = AT_ONCE - 1
+"""So many of them, whatever their keys, are only counted: a lone thread pays next to nothing for all this."""
 
 
 class _Gathering:
@@ -37,12 +39,11 @@ class _Gathering:
 
 
 class _Reads:
-    """The reads of one key under way."""
+    """A read of a key is under way that others may wait for."""
 
-    __slots__ = ("next", "running")
+    __slots__ = ("next",)
 
     def __init__(self) -> None:
-        self.running = 0
         self.next: _Gathering | None = None
 
 
@@ -59,6 +60,7 @@ class SharedReads:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._keys: dict[bytes, _Reads] = {}
+        self._room: list[None] = [None] * _UNSEEN
         forks.watch(self)
 
     def read(self, key: bytes) -> bytes | None:
@@ -67,12 +69,23 @@ class SharedReads:
         Raises:
             RayCacheError: it cannot be read.
         """
+        room = self._room
+        try:
+            room.pop()  # atomic, and so is append
+        except IndexError:
+            pass  # not from here: an error of the read would seem to come from this one
+        else:
+            try:
+                return self._read(key)
+            finally:
+                room.append(None)
+        return self._read_among_many(key)
+
+    def _read_among_many(self, key: bytes) -> bytes | None:
         with self._lock:
             reads = self._keys.get(key)
             if reads is None:
                 reads = self._keys[key] = _Reads()
-            if reads.running < AT_ONCE:
-                reads.running += 1
                 mine = gathering = None
             elif (gathering := reads.next) is None:
                 mine = gathering = reads.next = _Gathering()
@@ -115,19 +128,17 @@ class SharedReads:
         return mine.value
 
     def _finish(self, key: bytes, reads: _Reads) -> None:
-        """Take in that a read is over: whoever gathered is next, or there is room for one more."""
+        """Take in that a read is over: whoever gathered is next."""
         with self._lock:
             gathering, reads.next = reads.next, None
-            if gathering is None:
-                reads.running -= 1
-                if not reads.running and self._keys.get(key) is reads:
-                    del self._keys[key]
+            if gathering is None and self._keys.get(key) is reads:
+                del self._keys[key]
         if gathering is not None:
             gathering.turn.set()
 
     def forget_connections(self) -> None:
         """Start anew in a forked child, which has none of the threads."""
-        self._lock, self._keys = threading.Lock(), {}
+        self._lock, self._keys, self._room = threading.Lock(), {}, [None] * _UNSEEN
 
 
 def _too_late() -> DeadlineExceededError:

@@ -16,20 +16,25 @@ KEY = b"k"
 
 
 class Shard:
-    """Answers reads one by one, when told to, with what it holds at that time."""
+    """Has each read wait until it is let go, and answers with what it held when that came."""
 
     def __init__(self) -> None:
         self.value = b"1"
-        self.asked = 0
         self.error: Exception | None = None
-        self.go = threading.Semaphore(0)
-        self._lock = threading.Lock()
+        self._waiting: list[threading.Event] = []
+
+    @property
+    def asked(self) -> int:
+        return len(self._waiting)
+
+    def go(self, *numbers: int) -> None:
+        for number in numbers:
+            self._waiting[number].set()
 
     def read(self, key: bytes) -> bytes | None:
-        value = self.value + key[1:]
-        with self._lock:
-            self.asked += 1
-        assert self.go.acquire(timeout=20)
+        value, mine = self.value + key[1:], threading.Event()
+        self._waiting.append(mine)
+        assert mine.wait(20)
         if self.error is not None:
             raise self.error
         return value
@@ -57,10 +62,18 @@ def gathered(reads: SharedReads) -> int:
     return 0 if running.next is None else len(running.next.turn._waiting) + len(running.next.done._waiting)
 
 
+def lonely(reads: SharedReads, pool: ThreadPoolExecutor, shard: Shard) -> list[Future[bytes | None]]:
+    """Have as many read as may alone, one after the other."""
+    alone = []
+    for number in range(AT_ONCE):
+        alone.append(pool.submit(reads.read, KEY))
+        wait_until(lambda number=number: shard.asked == number + 1)
+    return alone
+
+
 def herd(reads: SharedReads, pool: ThreadPoolExecutor, shard: Shard, count: int) -> list[Future[bytes | None]]:
-    """Have as many read as may alone, and `count` more who gather."""
-    alone = [pool.submit(reads.read, KEY) for _ in range(AT_ONCE)]
-    wait_until(lambda: shard.asked == AT_ONCE)
+    """Have as many read as may alone, the last of whom is waited for, and `count` more who gather."""
+    alone = lonely(reads, pool, shard)
     more = [pool.submit(reads.read, KEY) for _ in range(count)]
     wait_until(lambda: gathered(reads) == count)
     return alone + more
@@ -69,12 +82,14 @@ def herd(reads: SharedReads, pool: ThreadPoolExecutor, shard: Shard, count: int)
 def test_a_few_read_alone_and_the_others_together(reads: SharedReads, pool: ThreadPoolExecutor, shard: Shard) -> None:
     all_of_them = herd(reads, pool, shard, 40)
     shard.value = b"2"  # written after those had been sent
-    shard.go.release(1)
+    shard.go(AT_ONCE - 1)
     wait_until(lambda: shard.asked == AT_ONCE + 1)
     shard.value = b"3"
     late = pool.submit(reads.read, KEY)  # its read has been sent, so this one is too late for it
     wait_until(lambda: gathered(reads) == 1)
-    shard.go.release(AT_ONCE + 1)
+    shard.go(AT_ONCE)
+    wait_until(lambda: shard.asked == AT_ONCE + 2)
+    shard.go(*range(AT_ONCE - 1), AT_ONCE + 1)
     assert [each.result(20) for each in all_of_them] == [b"1"] * AT_ONCE + [b"2"] * 40
     assert late.result(20) == b"3"
     assert (shard.asked, reads._keys) == (AT_ONCE + 2, {})
@@ -84,16 +99,19 @@ def test_other_keys_are_read_meanwhile(reads: SharedReads, pool: ThreadPoolExecu
     herd(reads, pool, shard, 2)
     other = pool.submit(reads.read, b"kk")
     wait_until(lambda: shard.asked == AT_ONCE + 1)
-    shard.go.release(AT_ONCE + 2)
+    shard.go(AT_ONCE)
     assert other.result(20) == b"1k"
+    shard.go(*range(AT_ONCE))
+    wait_until(lambda: shard.asked == AT_ONCE + 2)
+    shard.go(AT_ONCE + 1)
 
 
 def test_an_error_goes_to_all_whose_read_it_was(reads: SharedReads, pool: ThreadPoolExecutor, shard: Shard) -> None:
     all_of_them = herd(reads, pool, shard, 3)
-    shard.go.release(1)
-    wait_until(lambda: shard.asked == AT_ONCE + 1)
+    shard.go(AT_ONCE - 1)
+    wait_until(lambda: shard.asked == AT_ONCE + 1 and all_of_them[AT_ONCE - 1].done())
     shard.error = ShardUnavailableError("gone")
-    shard.go.release(AT_ONCE)
+    shard.go(*range(AT_ONCE - 1), AT_ONCE)
     errors = [each.exception(20) for each in all_of_them]
     assert [type(each) for each in errors[AT_ONCE:]] == [ShardUnavailableError] * 3
     assert len({id(each) for each in errors[AT_ONCE:]}) == 3
@@ -102,13 +120,10 @@ def test_an_error_goes_to_all_whose_read_it_was(reads: SharedReads, pool: Thread
 
 def test_nobody_waits_for_others_for_longer_than_for_a_shard(shard: Shard, pool: ThreadPoolExecutor) -> None:
     reads = SharedReads(shard.read, 0.01)
-    alone = [pool.submit(reads.read, KEY) for _ in range(AT_ONCE)]
-    wait_until(lambda: shard.asked == AT_ONCE)
+    alone = lonely(reads, pool, shard)
     for late in [pool.submit(reads.read, KEY) for _ in range(3)]:
         with pytest.raises(DeadlineExceededError):
             late.result(20)
-    shard.go.release(AT_ONCE)
+    shard.go(*range(AT_ONCE))
     assert [each.result(20) for each in alone] == [b"1"] * AT_ONCE
-    assert reads._keys == {}
-    shard.go.release()
-    assert reads.read(KEY) == b"1"
+    assert (reads._keys, len(reads._room)) == ({}, AT_ONCE - 1)
