@@ -22,7 +22,16 @@ from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version, version_shard
 from raycache.ring.records import RECORD_PREFIX
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of, slots_of_bitmap
-from raycache.store import PINNED_KIND, Entry, RemovalCause, StoreFullError, WholeStore, departures
+from raycache.store import (
+    KIND_BITS,
+    KIND_MASK,
+    PINNED_KIND,
+    Entry,
+    RemovalCause,
+    StoreFullError,
+    WholeStore,
+    departures,
+)
 
 _MASK: Final = SLOT_COUNT - 1
 _BRACE: Final = 0x7B
@@ -108,11 +117,14 @@ class Copies:
     # The store's journal
 
     def wrote(self, entry: Entry) -> None:
+        key, stamp, merging = entry.key, entry.stamp, self._merging
+        kind = stamp & KIND_MASK
         if not self.is_versioned:
-            entry.version = self._merging
+            entry.stamp = merging << KIND_BITS | kind
             return
-        key, old, merging = entry.key, entry.version, self._merging
-        version = entry.version = merging or self.clock.next(self._host.now_ms)
+        old = stamp >> KIND_BITS
+        version = merging or self.clock.next(self._host.now_ms)
+        entry.stamp = version << KIND_BITS | kind
         crc = crc32(key)
         slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
         digest = hash((crc, version))
@@ -123,7 +135,7 @@ class Copies:
         self.digest_of[slot] ^= digest
         if not merging and (boxes := self.boxes[slot]):
             timer, value = entry.timer, entry.value
-            mutation = (key, version, entry.kind, 0 if timer is None else timer.expires_ms, value)
+            mutation = (key, version, kind, 0 if timer is None else int(timer), value)
             size = OVERHEAD_BYTES + len(key) + len(value)
             for box in boxes:
                 box.add(mutation, size)
@@ -131,7 +143,7 @@ class Copies:
             self.rewritten[slot] = 1
 
     def removed(self, entry: Entry, cause: RemovalCause) -> None:
-        key, version = entry.key, entry.version
+        key, version = entry.key, entry.stamp >> KIND_BITS
         slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
         if self.is_versioned:
             self.digests.of[slot] ^= hash((crc32(key), version))

@@ -19,6 +19,7 @@ from raycache.ring.slots import SLOT_COUNT
 from raycache.shard.commands import DISPATCH
 from raycache.shard.commands.command import Command, Steps
 from raycache.shard.commands.handle import KIND_BYTES
+from raycache.store.entry import KIND_BITS, KIND_MASK
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -93,7 +94,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                                 headers = HEADERS
                             append(NULLS[session.protocol])
                             continue
-                    elif (timer := entry.timer) is None or timer.expires_ms > now_ms:
+                    elif (timer := entry.timer) is None or timer > now_ms:
                         value = entry.value
                         if type(value) is bytes and (size := len(value)) < _SHORT:
                             use(entry)
@@ -104,7 +105,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                                 command = RC_GET
                                 rc_gets += 1
                                 append(headers[size + 1])
-                                append(KIND_BYTES[entry.kind])
+                                append(KIND_BYTES[entry.stamp & KIND_MASK])
                             append(value)
                             headers = LED_HEADERS
                             continue
@@ -124,7 +125,6 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                         and len(entry.value) == size and not core.watched
                     ):
                         entry.value = value
-                        entry.kind = 0
                         if is_use:
                             updates += 1
                             use(entry)
@@ -135,8 +135,9 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                             sets += 1
                             store.stats.updates += 1
                         if wrote is None:
-                            entry.version = 0
+                            entry.stamp = 0
                         else:
+                            entry.stamp = entry.stamp >> KIND_BITS << KIND_BITS
                             wrote(entry)
                         append(OK)
                         continue

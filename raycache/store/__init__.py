@@ -6,7 +6,7 @@ entry is charged, `policies/` who leaves when room is needed, `stats.py` what is
 `typed.py` values of HTTP clients.
 """
 
-from raycache.store.entry import Entry, RemovalCause, RemovalListener
+from raycache.store.entry import KIND_BITS, KIND_MASK, Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
 from raycache.store.pinned import PINNED_KIND, PinnedEntries
 from raycache.store.policies import EvictionPolicy, make_policy
@@ -16,6 +16,8 @@ from raycache.store.typed import TYPED_KIND, TypedValue, held
 from raycache.store.whole import WholeStore
 
 __all__ = [
+    "KIND_BITS",
+    "KIND_MASK",
     "PINNED_KIND",
     "TYPED_KIND",
     "Entry",

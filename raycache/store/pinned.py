@@ -61,7 +61,7 @@ class PinnedEntries:
                 self.on_first()
                 self.on_first = None
             entry = segment[key] = Entry()
-            entry.key, entry.kind, entry.version, entry.timer = key, PINNED_KIND, 0, None
+            entry.key, entry.stamp, entry.timer = key, PINNED_KIND, None
             self._count += 1
         else:
             growth -= self.charge(key, entry.value)

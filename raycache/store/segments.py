@@ -65,7 +65,7 @@ def scan(segments: Sequence[Segment], cursor: int, count: int, now_ms: int) -> t
 
 def live_keys(segment: Segment, now_ms: int) -> list[bytes]:
     """Return the keys of `segment` that have not expired."""
-    return [key for key, entry in segment.items() if (timer := entry.timer) is None or timer.expires_ms > now_ms]
+    return [key for key, entry in segment.items() if (timer := entry.timer) is None or timer > now_ms]
 
 
 def draw(segments: Sequence[Segment], rng: random.Random) -> Entry | None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from raycache.store import segments as segmented
 from raycache.store.departures import CAUSE_BITS, DELETED, EVICTED, EXPIRED, Departures
-from raycache.store.entry import Entry, RemovalCause, RemovalListener
+from raycache.store.entry import KIND_BITS, Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
 from raycache.store.graveyard import Generation, Graveyard
 from raycache.store.invariants import check_invariants
@@ -139,7 +139,7 @@ class Store:
             self.stats.misses += 1
             return None
         timer = entry.timer
-        if timer is not None and timer.expires_ms <= now_ms:
+        if timer is not None and timer <= now_ms:
             self._remove(entry, _EXPIRED)
             self.stats.misses += 1
             return None
@@ -150,7 +150,7 @@ class Store:
     def peek(self, key: bytes, now_ms: int) -> Entry | None:
         """Return the live entry of `key` or None. Nobody will know."""
         entry = self._segments[hash(key) & self._mask].get(key)
-        if entry is not None and (timer := entry.timer) is not None and timer.expires_ms <= now_ms:
+        if entry is not None and (timer := entry.timer) is not None and timer <= now_ms:
             self._remove(entry, _EXPIRED)
             return None
         return entry
@@ -170,7 +170,7 @@ class Store:
             if entry is None:
                 return None
             timer = entry.timer
-            if timer is None or timer.expires_ms > now_ms:
+            if timer is None or timer > now_ms:
                 return entry
             self._remove(entry, _EXPIRED)
         return None
@@ -189,10 +189,12 @@ class Store:
 
         Two equal versions mean that the entry was not written in between, whatever happened to it.
         """
-        if entry.version == 0:
-            entry.version = self._next_version
+        version = entry.stamp >> KIND_BITS
+        if not version:
+            version = self._next_version
             self._next_version += 1
-        return entry.version
+            entry.stamp |= version << KIND_BITS
+        return version
 
     # Writing
 
@@ -213,15 +215,15 @@ class Store:
             if timer is None and expires_ms is None and self._is_quiet and len(value) == len(entry.value):
                 # The same charge and no timer: `_overwrite` in short, for counters and the like.
                 entry.value = value
-                entry.kind = kind
                 self._policy.on_update(entry)
                 self.stats.updates += 1
                 if self._journal is None:
-                    entry.version = 0
+                    entry.stamp = kind
                 else:
+                    entry.stamp = entry.stamp >> KIND_BITS << KIND_BITS | kind
                     self._journal.wrote(entry)
                 return entry
-            if timer is None or timer.expires_ms > now_ms:
+            if timer is None or timer > now_ms:
                 self._overwrite(entry, value, kind, expires_ms, now_ms)
                 return entry
             self._remove(entry, _EXPIRED)
@@ -236,8 +238,7 @@ class Store:
         entry = self._new_entry()
         entry.key = key
         entry.value = value
-        entry.kind = kind
-        entry.version = 0
+        entry.stamp = kind
         entry.timer = None
         if expires_ms is not None:
             self._wheel.schedule(entry, expires_ms)
@@ -305,7 +306,7 @@ class Store:
             elif self._count and self._policy.can_evict:
                 victim = self._policy.victim()
                 timer = victim.timer
-                self._remove(victim, _EVICTED if timer is None or timer.expires_ms > now_ms else _EXPIRED)
+                self._remove(victim, _EVICTED if timer is None or timer > now_ms else _EXPIRED)
             elif not self._expire_due(now_ms, _EXPIRE_BATCH):
                 return
 
@@ -424,11 +425,10 @@ class Store:
         if self._listener is not None:
             self._listener(entry, _REPLACED)
         entry.value = value
-        entry.kind = kind
         if expires_ms is None:
             if timer is not None:
                 self._wheel.cancel(entry)
-        elif timer is None or timer.expires_ms != expires_ms:
+        elif timer is None or int(timer) != expires_ms:
             self._wheel.schedule(entry, expires_ms)
         if growth:
             self._free_bytes -= growth
@@ -436,8 +436,9 @@ class Store:
         self._policy.on_update(entry)
         self.stats.updates += 1
         if self._journal is None:
-            entry.version = 0
+            entry.stamp = kind
         else:
+            entry.stamp = entry.stamp >> KIND_BITS << KIND_BITS | kind
             self._journal.wrote(entry)
 
     def _make_room(self, growth: int, charge: int, count: int, spare: Entry | None, now_ms: int) -> None:
@@ -460,7 +461,7 @@ class Store:
             elif policy.can_evict:
                 victim = policy.victim(spare)
                 timer = victim.timer
-                self._remove(victim, _EVICTED if timer is None or timer.expires_ms > now_ms else _EXPIRED)
+                self._remove(victim, _EVICTED if timer is None or timer > now_ms else _EXPIRED)
             elif not self._expire_due(now_ms, _EXPIRE_BATCH):
                 self.stats.rejected += 1
                 raise StoreFullError("the store is full and its policy does not evict")

@@ -20,15 +20,15 @@ Weigher = Callable[[bytes, Any], int]
 
 # CPython 3.11, 64 bits. An object of n slots: 16 bytes for the collector, 16 of object header, 8 a
 # slot, rounded up to 16 by pymalloc. An int that came out of an addition of large ones: 48.
-ENTRY_BYTES: Final = 80  # 5 slots
-CHAIN_ENTRY_BYTES: Final = 96  # 7 slots: two links more
-RANKED_ENTRY_BYTES: Final = 96  # 8 slots: links, and a count (255 at most: no object of its own) or a group
+ENTRY_BYTES: Final = 64  # 4 slots
+CHAIN_ENTRY_BYTES: Final = 80  # 6 slots: two links more
+RANKED_ENTRY_BYTES: Final = 96  # 7 slots: links, and a count (255 at most: no object of its own) or a group
 GHOST_BYTES: Final = 32  # measured with slack and allocator: 28 to 31
 SKETCH_BYTES: Final = 16  # what a sketch of use keeps for each entry that fits, as a power of two
-SLOTTED_ENTRY_BYTES: Final = 80 + 32 + 9  # 6 slots: a place, that int, and the place itself in a list
-HEAP_ENTRY_BYTES: Final = 96 + 32 + 9  # 8 slots: links, or a place as above
-CACHETOOLS_ENTRY_BYTES: Final = 80 + 420  # 5 slots; LFUCache, the worst, has two dicts and an OrderedDict
-TIMER_BYTES: Final = 64 + 48  # 4 slots, and the expiry
+SLOTTED_ENTRY_BYTES: Final = 80 + 32 + 9  # 5 slots: a place, that int, and the place itself in a list
+HEAP_ENTRY_BYTES: Final = 96 + 32 + 9  # 7 slots: links, or a place as above
+CACHETOOLS_ENTRY_BYTES: Final = 64 + 420  # 4 slots; LFUCache, the worst, has two dicts and an OrderedDict
+TIMER_BYTES: Final = 64  # the number, and 3 slots
 
 # 33 bytes of header and final zero, and what rounding up to 16 adds at most.
 BYTES_OBJECT_BYTES: Final = 33 + 15

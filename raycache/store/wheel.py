@@ -25,12 +25,13 @@ LEVELS: Final = 5
 _BUCKETS: Final = 1 << LEVEL_BITS
 _BUCKET_MASK: Final = _BUCKETS - 1
 _FARTHEST: Final = (1 << LEVEL_BITS * LEVELS) - 1
+_LATEST_MS: Final = 1 << 53
+"""Up to here a timer tells each millisecond from the next: 285,000 years."""
 
 
 def _new_head() -> Timer:
     """Return an empty ring: a timer of no entry that follows itself."""
     head = Timer()
-    head.expires_ms = 0
     head.prev = head.next = head
     return head
 
@@ -58,13 +59,12 @@ class TimerWheel:
         """Give `entry` an expiry, or another one; it may lie in the past."""
         timer = entry.timer
         if timer is None:
-            timer = entry.timer = Timer()
-            timer.entry = entry
             self._count += 1
         else:
             timer.prev.next = timer.next
             timer.next.prev = timer.prev
-        timer.expires_ms = expires_ms
+        timer = entry.timer = Timer(min(expires_ms, _LATEST_MS))
+        timer.entry = entry
         self._place(timer)
 
     def cancel(self, entry: Entry) -> None:
@@ -90,7 +90,7 @@ class TimerWheel:
         while timer is not due and budget > 0:
             budget -= 1
             following = timer.next
-            if timer.expires_ms <= now_ms:
+            if timer <= now_ms:
                 expired.append(timer.entry)
             else:
                 timer.prev.next = following
@@ -124,7 +124,7 @@ class TimerWheel:
 
     def _place(self, timer: Timer) -> None:
         """Put a timer that is in no ring into the bucket that is passed soon after it expires."""
-        tick = timer.expires_ms >> TICK_BITS
+        tick = int(timer) >> TICK_BITS
         # A past expiry goes to the current bucket, not to the due ring: with a clock that went
         # back, a timer that is not due yet would otherwise come round again in the same step.
         ahead = min(max(tick - self.tick, 0), _FARTHEST)

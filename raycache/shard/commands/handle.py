@@ -27,7 +27,7 @@ from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.counters import add
 from raycache.shard.commands.keyspace import MAX_SCAN_COUNT, scan_cursor
-from raycache.store import PINNED_KIND, held
+from raycache.store import KIND_MASK, PINNED_KIND, held
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -80,7 +80,7 @@ def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     value = entry.value
     if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
-    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[entry.kind], value)
+    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[entry.stamp & KIND_MASK], value)
 
 
 def mget(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
@@ -107,15 +107,15 @@ def _payloads(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
     parts: list[bytes] = []
     for key in keys:
         entry = segments[hash(key) & mask].get(key)
-        if entry is None or ((timer := entry.timer) is not None and timer.expires_ms <= now_ms):
+        if entry is None or ((timer := entry.timer) is not None and timer <= now_ms):
             store.get(key, now_ms)  # counts the miss, and removes what has expired
             parts.append(null)
             continue
         found.append(entry)
         value = entry.value
         if type(value) is bytes or isinstance(value, bytes):
-            size = len(value) + 1
-            parts += (HEADERS[size] if size < _SHORT else b"$%d\r\n" % size, kinds[entry.kind], value, CRLF)
+            size, kind = len(value) + 1, entry.stamp & KIND_MASK
+            parts += (HEADERS[size] if size < _SHORT else b"$%d\r\n" % size, kinds[kind], value, CRLF)
         else:
             parts.append(null)
     store.stats.hits += len(found)

@@ -24,7 +24,7 @@ from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.handle import KIND_BYTES
 from raycache.shard.wait import Wait
-from raycache.store import PINNED_KIND, StoreFullError
+from raycache.store import KIND_MASK, PINNED_KIND, StoreFullError
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -47,8 +47,8 @@ def _aged(core: ShardCore, entry: Entry) -> bytes:
     value, timer = entry.value, entry.timer
     if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
-    left = _NEVER if timer is None else (timer.expires_ms - core.now_ms).to_bytes(8, "big")
-    return b"".join((left, KIND_BYTES[entry.kind], value))
+    left = _NEVER if timer is None else (int(timer) - core.now_ms).to_bytes(8, "big")
+    return b"".join((left, KIND_BYTES[entry.stamp & KIND_MASK], value))
 
 
 def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -61,8 +61,8 @@ def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     value, timer = entry.value, entry.timer
     if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
-    left = _NEVER if timer is None else (timer.expires_ms - core.now_ms).to_bytes(8, "big")
-    return b"".join((b"$%d\r\n" % (len(value) + 9), left, KIND_BYTES[entry.kind], value, CRLF))
+    left = _NEVER if timer is None else (int(timer) - core.now_ms).to_bytes(8, "big")
+    return b"".join((b"$%d\r\n" % (len(value) + 9), left, KIND_BYTES[entry.stamp & KIND_MASK], value, CRLF))
 
 
 def mgetl(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:

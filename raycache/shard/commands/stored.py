@@ -37,7 +37,7 @@ def stored(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
     version = core.store.version_of(entry)
-    left = _NEVER if timer is None else encode.integer(timer.expires_ms - core.now_ms)
+    left = _NEVER if timer is None else encode.integer(int(timer) - core.now_ms)
     if len(argv) == 3 and integer(argv[2]) == version:
         return b"*3\r\n:%d\r\n%b%b" % (version, left, NULLS[session.protocol])
     return b"*3\r\n:%d\r\n%b$%d\r\n%b%b\r\n" % (version, left, len(value) + 1, KIND_BYTES[entry.kind], value)

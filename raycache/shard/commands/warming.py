@@ -143,7 +143,7 @@ def _hottest_steps(core: ShardCore, count: int) -> Steps:
         trail[:-_FALL_BACK] = []
         trail += entries
         now_ms = core.now_ms
-        live = [entry.key for entry in entries if (timer := entry.timer) is None or timer.expires_ms > now_ms]
+        live = [entry.key for entry in entries if (timer := entry.timer) is None or timer > now_ms]
         found.update(dict.fromkeys(core.slots.led(live)))
         yield None
     keys = yield from encoded_in_steps(list(found)[:count])

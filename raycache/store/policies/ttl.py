@@ -25,10 +25,10 @@ class TtlEntry(ChainEntry):
     place: int
 
 
-def _expiry(entry: TtlEntry) -> int:
+def _expiry(entry: TtlEntry) -> float:
     timer = entry.timer
     assert timer is not None  # only entries with a timer are in the heap
-    return timer.expires_ms
+    return timer
 
 
 class TtlPolicy(EvictionPolicy[TtlEntry]):

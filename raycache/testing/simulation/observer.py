@@ -43,7 +43,7 @@ class Observer:
         now_ms = max(node.clock.unix_ms(), ahead_ms)
         for segment in node.core.store.hot[0]:
             for key, entry in segment.items():
-                if entry.timer is None or entry.timer.expires_ms > now_ms:
+                if entry.timer is None or entry.timer > now_ms:
                     copy[key] = (entry.version, entry.value)
         return copy
 

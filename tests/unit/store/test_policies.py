@@ -104,7 +104,7 @@ def test_a_byte_limit_is_kept(policy: Any) -> None:
 
 
 def test_the_honest_charge_is_kept_under_churn(policy: Any) -> None:
-    store = store_of(policy, capacity_bytes=12_000, segments=8)
+    store = store_of(policy, capacity_bytes=10_000, segments=8)
     for _ in churn(store, 3000):
         assert store.used_bytes <= store.capacity_bytes
     store.check_invariants()
