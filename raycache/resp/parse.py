@@ -32,6 +32,8 @@ import hiredis
 
 from raycache.config import Limits
 from raycache.errors import ProtocolError
+from raycache.resp.runs import NO_MORE as NO_MORE
+from raycache.resp.runs import NO_SHAPE, RUN_BYTES, Run, run_of, shape_of
 
 _LONG_ARRAY: Final = re.compile(rb"\*([0-9]{2,9})")
 _LONGEST_HEADER: Final = 24  # sign, 20 digits of the largest 64-bit number, CR, LF, and slack
@@ -48,8 +50,8 @@ _KNOWN_ARGUMENTS: Final = {b"$%d\r\n" % size: len(b"$%d\r\n" % size) + size + 2 
 _STAR: Final = 0x2A
 _DOLLAR: Final = 0x24
 _has_long_array: Final = _LONG_ARRAY.search
-NO_MORE: Final = object()
-"""What `RequestParser.take` gives when no command is complete."""
+TAKEN_AT_ONCE: Final = frozenset({b"GET", b"get", b"SET", b"set"})
+"""Of runs of these, `take` is the run itself, for a turn that knows how to take it as a whole."""
 BROKEN: Final = (ProtocolError, hiredis.ProtocolError)
 """What taking a command may raise."""
 _TOO_MANY: Final = "Protocol error: invalid multibulk length"
@@ -70,10 +72,10 @@ class RequestParser:
     when the commands before it are out; further input is ignored.
     """
 
-    __slots__ = ("_chunk", "_command_bytes", "_failure", "_give", "_has_data", "_held", "_is_begun", "_is_large",
-                 "_is_unusual", "_known_arguments", "_large_bytes", "_later", "_left",
-                 "_limits", "_max_command_bytes", "_pending", "_skip", "error", "is_notable", "is_waiting",
-                 "ready", "take")
+    __slots__ = ("_chunk", "_command_bytes", "_failure", "_gets", "_give", "_has_data", "_held", "_is_begun",
+                 "_is_large", "_is_unusual", "_known_arguments", "_large_bytes", "_later", "_left", "_limits",
+                 "_max_command_bytes", "_pending", "_shape", "_skip", "error", "is_notable", "is_waiting", "ready",
+                 "take")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -100,6 +102,8 @@ class RequestParser:
         # (its line break included), and how many of this command have come.
         self._left = self._skip = self._command_bytes = 0
         self._is_large = False
+        self._shape = NO_SHAPE
+        """Of the last run: a connection that sends one as a rule sends more of its kind."""
         self.ready: deque[list[bytes]] = deque()
         """Complete commands that `drain` has found."""
         self._failure: ProtocolError | None = None
@@ -110,7 +114,8 @@ class RequestParser:
 
     def _start_anew(self) -> None:
         reader = hiredis.Reader(notEnoughData=NO_MORE)
-        self._give, self.take, self._has_data = reader.feed, reader.gets, reader.has_data
+        self._give, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
+        self.take: Callable[[], Any] = self._gets
 
     @property
     def has_partial(self) -> bool:
@@ -132,13 +137,27 @@ class RequestParser:
             self._pending = len(data)
             self._chunk = data
             self._is_begun = False
-            self._give(data)
+            if len(data) < RUN_BYTES or not self._is_run(data):
+                self._give(data)
             return
         if self._failure is None:
             if not self._pending:
                 self.is_waiting = True
             self._pending += len(data)
             self._later.append(data)
+
+    def _is_run(self, data: bytes) -> bool:
+        """Return whether `data` is one command over and over, of which `take` then gives one after the other."""
+        if not data.startswith(self._shape.prefix):
+            self._shape = shape_of(data)
+            if self._shape is NO_SHAPE:
+                return False
+        run = run_of(self._shape, data)
+        if run is None:
+            return False
+        self._chunk = b""
+        self.take = run if run.name in TAKEN_AT_ONCE else run.take()
+        return True
 
     def _announces_little(self, data: bytes) -> bool:
         """Return whether all that looks like a long array in `data` has no more arguments than one command may have."""
@@ -156,7 +175,8 @@ class RequestParser:
 
     def commands(self) -> Iterator[Any]:
         """Return an iterator over what is complete; otherwise as `start`."""
-        return iter(self.start(), NO_MORE)
+        take = self.start()
+        return iter(take.take() if type(take) is Run else take, NO_MORE)
 
     def finish(self, has_taken: bool, has_all: bool) -> bool:
         """Take note of what `commands` gave; look at what is left, if that is all.
@@ -173,6 +193,7 @@ class RequestParser:
             return True
         if (has_taken or self._is_begun) and not self._is_unusual and not self._has_data():
             self._pending = 0
+            self.take = self._gets
             if not self._later:
                 return False
             data = b"".join(self._later)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raycache.resp.encode import CRLF, HEADERS, LED_HEADERS, NULLS, OK
 from raycache.resp.parse import NO_MORE, is_command
+from raycache.resp.runs import Run
 from raycache.ring.slots import SLOT_COUNT
+from raycache.shard.ahead import run_ahead
 from raycache.shard.commands import DISPATCH
 from raycache.shard.commands.command import Command, Steps
 from raycache.shard.commands.handle import KIND_BYTES
@@ -54,6 +56,11 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
     Raises:
         one of `resp.parse.BROKEN`: what comes next is no command.
     """
+    if type(take) is Run:
+        is_more = run_ahead(core, session, take, out, TURN_COMMANDS, _settle)
+        if is_more is not None:
+            return is_more
+        take = take.take()
     append = out.append
     store, owns_all, is_plain, now_ms = core.store, core.owns_all, session.plain, core.now_ms
     large_bytes = core.large_value_bytes

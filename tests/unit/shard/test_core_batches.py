@@ -10,11 +10,12 @@ import pytest
 
 from raycache.config import MIB
 from raycache.errors import ProtocolError
-from raycache.resp.parse import giving
+from raycache.resp.parse import RequestParser, giving
 from raycache.ring.topology import ShardInfo, Topology
 from raycache.shard.commands import DISPATCH
 from raycache.shard.core import ShardCore
-from raycache.shard.turn import TURN_COST
+from raycache.shard.session import Session
+from raycache.shard.turn import TURN_COMMANDS, TURN_COST
 from raycache.store import Store, make_policy
 from raycache.store.policies import policy_names
 
@@ -160,3 +161,63 @@ def test_null_and_empty_arrays_are_nothing() -> None:
 
 def test_the_fast_slot_check_may_take_the_first_argument_for_the_key() -> None:
     assert {command.one_key for command in DISPATCH.values()} == {0, 1}
+
+
+def through_parser(core: ShardCore, session: Session, commands: list[list[bytes]]) -> bytes:
+    """Send commands as one chunk, and return the replies."""
+    parser, replies = RequestParser(core.limits), []
+    parser.feed(b"".join(b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(one), one) for one in argv)
+                         for argv in commands))
+    while True:
+        rest = core.execute_many(session, parser.start(), replies)
+        if not isinstance(rest, bool):
+            replies.append(finished(rest))
+        if not parser.finish(has_taken=True, has_all=rest is False):
+            return b"".join(replies)
+
+
+@pytest.mark.parametrize("settings", [{}, {"secret": "x", "require_auth": True}, {"shard_id": "s1"}, {"policy": "lfu"},
+                                      {"policy": "fifo"}, {"policy": "ttl"}, {"policy": "s3-fifo"}])
+def test_runs_give_the_same_replies_and_counters(settings: dict[str, Any]) -> None:
+    single, batched = make_core(**settings), make_core(**settings)
+    if "shard_id" in settings:
+        for core in (single, batched):
+            core.set_topology(partial_topology())
+    rng = random.Random(5)
+    session, alone = batched.open_session("test:1"), single.open_session("test:1")
+    keys = [b"key:%03d" % number for number in range(120)] + [b"{k}:%03d" % number for number in range(9)]
+    before = [[b"SET", key, b"v" * rng.choice((3, 3, 3, 8, 5000))] for key in keys[::2]] + [
+        [b"SET", b"key:%03d" % number, b"abc", b"PX", b"5"] for number in range(7)] + [
+        [b"RC.SET", b"key:%03d" % number, b"3", b"abc", b"0"] for number in range(20, 26)]
+    watch = [[], [], [], [], [], [[b"WATCH", b"key:002"]], [[b"HELLO", b"3"]], [[b"UNWATCH"]]]
+    assert through_parser(batched, session, before) == b"".join(finished(single.execute(alone, one)) for one in before)
+    for extra in watch:
+        single.now_ms += 2
+        batched.now_ms += 2
+        name, size = rng.choice([b"GET", b"get", b"SET", b"set", b"TTL"]), rng.choice((3, 3, 8))
+        some = rng.sample(keys, 100) if rng.random() < 0.8 else rng.choices(keys, k=900)
+        run = [[name, key] if name.lower() != b"set" else [name, key, rng.randbytes(size)] for key in some]
+        for commands in (extra, run, run[::-1]):
+            if commands:
+                expected = b"".join(finished(single.execute(alone, list(argv))) for argv in commands)
+                assert through_parser(batched, session, commands) == expected
+        assert (batched.commands, batched.errors) == (single.commands, single.errors)
+        assert batched.store.stats.as_dict() == single.store.stats.as_dict()
+        assert ranks(batched.store) == ranks(single.store)
+        assert session.last_command == alone.last_command
+        assert session.last_ms == alone.last_ms
+        batched.store.check_invariants()
+
+
+def test_a_run_longer_than_a_turn_ends_it() -> None:
+    core = make_core()
+    one_by_one(core, [[b"SET", b"k", b"v"]])
+    parser, out = RequestParser(core.limits), []
+    parser.feed(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n" * 500)
+    session, turns = core.open_session("test:1"), []
+    while (rest := core.execute_many(session, parser.start(), out)) is True:
+        turns.append(len(out))
+        assert parser.finish(has_taken=True, has_all=False)
+    assert (rest, len(turns)) == (False, 500 // TURN_COMMANDS)
+    assert b"".join(out) == b"$1\r\nv\r\n" * 500
+    assert not parser.finish(has_taken=True, has_all=True)
