@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from time import monotonic
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from raycache.client import background, discovery, forks, requests
+from raycache.client import background, discovery, forks, frames, requests
 from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.connection import Connection
 from raycache.client.info import Address, ConnectionInfo, Login
@@ -53,6 +53,7 @@ class Dispatcher:
     ) -> None:
         self._info = info
         self._settings = settings
+        self._timeout_s = settings.timeout_s
         self._refresh_info = refresh_info
         self._by_address: dict[Address, Pool] = {}
         self._patient: dict[Address, PatientPool] = {}
@@ -153,6 +154,20 @@ class Dispatcher:
         if self._table.patient:
             return self._owners.run(key, slot, request, failure, deadline_s, refreshes)
         return self._run_again(slot, request, failure, deadline_s, refreshes)
+
+    def get(self, key: bytes) -> Any:
+        """Do what `run` does with `requests.get(key)`, and make a request of it only where it is tried again. HOT."""
+        slot = slot_of(key)
+        pool = self._by_slot[slot]
+        if type(pool) is not Pool:
+            return self.run(key, requests.get(key))
+        deadline_s = monotonic() + self._timeout_s
+        refreshes = self._refreshes
+        try:
+            return pool.ask(frames.get(key), requests.payload, deadline_s)
+        except RETRIED as error:
+            failure = error
+        return self._run_again(slot, requests.get(key), failure, deadline_s, refreshes)
 
     def _run_again(self, slot: int, request: Request[T], failure: Exception, deadline_s: float, refreshes: int) -> T:
         # Not in `run`: what a function inside uses, the one around it reads more slowly, every time.

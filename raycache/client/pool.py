@@ -7,8 +7,9 @@ What lives here: taking a connection and giving it back. What does not: which sh
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import hiredis
 
@@ -50,19 +51,24 @@ class Pool:
         self._freed = threading.Condition()
 
     def run(self, request: Request[T], deadline_s: float) -> T:
-        """Send `request` and return what its reply says.
+        """Send `request` and return what its reply says; errors as `ask`."""
+        return self.ask(request.frame, request.decode, deadline_s, request.replies, request.repeatable)
+
+    def ask(self, frame: bytes, decode: Callable[[Any], T], deadline_s: float, replies: int = 1,
+            repeatable: bool = True) -> T:
+        """Send `frame` and return what `decode` makes of the reply; the parts of a `Request`. HOT.
 
         Raises:
             Failure: an attempt failed that may be repeated (see `retry.py`).
             RayCacheError: anything else.
         """
         try:
-            connection = self._idle.pop() if request.repeatable else self.take(deadline_s, fresh=True)
+            connection = self._idle.pop() if repeatable else self.take(deadline_s, fresh=True)
         except IndexError:
             connection = self.take(deadline_s)
         try:
-            connection.send(request.frame, deadline_s)
-            reply = connection.receive(request.replies, deadline_s)
+            connection.send(frame, deadline_s)
+            reply = connection.receive(replies, deadline_s)
         except BaseException:
             # A signal's exception counts, too: the reply that is still to come would be taken for the next one's.
             self.discard(connection)
@@ -73,7 +79,7 @@ class Pool:
         if type(reply) is hiredis.ReplyError:
             raise reply_failure(str(reply))
         try:
-            return request.decode(reply)
+            return decode(reply)
         except ProtocolError:
             self.close_idle()
             raise

@@ -74,7 +74,8 @@ def _unexpected(reply: object) -> NoReturn:
     raise ProtocolError(f"a shard answered with something unexpected: {reply!r:.100}")
 
 
-def _payload(reply: Any) -> Any:
+def payload(reply: Any) -> Any:
+    """Return the value in the reply to RC.GET, MISSING for an absent key."""
     if type(reply) is bytes and reply:
         kind = reply[0]
         if kind == RAW:
@@ -86,7 +87,7 @@ def _payload(reply: Any) -> Any:
 
 
 def _value(row: Row) -> Any:
-    return _payload(row[0])
+    return payload(row[0])
 
 
 def _count(reply: Any) -> int:
@@ -117,7 +118,7 @@ def _versioned(reply: Any) -> Versioned | None:
     if type(reply) is not list or len(reply) != 2:
         _unexpected(reply)
     try:
-        return Versioned(_payload(reply[1]), _count(reply[0]))
+        return Versioned(payload(reply[1]), _count(reply[0]))
     except Guarded as guarded:
         raise Guarded(Versioned(guarded.result, _count(reply[0])), guarded.header) from None
 
@@ -144,7 +145,7 @@ def _scanned(reply: Any) -> tuple[int, list[bytes]]:
 def get(key: bytes) -> Request[Any]:
     """Return a read; it answers MISSING for an absent key."""
     # A long key gains nothing in a larger read, and one that the shard refuses must not fail other tasks' reads.
-    return Request(frames.get(key), _payload, True, 1, key if len(key) <= _JOINED_KEY_BYTES else None, _value)
+    return Request(frames.get(key), payload, True, 1, key if len(key) <= _JOINED_KEY_BYTES else None, _value)
 
 
 def get_with_version(key: bytes) -> Request[Versioned | None]:

@@ -100,6 +100,7 @@ class Cache(LoadingCache):
         self._using = threading.Lock()
         self._dispatcher = Dispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
+        self._get = self._dispatcher.get
         self._through = Through(self._dispatcher, self._settings, info.cluster)
         self._reduce = reduce
         self._cluster = info.cluster
@@ -134,7 +135,7 @@ class Cache(LoadingCache):
         wire_key = encode_key(key)
         try:
             if self._is_plain and read_from is None and token is None and not r:
-                value = self._run(wire_key, requests.get(wire_key))
+                value = self._get(wire_key)
             else:
                 value = self._read(wire_key, requests.get(wire_key), read_from, token, r)
         except Guarded as guarded:
