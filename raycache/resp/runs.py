@@ -102,7 +102,7 @@ def run_of(shape: Shape, data: bytes) -> Run | None:
     """Return the run in `data`, which begins with the prefix of `shape`; None where it is no such run."""
     prefix, between, _, key_size, middle, piece_size = shape
     count, rest = divmod(len(data), len(between) + piece_size)
-    if rest or count > MOST or data[-2] != 0x0D:
+    if not key_size or rest or count > MOST or data[-2] != 0x0D:
         return None
     # Taken out by their places, and put together again to see that everything between them is what it must be.
     if not middle:

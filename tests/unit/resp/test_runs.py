@@ -87,6 +87,7 @@ def test_a_run_is_recognised(commands: list[list[bytes]]) -> None:
 @given(st.binary(min_size=1, max_size=3), st.integers(0, 10_000), st.integers(0, 3))
 @example(b"\r\n", 40, 0)
 @example(b"*", 35, 1)
+@example(b"\0", 0, 0)
 def test_a_changed_run_reads_as_it_does_frame_by_frame(change: bytes, at: int, removed: int) -> None:
     sent = bytes_of(alike(number_of, number_of, name=b"SET", count=8))
     at %= len(sent)
