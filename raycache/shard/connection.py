@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
             meter.countdown = left
         else:
             measured = self._measured = meter.measure(self._queued_s if was_queued else meter.clock_s())
-            take = measured.watched(take)
+            take = measured.watched(take, self._core.commands)
         try:
             self._rest = self._core.execute_many(self.session, take, self._out)
         except BROKEN as error:
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
         except Exception:
             self.give_up()
         if measured is not None:
-            measured.over(is_long=not isinstance(self._rest, bool))
+            measured.over(is_long=not isinstance(self._rest, bool), commands=self._core.commands)
 
     def end_turn(self) -> None:
         """Send the replies, and see to it that what is left gets its turn."""

@@ -18,6 +18,7 @@ from raycache.metrics.events import COMMAND, LatencyEvents
 from raycache.metrics.histogram import Histogram
 from raycache.metrics.slowlog import SlowLog
 from raycache.resp.parse import NO_MORE, is_command
+from raycache.resp.runs import Run
 from raycache.shard.classes import CLASS_OF
 from raycache.shard.commands import ALL, TABLE, resolve
 
@@ -123,10 +124,11 @@ class MeasuredTurn:
     """One turn whose commands are timed.
 
     What a turn's commands wait for is the end of the turn, when all replies go out together: so all of them have its
-    latency. How long each one ran is the time between two looks at what comes next.
+    latency. How long each one ran is the time between two looks at what comes next. A run (`raycache.resp.runs`) is
+    taken as a whole here, too, or it would look slower than those that are not measured: each has a share of the time.
     """
 
-    __slots__ = ("_began_s", "_meter", "_number", "_numbers", "_since_s", "_take", "_weight")
+    __slots__ = ("_before", "_began_s", "_meter", "_number", "_numbers", "_run", "_since_s", "_take", "_weight")
 
     def __init__(self, meter: Meter, began_s: float, weight: int) -> None:
         self._meter = meter
@@ -135,11 +137,22 @@ class MeasuredTurn:
         self._numbers: list[int] = []
         self._number = -1
         """Of the command that runs now; -1: none."""
+        self._run = -1
+        """Number of the command that a run is of; -1: it is none."""
+        self._before = 0
+        """Commands that the core had counted when the run began."""
         self._since_s = 0.0
         self._take: Callable[[], Any] = lambda: NO_MORE
 
-    def watched(self, take: Callable[[], Any]) -> Callable[[], Any]:
-        """Return what gives the turn its commands, as `take` does, and looks at the clock."""
+    def watched(self, take: Callable[[], Any], commands: int = 0) -> Callable[[], Any]:
+        """Return what gives the turn its commands, as `take` does, and looks at the clock; a run as it is.
+
+        Args:
+            commands: how many the core has counted so far.
+        """
+        if type(take) is Run and (command := resolve([take.name])) is not None:
+            self._run, self._before, self._since_s = command.number, commands, self._meter.clock_s()
+            return take
         self._take = take
         return self._next
 
@@ -161,14 +174,26 @@ class MeasuredTurn:
         self._numbers.append(number)
         self._since_s = self._meter.clock_s()
 
-    def over(self, *, is_long: bool = False) -> None:
+    def over(self, *, is_long: bool = False, commands: int = 0) -> None:
         """The turn is over.
 
         Args:
             is_long: its last command goes on in steps; `ran_long` will be told.
+            commands: how many the core has counted by now.
         """
+        if self._run >= 0:
+            self._over_run(commands - self._before, is_long)
+            return
         if self._number >= 0 and not is_long:
             self._has_run(self._meter.clock_s() - self._since_s)
+
+    def _over_run(self, count: int, is_long: bool) -> None:
+        self._numbers = [self._run] * count
+        if is_long and count:
+            self._number, count = self._run, count - 1
+        if count:
+            ran_s = self._meter.clock_s() - self._since_s
+            self._meter.ran(self._run, ran_s / count, self._weight * count)
 
     def ran_long(self, ran_s: float) -> None:
         """The long command at the turn's end has its reply; its steps took `ran_s` in all."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from raycache.metrics.families import Samples
 from raycache.resp.parse import NO_MORE
+from raycache.resp.runs import run_of, shape_of
 from raycache.shard.classes import CLASS_OF, CLASSES, class_of
 from raycache.shard.commands import ALL, TABLE
 from raycache.shard.commands.command import Command
@@ -212,3 +213,22 @@ def test_what_shards_say_to_each_other_is_no_command_of_a_client() -> None:
     measured(shard, [[b"RC.TRACE", b"00-x"], [b"GET", b"a"], [b"RC.PEER", b"s1", b""]])
     assert {name: histogram.count for name, histogram in shard.core.meter.latency.items()} == {"read": 1}
     assert calls(shard) == {"get": 1}
+
+
+def test_a_run_that_is_measured_is_taken_as_a_whole() -> None:
+    shard = Shard()
+    shard.core.measure(Ticking(0.001), 1)
+    core, data = shard.core, b"".join(b"*2\r\n$3\r\nGET\r\n$4\r\nk%03d\r\n" % number for number in range(20))
+    run = run_of(shape_of(data), data)
+    assert run is not None
+    one, out = core.meter.measure(core.clock_s()), list[bytes]()
+    take = one.watched(run, core.commands)
+    assert take is run
+    assert core.execute_many(shard.session, take, out) is False
+    one.over(commands=core.commands)
+    one.replied()
+    assert b"".join(out) == b"$-1\r\n" * 20
+    assert core.meter.latency["read"].count == 20
+    (spent,) = core.meter.spent.values()
+    assert (spent.count, spent.sum_s) == (20, pytest.approx(0.001))
+    assert calls(shard) == {"get": 20}
