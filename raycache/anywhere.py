@@ -44,16 +44,19 @@ class Where:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsSettings | None = None
+    allow_pickle: bool = False
 
     def connect(self) -> Cache:
         """Return a handle."""
         return connect(self.cluster, address=self.address, secret=self.secret, timeout_s=self.timeout_s,
-                       read_from=self.read_from, user=self.user, password=self.password, tls=self.tls)
+                       read_from=self.read_from, user=self.user, password=self.password, tls=self.tls,
+                       allow_pickle=self.allow_pickle)
 
     async def connect_async(self) -> AsyncCache:
         """Return a handle for the running loop."""
         return await connect_async(self.cluster, address=self.address, secret=self.secret, timeout_s=self.timeout_s,
-                                   read_from=self.read_from, user=self.user, password=self.password, tls=self.tls)
+                                   read_from=self.read_from, user=self.user, password=self.password, tls=self.tls,
+                                   allow_pickle=self.allow_pickle)
 
 
 class Decorator(Protocol):
@@ -70,7 +73,7 @@ class Decorator(Protocol):
 
 def cached(cluster: str, *, address: str | None = None, secret: str | None = None,
            timeout_s: float = DEFAULT_TIMEOUT_S, read_from: ReadFrom = "primary", user: str | None = None,
-           password: str | None = None, tls: TlsSettings | None = None,
+           password: str | None = None, tls: TlsSettings | None = None, allow_pickle: bool = False,
            **settings: Unpack[CachedSettings]) -> Decorator:
     """Return a decorator like `Cache.cached`, for functions that run anywhere: it connects when one is called.
 
@@ -83,13 +86,13 @@ def cached(cluster: str, *, address: str | None = None, secret: str | None = Non
 
     Args:
         cluster: its name.
-        address, secret, timeout_s, read_from, user, password, tls: as for `connect`.
+        address, secret, timeout_s, read_from, user, password, tls, allow_pickle: as for `connect`.
         settings: as for `Cache.cached`.
     Raises:
         TypeError, ValueError: the function is none that can be cached, or a setting is wrong. Calls raise
             ClusterNotFoundError with `on_cache_error="raise"` where no such cluster runs.
     """
-    where = Where(cluster, address, secret, timeout_s, read_from, user, password, tls)
+    where = Where(cluster, address, secret, timeout_s, read_from, user, password, tls, allow_pickle)
 
     def decorate(function: Callable[..., Any]) -> Any:
         if inspect.iscoroutinefunction(function):

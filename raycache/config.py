@@ -186,6 +186,9 @@ class ClusterConfig:
     """How shards, gateways and the router write their logs: "text", or "json" for one JSON object a line."""
     tracing: str | None = None
     """A function as "package.module:function" that sets OpenTelemetry up in every shard's process; None: no traces."""
+    allow_pickle: bool = False
+    """Whether handles that allow it, too, may store values of any type as pickle, signed with the cluster's secret. Who
+    knows the secret can then run code in those handles' processes."""
     split_transactions: bool = True
     """Whether the gateway runs a MULTI over several shards as one transaction per shard (True) or refuses it."""
     limits: Limits = field(default_factory=Limits)
@@ -274,6 +277,10 @@ class ClusterConfig:
         for name, wanted in (("read_quorum", self.read_quorum), ("write_quorum", self.write_quorum)):
             if not 0 <= wanted <= self.copies:
                 raise ValueError(f"{name} must be 0 (a majority) to copies={self.copies}, not {wanted}")
+        for name, wanted in (("read_quorum", self.read_quorum), ("write_quorum", self.write_quorum)):
+            if wanted and self.replication != "quorum":
+                raise ValueError(f"{name}={wanted} means nothing with replication {self.replication!r}: leave it out, "
+                                 "or say replication quorum")
         r, w = self.quorums
         if self.replication == "quorum" and r + w <= self.copies and not self.allow_stale:
             raise ValueError(

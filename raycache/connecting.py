@@ -27,7 +27,7 @@ Refresh = Callable[[], ConnectionInfo]
 
 def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
             read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
-            password: str | None = None, tls: TlsSettings | None = None) -> Cache:
+            password: str | None = None, tls: TlsSettings | None = None, allow_pickle: bool = False) -> Cache:
     """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
 
     The cluster is looked up in Ray once per process. With `address`, and `secret` where the doors demand
@@ -43,24 +43,29 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
         user, password: whose rights this handle has; None: the cluster's secret is shown, which has all.
         tls: certificates, where the doors speak TLS; None: what Ray knows, with `address` no TLS.
+        allow_pickle: store values that cannot be stored otherwise as pickle, and load such values. Only in a cluster
+            that allows it, too; signed with its secret, and checked before anything is loaded. Loading runs code of
+            whoever knows that secret. docs/security.md says more.
     Raises:
         ClusterNotFoundError: no such cluster runs; the text lists those that do. (With `address`, at the first
             operation: another cluster's shard listens there.)
-        ValueError: `address` is none, or a setting makes no sense.
+        ValueError: `address` is none, or a setting makes no sense; `allow_pickle` without the secret.
     """
     login = _login(secret, user, password, tls)
     info, refresh = _connection(name, address, login)
     return Cache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address),
-                 refresh_info=refresh,
-                 reduce=lambda: (_reconnect, (name, address, login, timeout_s, read_from, hedge_s)))
+                 refresh_info=refresh, allow_pickle=allow_pickle,
+                 reduce=lambda: (_reconnect, (name, address, login, timeout_s, read_from, hedge_s, allow_pickle)))
 
 
 async def connect_async(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
                         read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
-                        password: str | None = None, tls: TlsSettings | None = None) -> AsyncCache:
+                        password: str | None = None, tls: TlsSettings | None = None,
+                        allow_pickle: bool = False) -> AsyncCache:
     """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
     login = _login(secret, user, password, tls)
-    return await asyncio.to_thread(_connect_async, name, address, login, timeout_s, read_from, hedge_s)
+    return await asyncio.to_thread(_connect_async, name, address, login, timeout_s, read_from, hedge_s,
+                                   allow_pickle)
 
 
 def _login(secret: str | None, user: str | None, password: str | None, tls: TlsSettings | None) -> Login:
@@ -72,10 +77,10 @@ def _login(secret: str | None, user: str | None, password: str | None, tls: TlsS
 
 
 def _reconnect(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
-               hedge_s: float) -> Cache:
+               hedge_s: float, allow_pickle: bool = False) -> Cache:
     """Unpickle a handle: connect anew, in whatever process this is."""
     return connect(name, address=address, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, tls=login.tls,
-                   **_shown(login))
+                   allow_pickle=allow_pickle, **_shown(login))
 
 
 def _shown(login: Login) -> dict[str, Any]:
@@ -84,12 +89,13 @@ def _shown(login: Login) -> dict[str, Any]:
 
 
 def _connect_async(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
-                   hedge_s: float) -> AsyncCache:
+                   hedge_s: float, allow_pickle: bool = False) -> AsyncCache:
     """Connect, or unpickle a handle. Blocks for the look-up in Ray where this process has not made it yet."""
     info, refresh = _connection(name, address, login)
     return AsyncCache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address),
-                      refresh_info=refresh,
-                      reduce=lambda: (_connect_async, (name, address, login, timeout_s, read_from, hedge_s)))
+                      refresh_info=refresh, allow_pickle=allow_pickle,
+                      reduce=lambda: (_connect_async,
+                                      (name, address, login, timeout_s, read_from, hedge_s, allow_pickle)))
 
 
 def _place(address: str | None) -> Place | None:

@@ -11,6 +11,7 @@
     │   ├── CrossSlotError         (ValueError)  the keys of one atomic command live on different shards
     │   ├── AuthenticationError    (PermissionError)
     │   ├── NotPermittedError      (PermissionError) this user may not do that, or not with these keys
+    │   ├── PickleRefusedError     (PermissionError) a pickle, and the cluster, the handle or its signature forbids it
     │   ├── ClusterNotFoundError   (LookupError)
     │   ├── ReentrantLoadError     a load of a key asks for the same key
     │   ├── StoreRefusedError      (ValueError)  the database behind the cache will never take this
@@ -97,6 +98,12 @@ class NotPermittedError(CallerError, PermissionError):
     """The handle's user may not send this command, or not for these keys."""
 
     prefix = "NOPERM"
+
+
+class PickleRefusedError(CallerError, PermissionError):
+    """A value is pickle, and the cluster or the handle does not allow that, or its signature is wrong."""
+
+    prefix = "NOPICKLE"
 
 
 class ClusterNotFoundError(CallerError, LookupError):
@@ -229,6 +236,7 @@ _BY_PREFIX: dict[str, type[RayCacheError]] = {
     "WRONGPASS": AuthenticationError,
     "NOAUTH": AuthenticationError,
     "NOPERM": NotPermittedError,
+    "NOPICKLE": PickleRefusedError,
     "OOM": OutOfMemoryError,
     "QUEUEFULL": QueueFullError,
     "QUEUECLOSED": QueueClosedError,

@@ -85,6 +85,7 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], int, str, Mapping[str, str]], ...]
     (errors.NotANumberError, 422, "invalid", {}),
     (errors.WrongTypeError, 409, "wrong-type", {}),
     (errors.NotPermittedError, 403, "forbidden", {}),
+    (errors.PickleRefusedError, 409, "wrong-type", {}),
     # Its own secret is wrong: nothing that the caller could do about.
     (errors.AuthenticationError, 502, "unavailable", {}),
     (errors.OutOfMemoryError, 507, "full", {}),

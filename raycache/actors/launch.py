@@ -53,7 +53,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
           metrics_port: int = 0, measure_every: int = 256, log_format: str = "text", tracing: str | None = None,
           split_transactions: bool = True, queue_memory: int | str | None = None, stores: Sequence[Attachment] = (),
           limits: Limits | None = None, users: Sequence[str] = (), tls: TlsSettings | None = None,
-          timeout_s: float = 60.0) -> ClusterStatus:
+          allow_pickle: bool = False, timeout_s: float = 60.0) -> ClusterStatus:
     """Start a cluster and return once everything serves; attach to it if it runs already.
 
     Connects this process to Ray first: to a Ray that runs, else to a new local one, which ends with
@@ -95,6 +95,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         users: who may come in beside those with the cluster's secret, each a line as `ACL LIST` writes it, such as
             "user web on >password ~session:* +@read +@write +@connection". docs/security.md says more.
         tls: certificates for all doors and for what goes on between them; the files are on every machine.
+        allow_pickle: whether handles that allow it, too, may store values of any type, as pickle signed with the
+            cluster's secret (docs/security.md).
         timeout_s: how long to wait, in seconds.
 
     Raises:
@@ -112,6 +114,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         metrics_port=metrics_port, measure_every=measure_every, log_format=log_format, tracing=tracing,
         split_transactions=split_transactions, limits=limits or Limits(),
         queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory), users=tuple(users), tls=tls,
+        allow_pickle=allow_pickle,
     )
     return start_config(config, stores=stores, timeout_s=timeout_s)
 

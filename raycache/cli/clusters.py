@@ -58,6 +58,8 @@ SHARDS = click.IntRange(1, 1000)
               "Default: a quarter.")  # fmt: skip
 @click.option("--cpus-per-shard", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
+@click.option("--allow-pickle", is_flag=True, help="Let handles that allow it, too, store values of any type as signed "
+              "pickle. Who knows the secret can then run code in them.")  # fmt: skip
 @click.option("--split-transactions/--refuse-split-transactions", default=True, show_default=True,
               help="What the gateway does with a MULTI over several shards.")  # fmt: skip
 @access.options
@@ -118,6 +120,7 @@ def _refuse_early(name: str, settings: dict[str, Any]) -> None:
         replication=settings["replication"], read_quorum=settings["read_quorum"],
         write_quorum=settings["write_quorum"], allow_stale=settings["allow_stale"], users=settings["users"],
         tls=settings["tls"], metrics_port=settings["metrics_port"], tracing=settings["tracing"],
+        allow_pickle=settings["allow_pickle"],
     )  # fmt: skip
     if settings["max_entries"] is not None and settings["max_entries"] < shards:
         raise ValueError(f"--max-entries must be at least {shards}, one for each shard, not {settings['max_entries']}")

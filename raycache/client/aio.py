@@ -27,8 +27,10 @@ from raycache.client.settings import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_HEDGE_S,
 from raycache.client.stats import ClusterStats
 from raycache.client.token import NOTHING, Token
 from raycache.client.top import ClusterUse, check_count
+from raycache.client.unsealing import pickles_of
 from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
+from raycache.codec import encode
 from raycache.functions.aio import AsyncCachedFunction
 from raycache.functions.recipe import CachedSettings
 from raycache.loading.guarding import still_good
@@ -79,8 +81,10 @@ class AsyncCache(AsyncLoadingCache):
         place: where this process runs, for "nearest"; None: not known, so that it means "primary".
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
         reduce: what pickling returns instead of `info`, as `__reduce__` does.
+        allow_pickle: store values of other types as signed pickle, and load such values: see `raycache.connect`.
     Raises:
-        ValueError: a time is not positive, `read_from` is none of the three, or `info.topology` is no topology.
+        ValueError: a time is not positive, `read_from` is none of the three, `info.topology` is no topology, or
+            `allow_pickle` without the cluster's secret.
     """
 
     def __init__(
@@ -94,13 +98,17 @@ class AsyncCache(AsyncLoadingCache):
         place: Place | None = None,
         refresh_info: Callable[[], ConnectionInfo] | None = None,
         reduce: Reduce | None = None,
+        allow_pickle: bool = False,
     ) -> None:
         self._settings = ClientSettings(timeout_s, connect_timeout_s, hedge_s, place)
         self._wishes = ReadWishes(read_from)
         self._is_plain = self._wishes.is_plain
         self._dispatcher = AsyncDispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
-        self._through = AsyncThrough(self._dispatcher, self._settings, info.cluster)
+        dispatcher = self._dispatcher
+        self._pickles = pickles_of(info, lambda: dispatcher.info.secret, allow_pickle)
+        self._encode: requests.Encode = encode if self._pickles is None else self._pickles.encode
+        self._through = AsyncThrough(self._dispatcher, self._settings, info.cluster, self._pickles)
         self._host = AsyncHost(self, self._dispatcher, self._through)
         self._reduce = reduce
         self._cluster = info.cluster
@@ -200,7 +208,7 @@ class AsyncCache(AsyncLoadingCache):
             RayCacheError: see the class.
         """
         wire_key = encode_key(key)
-        request = requests.store(wire_key, value, ttl)
+        request = requests.store(wire_key, value, ttl, self._encode)
         await self._run(wire_key, request if not acks and not w else self._acknowledged(request, acks, w))
 
     async def set_many(
@@ -214,17 +222,17 @@ class AsyncCache(AsyncLoadingCache):
         """
         keys, values = encode_keys(list(mapping)), list(mapping.values())
         if not acks and not w:
-            await self._dispatcher.run_batch(SetMany(keys, values, ttl))
+            await self._dispatcher.run_batch(SetMany(keys, values, ttl, self._encode))
         else:
             options = write_options(acks, w, self._settings.timeout_s)
-            await self._dispatcher.run_batch(AcknowledgedSetMany(keys, values, ttl, options))
+            await self._dispatcher.run_batch(AcknowledgedSetMany(keys, values, ttl, options, self._encode))
 
     async def add(
         self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
     ) -> bool:
         """Store `value` only if `key` is absent; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        request = requests.store_if(b"NX", wire_key, value, ttl)
+        request = requests.store_if(b"NX", wire_key, value, ttl, self._encode)
         return await self._run(wire_key, self._acknowledged(request, acks, w))
 
     async def replace(
@@ -232,7 +240,7 @@ class AsyncCache(AsyncLoadingCache):
     ) -> bool:
         """Store `value` only if `key` is present; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        request = requests.store_if(b"XX", wire_key, value, ttl)
+        request = requests.store_if(b"XX", wire_key, value, ttl, self._encode)
         return await self._run(wire_key, self._acknowledged(request, acks, w))
 
     async def delete(self, key: Key, *, acks: int = 0, w: int = 0) -> bool:
@@ -319,7 +327,7 @@ class AsyncCache(AsyncLoadingCache):
             RayCacheError: see the class; errors as `set`.
         """
         wire_key = encode_key(key)
-        request = requests.compare_and_set(wire_key, value, version, ttl)
+        request = requests.compare_and_set(wire_key, value, version, ttl, self._encode)
         return await self._run(wire_key, self._acknowledged(request, acks, w))
 
     async def token(self) -> Token:
@@ -505,7 +513,7 @@ class AsyncCache(AsyncLoadingCache):
         else:
             settings = self._settings
             again = _rebuild, (self._dispatcher.info, settings.timeout_s, settings.connect_timeout_s,
-                               self._wishes.read_from, settings.hedge_s)
+                               self._wishes.read_from, settings.hedge_s, self._pickles is not None)
         return (_using, (*again, self._wishes.token)) if self._wishes.token else again
 
     def __repr__(self) -> str:
@@ -513,11 +521,13 @@ class AsyncCache(AsyncLoadingCache):
 
 
 def _rebuild(
-    info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float
+    info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float,
+    allow_pickle: bool = False,
 ) -> AsyncCache:
     # Without the place: it is that of another process.
     return AsyncCache(
-        info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s
+        info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s,
+        allow_pickle=allow_pickle,
     )
 
 

@@ -21,6 +21,8 @@ from raycache.client.invalidation import DELETE_BATCH, check_pause, new_generati
 from raycache.client.requests import scan
 from raycache.client.scanning import Walk, check_batch
 from raycache.client.settings import ClientSettings
+from raycache.codec import Sealed
+from raycache.codec.pickles import loaded
 from raycache.loading.basics import Source
 from raycache.loading.found import IS_DUE, NOT_PLAIN, value_at_once
 from raycache.loading.many import Many
@@ -71,7 +73,10 @@ class AsyncLoadingCache:
             value = await through.run(through.engine.obtain(key, wire_key, Source(load), wanted))
             return value
         aged = await self._dispatcher.run(wire_key, leasing.fetch(wire_key))
-        found: Any = NOT_PLAIN if aged is None else value_at_once(aged, wanted, through.engine.rng)
+        try:
+            found: Any = NOT_PLAIN if aged is None else value_at_once(aged, wanted, through.engine.rng)
+        except Sealed as sealed:
+            found = loaded(sealed, through.engine.pickles)
         if found is NOT_PLAIN or found is IS_DUE:
             value = await through.run(through.engine.obtain(key, wire_key, Source(load), wanted, aged, is_read=True,
                                                         is_due=found is IS_DUE))

@@ -18,7 +18,9 @@ from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.aio_waits import AsyncWaits
 from raycache.client.guarded import Guarded
 from raycache.client.settings import ClientSettings
-from raycache.errors import CallerError, DeadlineExceededError, RayCacheError
+from raycache.client.unsealing import unsealed
+from raycache.codec import Pickles
+from raycache.errors import CallerError, DeadlineExceededError, PickleRefusedError, RayCacheError
 from raycache.loading import steps
 from raycache.loading.basics import in_no_load, loading
 from raycache.loading.engine import Engine
@@ -60,14 +62,16 @@ class TaskFlights:
 class AsyncThrough:
     """Drives one handle's engine."""
 
-    def __init__(self, dispatcher: AsyncDispatcher, settings: ClientSettings, cluster: str) -> None:
+    def __init__(self, dispatcher: AsyncDispatcher, settings: ClientSettings, cluster: str,
+                 pickles: Pickles | None = None) -> None:
         self._dispatcher = dispatcher
+        self._pickles = pickles
         self._waits = AsyncWaits(dispatcher, settings)
         self._flights = TaskFlights()
         self._refreshes = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s)
+        self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s, pickles)
         self._do: Final[dict[type, Callable[[Any], Awaitable[Any]]]] = {
             steps.Fetch: self._fetch, steps.TakeLeases: self._take, steps.WaitForLease: self._wait,
             steps.Fill: self._fill, steps.Free: self._free, steps.Generations: self._generations,
@@ -121,16 +125,17 @@ class AsyncThrough:
 
     async def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
         """Return what a read has brought if it still counts, else `absent`."""
-        (is_good,) = await self.run(still_good([(key, guarded.header)]))
-        return guarded.result if is_good else absent
+        is_good = guarded.header is None or (await self.run(still_good([(key, guarded.header)])))[0]
+        return unsealed(guarded.result, self._pickles) if is_good else absent
 
     async def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
         """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
-        open_at = [at for at, value in enumerate(values) if type(value) is Guarded]
-        if open_at:
-            good = await self.run(still_good([(keys[at], values[at].header) for at in open_at]))
-            for at, is_good in zip(open_at, good, strict=True):
-                values[at] = values[at].result if is_good else absent
+        open_at = [(at, value) for at, value in enumerate(values) if type(value) is Guarded]
+        asked = [(keys[at], value.header) for at, value in open_at if value.header is not None]
+        verdicts = iter((await self.run(still_good(asked))) if asked else ())
+        for at, value in open_at:
+            is_good = value.header is None or next(verdicts)
+            values[at] = unsealed(value.result, self._pickles) if is_good else absent
 
     # What the engine asks for
 
@@ -174,8 +179,12 @@ class AsyncThrough:
 
     async def _fill(self, wanted: steps.Fill) -> list[int]:
         batch = leasing.FillMany(wanted.fillings)
-        with contextlib.suppress(RayCacheError):  # the caller has its value whether or not it could be stored
+        try:
             await self._dispatcher.run_batch(batch)
+        except PickleRefusedError:  # it never could be: better an error than a load each time
+            raise
+        except RayCacheError:  # the caller has its value whether or not it could be stored
+            pass
         return batch.stored
 
     async def _free(self, wanted: steps.Free) -> None:

@@ -16,7 +16,7 @@ import hiredis
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, ttl_ms
 from raycache.client.guarded import Guarded, opened, or_guarded
-from raycache.client.requests import MISSING
+from raycache.client.requests import MISSING, Encode
 from raycache.client.retry import RETRIED, reply_failure
 from raycache.client.routes import NOBODY, Choice
 from raycache.codec import decode_payloads, encode
@@ -157,7 +157,7 @@ class SetMany(Batch):
         UnsupportedTypeError, ValueError: see `raycache.codec.encode` and `ttl_ms`.
     """
 
-    def __init__(self, keys: list[bytes], values: Sequence[object], ttl: TimeToLive) -> None:
+    def __init__(self, keys: list[bytes], values: Sequence[object], ttl: TimeToLive, encode: Encode = encode) -> None:
         super().__init__(keys)
         self._values = [encode(value) for value in values]
         self._px = b"%d" % ttl_ms(ttl)

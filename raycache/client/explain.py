@@ -15,7 +15,7 @@ import msgpack
 from raycache.client import frames
 from raycache.client.requests import Question, Request
 from raycache.client.top import shown_key
-from raycache.codec import ARRAY, INTEGER, LOADED, MSGPACK, RAW, TEXT
+from raycache.codec import ARRAY, INTEGER, LOADED, MSGPACK, PICKLE, RAW, TEXT
 from raycache.codec.loaded import Header, header_of
 from raycache.errors import ProtocolError, ShardUnavailableError
 from raycache.ring.slots import slot_of
@@ -25,7 +25,7 @@ Role = Literal["primary", "replica", ""]
 Cause = Literal["", "invalidated", "never", "expired", "evicted", "deleted", "moved"]
 
 _KINDS: Final = {RAW: "bytes", TEXT: "text", INTEGER: "integer", MSGPACK: "Python value", ARRAY: "array",
-                 LOADED: "loaded value"}
+                 PICKLE: "pickle", LOADED: "loaded value"}
 _HEADER_BYTES: Final = 1 << 16
 _CAUSES: Final = frozenset(("", "expired", "evicted", "deleted", "moved"))
 
@@ -37,7 +37,7 @@ class KeyEntry:
     version: int
     """Of the last write, as `get_with_version` shows it."""
     kind: str
-    """What wrote it: "bytes", "text", "integer", "Python value", "array" or "loaded value"."""
+    """What wrote it: "bytes", "text", "integer", "Python value", "array", "pickle" or "loaded value"."""
     size_bytes: int
     """Of the value as it is stored."""
     charged_bytes: int

@@ -20,11 +20,14 @@ from raycache.client.results import Result, Row, presence_of, result_of, rows_of
 from raycache.client.stats import ShardStats
 from raycache.client.top import ShardUse
 from raycache.client.wishes import PLAIN, write_options
-from raycache.codec import LOADED, RAW, decode_payload, encode
+from raycache.codec import PICKLE, RAW, decode_payload, encode
 from raycache.errors import ProtocolError
 from raycache.usage.rows import FunctionUse
 
 T = TypeVar("T")
+
+Encode = Callable[[Any], tuple[int, bytes]]
+"""What a handle makes (kind, bytes) of a value with: `raycache.codec.encode`, or that of a `Pickles`."""
 
 MISSING: Final = object()
 """What a read answers for an absent key: a stored None is not a miss."""
@@ -80,7 +83,7 @@ def payload(reply: Any) -> Any:
         kind = reply[0]
         if kind == RAW:
             return reply[1:]
-        return decode_payload(reply) if kind != LOADED else opened(reply)
+        return decode_payload(reply) if kind < PICKLE else opened(reply)
     if reply is not None:
         _unexpected(reply)
     return MISSING
@@ -168,9 +171,11 @@ def read(key: bytes, from_row: Callable[[Row], T], options: bytes, *, hedged: bo
                    from_row=from_row if hedged else None)
 
 
-def store(key: bytes, value: object, ttl: TimeToLive) -> Request[None]:
+def store(key: bytes, value: object, ttl: TimeToLive, encode: Encode = encode) -> Request[None]:
     """Return an unconditional write.
 
+    Args:
+        encode: from a value to (kind, bytes); that of a handle which allows pickle is another one.
     Raises:
         UnsupportedTypeError, ValueError: see `raycache.codec.encode` and `ttl_ms`.
     """
@@ -178,14 +183,15 @@ def store(key: bytes, value: object, ttl: TimeToLive) -> Request[None]:
     return Request(frames.command(b"RC.SET", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl)), _done)
 
 
-def store_if(condition: bytes, key: bytes, value: object, ttl: TimeToLive) -> Request[bool]:
+def store_if(condition: bytes, key: bytes, value: object, ttl: TimeToLive, encode: Encode = encode) -> Request[bool]:
     """Return a write under the condition NX (absent) or XX (present); errors as `store`."""
     kind, data = encode(value)
     frame = frames.command(b"RC.SET", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl), condition)
     return Request(frame, _stored, repeatable=condition == b"XX")
 
 
-def compare_and_set(key: bytes, value: object, version: int, ttl: TimeToLive) -> Request[bool]:
+def compare_and_set(key: bytes, value: object, version: int, ttl: TimeToLive,
+                    encode: Encode = encode) -> Request[bool]:
     """Return a write that happens only at `version`, 0 = absent; errors as `store`, and NotANumberError."""
     kind, data = encode(value)
     integer("version", version, minimum=0)

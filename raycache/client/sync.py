@@ -28,8 +28,10 @@ from raycache.client.stats import ClusterStats
 from raycache.client.through import Through
 from raycache.client.token import NOTHING, Token
 from raycache.client.top import ClusterUse, check_count
+from raycache.client.unsealing import pickles_of
 from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
+from raycache.codec import encode
 from raycache.functions.recipe import CachedSettings
 from raycache.functions.sync import CachedFunction
 from raycache.loading.guarding import still_good
@@ -78,8 +80,10 @@ class Cache(LoadingCache):
         place: where this process runs, for "nearest"; None: not known, so that it means "primary".
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
         reduce: what pickling returns instead of `info`, as `__reduce__` does.
+        allow_pickle: store values of other types as signed pickle, and load such values: see `raycache.connect`.
     Raises:
-        ValueError: a time is not positive, `read_from` is none of the three, or `info.topology` is no topology.
+        ValueError: a time is not positive, `read_from` is none of the three, `info.topology` is no topology, or
+            `allow_pickle` without the cluster's secret.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Cache(LoadingCache):
         place: Place | None = None,
         refresh_info: Callable[[], ConnectionInfo] | None = None,
         reduce: Reduce | None = None,
+        allow_pickle: bool = False,
     ) -> None:
         self._settings = ClientSettings(timeout_s, connect_timeout_s, hedge_s, place)
         self._wishes = ReadWishes(read_from)
@@ -101,7 +106,10 @@ class Cache(LoadingCache):
         self._dispatcher = Dispatcher(info, self._settings, refresh_info)
         self._run = self._dispatcher.run
         self._get = self._dispatcher.get
-        self._through = Through(self._dispatcher, self._settings, info.cluster)
+        dispatcher = self._dispatcher
+        self._pickles = pickles_of(info, lambda: dispatcher.info.secret, allow_pickle)
+        self._encode: requests.Encode = encode if self._pickles is None else self._pickles.encode
+        self._through = Through(self._dispatcher, self._settings, info.cluster, self._pickles)
         self._reduce = reduce
         self._cluster = info.cluster
         self._host = Host(self, self._dispatcher, self._through)
@@ -201,7 +209,7 @@ class Cache(LoadingCache):
             RayCacheError: see the class.
         """
         wire_key = encode_key(key)
-        request = requests.store(wire_key, value, ttl)
+        request = requests.store(wire_key, value, ttl, self._encode)
         self._run(wire_key, request if not acks and not w else self._acknowledged(request, acks, w))
 
     def set_many(
@@ -215,17 +223,17 @@ class Cache(LoadingCache):
         """
         keys, values = encode_keys(list(mapping)), list(mapping.values())
         if not acks and not w:
-            self._dispatcher.run_batch(SetMany(keys, values, ttl))
+            self._dispatcher.run_batch(SetMany(keys, values, ttl, self._encode))
         else:
             options = write_options(acks, w, self._settings.timeout_s)
-            self._dispatcher.run_batch(AcknowledgedSetMany(keys, values, ttl, options))
+            self._dispatcher.run_batch(AcknowledgedSetMany(keys, values, ttl, options, self._encode))
 
     def add(
         self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
     ) -> bool:
         """Store `value` only if `key` is absent; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        request = requests.store_if(b"NX", wire_key, value, ttl)
+        request = requests.store_if(b"NX", wire_key, value, ttl, self._encode)
         return self._run(wire_key, self._acknowledged(request, acks, w))
 
     def replace(
@@ -233,7 +241,7 @@ class Cache(LoadingCache):
     ) -> bool:
         """Store `value` only if `key` is present; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        request = requests.store_if(b"XX", wire_key, value, ttl)
+        request = requests.store_if(b"XX", wire_key, value, ttl, self._encode)
         return self._run(wire_key, self._acknowledged(request, acks, w))
 
     def delete(self, key: Key, *, acks: int = 0, w: int = 0) -> bool:
@@ -320,7 +328,7 @@ class Cache(LoadingCache):
             RayCacheError: see the class; errors as `set`.
         """
         wire_key = encode_key(key)
-        request = requests.compare_and_set(wire_key, value, version, ttl)
+        request = requests.compare_and_set(wire_key, value, version, ttl, self._encode)
         return self._run(wire_key, self._acknowledged(request, acks, w))
 
     def token(self) -> Token:
@@ -500,7 +508,7 @@ class Cache(LoadingCache):
         else:
             settings = self._settings
             again = _rebuild, (self._dispatcher.info, settings.timeout_s, settings.connect_timeout_s,
-                               self._wishes.read_from, settings.hedge_s)
+                               self._wishes.read_from, settings.hedge_s, self._pickles is not None)
         return (_using, (*again, self._wishes.token)) if self._wishes.token else again
 
     def __repr__(self) -> str:
@@ -508,11 +516,13 @@ class Cache(LoadingCache):
 
 
 def _rebuild(
-    info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float
+    info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float,
+    allow_pickle: bool = False,
 ) -> Cache:
     # Without the place: it is that of another process.
     return Cache(
-        info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s
+        info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s,
+        allow_pickle=allow_pickle,
     )
 
 

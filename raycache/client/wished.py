@@ -11,13 +11,16 @@ from typing import Any
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive
 from raycache.client.batches import DeleteMany, Part, SetMany
+from raycache.client.requests import Encode
+from raycache.codec import encode
 
 
 class AcknowledgedSetMany(SetMany):
     """RC.MSET in RC.WRITE; `options` are its, errors are those of `SetMany`."""
 
-    def __init__(self, keys: list[bytes], values: Sequence[object], ttl: TimeToLive, options: bytes) -> None:
-        super().__init__(keys, values, ttl)
+    def __init__(self, keys: list[bytes], values: Sequence[object], ttl: TimeToLive, options: bytes,
+                 encode: Encode = encode) -> None:
+        super().__init__(keys, values, ttl, encode)
         self._options = options
 
     def frame(self, positions: list[int]) -> bytes:

@@ -19,7 +19,8 @@ TEXT: Final = 3
 ARRAY: Final = 4
 """A numpy array: see `arrays.py`."""
 PICKLE: Final = 5
-"""Reserved: pickle behind an HMAC. Not written, and refused when read."""
+"""A pickle behind an HMAC: see `pickles.py`. Only for clusters and handles that allow it. The shards know the number,
+too (`raycache.shard.commands.kinds`)."""
 LOADED: Final = 6
 """A value of another kind, with what loading needs to know of it in front: see `loaded.py`."""
 DESCRIBED: Final = 7

@@ -17,6 +17,7 @@ from raycache.codec.described import described
 from raycache.codec.kinds import ARRAY, INTEGER, MSGPACK, RAW, TEXT
 from raycache.codec.loaded import header_of
 from raycache.codec.refusal import corrupt
+from raycache.codec.sealed import Sealed
 from raycache.errors import InternalError
 
 _INT64_MIN: Final = -(2**63)
@@ -67,7 +68,7 @@ def _decode_integer(data: bytes | memoryview) -> int:
 
 
 def _decode_pickle(data: bytes | memoryview) -> Any:
-    raise ValueError("pickle is not loaded")
+    raise Sealed(bytes(data))
 
 
 def _decode_loaded(data: bytes | memoryview) -> Any:
@@ -90,11 +91,14 @@ def decode(kind: int, data: bytes | memoryview) -> Any:
 
     Raises:
         InternalError: the kind is not known here (a newer version wrote it), or the bytes are not of that kind.
+        Sealed: it is a pickle, which is not loaded here.
     """
     if kind >= len(_DECODERS):
         raise corrupt(kind, "this version does not know the kind; a newer one wrote it")
     try:
         return _DECODERS[kind](data)
+    except Sealed:
+        raise
     except Exception as error:
         raise corrupt(kind, error) from error
 
@@ -126,7 +130,7 @@ def decode_payloads(payloads: list[bytes | None], missing: object = None,
             missing if payload is None else payload[1:] if payload[0] == RAW else open_payload(payload)
             for payload in payloads
         ]
-    except InternalError:
+    except (InternalError, Sealed):
         raise
     except (IndexError, TypeError) as error:
         raise corrupt(RAW, f"no payload: {error}") from error

@@ -15,8 +15,9 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from raycache.codec import LOADED, encode
+from raycache.codec import LOADED, Pickles, Sealed, encode
 from raycache.codec.loaded import frame
+from raycache.codec.pickles import loaded
 from raycache.errors import LoadFailedError, LoadTimeoutError, ReentrantLoadError
 from raycache.loading.basics import (
     PASS_ON,
@@ -62,15 +63,18 @@ class Engine:
         cluster: the cluster's name, to tell its keys from another's.
         clock: monotonic seconds.
         timeout_s: how long others are waited for unless an option says so.
+        pickles: what signs and loads pickles; None: there are none.
     """
 
     def __init__(self, flights: Flights, cluster: str, clock: Callable[[], float], rng: random.Random,
-                 timeout_s: float) -> None:
+                 timeout_s: float, pickles: Pickles | None = None) -> None:
         self.flights = flights
         self.cluster = cluster
         self.clock = clock
         self.rng = rng
         self.timeout_s = timeout_s
+        self.pickles = pickles
+        self.encode = encode if pickles is None else pickles.encode
         self.pauses = Pauses(clock)
 
     # One key
@@ -103,7 +107,7 @@ class Engine:
                 if verdict in (Verdict.EARLY, Verdict.STALE):
                     yield from refresh_soon(self, name, key, source, options, found.mark)
                 if verdict in (Verdict.GOOD, Verdict.EARLY, Verdict.STALE):
-                    value = found.value
+                    value = self.value_of(found)
                     self._tell(name, options, verdict, began_s if has_waited else None)
                     return value
                 seen = found.mark
@@ -124,7 +128,7 @@ class Engine:
                     raise
                 if options.observer is not None:
                     options.observer.stale(name)
-                return fallback.value
+                return self.value_of(fallback)
             generations = {}
             if aged is None:
                 has_waited = True
@@ -140,6 +144,13 @@ class Engine:
             _, more = yield Fetch((), unknown)
             generations.update(more)
         return found.verdict(generations, options, None if is_fresh else self.rng)
+
+    def value_of(self, found: Found) -> Any:
+        """Return the value in `found`; raises as `Found.value`, and PickleRefusedError."""
+        try:
+            return found.value
+        except Sealed as sealed:
+            return loaded(sealed, self.pickles)
 
     def wait_s(self, options: LoadOptions) -> float:
         """Return for how long a call waits for somebody else's load."""
@@ -297,7 +308,7 @@ class Engine:
         Raises:
             UnsupportedTypeError: a value of its type cannot be.
         """
-        kind, data = encode(value)
+        kind, data = self.encode(value)
         storing = options.storing(value, self.rng)
         grace_ms = 0 if storing is None else storing.grace_ms
         framed = frame(kind, data, number=self.rng.getrandbits(32), load_s=seconds, grace_ms=grace_ms, tags=tags)

@@ -89,7 +89,7 @@ class Many:
                 if verdict is Verdict.FALLBACK:
                     self._fallbacks[key] = one
                 continue
-            self.values[key] = one.value
+            self.values[key] = engine.value_of(one)
             if verdict is not Verdict.GOOD:
                 to_refresh[key] = one.mark
             self._tell(key, verdict)
@@ -157,7 +157,7 @@ class Many:
         if not self._fallbacks.keys() >= set(keys):
             return False
         for key in keys:
-            self.values[key] = self._fallbacks[key].value
+            self.values[key] = self._engine.value_of(self._fallbacks[key])
             self._tell(key, Verdict.STALE)
         return True
 

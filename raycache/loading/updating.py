@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from raycache.codec import LOADED, decode_payload, encode
+from raycache.codec import LOADED
 from raycache.errors import DeadlineExceededError
 from raycache.loading.basics import Key
 from raycache.loading.engine import Engine
@@ -41,9 +41,9 @@ def update(engine: Engine, name: Key, key: bytes, change: Callable[[Any], Any], 
         version, payload = (0, b"") if found is None else found
         old = default
         if payload and (yield from _counts(key, payload)):
-            old = decode_payload(payload)
+            old = engine.value_of(Found(NEVER + payload))
         new = yield Call(change, (), (old,))
-        kind, data = encode(new)
+        kind, data = engine.encode(new)
         if (yield CompareAndSet(key, version, kind, data, px)):
             return new
         delay_s = engine.rng.uniform(0.0, bound_s)

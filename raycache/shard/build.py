@@ -51,7 +51,8 @@ def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, re
     )
     policy = config.policy if isinstance(config.policy, str) else config.policy.__name__
     core = ShardCore(store=store, shard_id=shard_id, secret=secret, require_auth=require_auth, limits=config.limits,
-                     policy=policy, started_ms=now_ms, users=[user_of(line) for line in config.users])
+                     policy=policy, started_ms=now_ms, users=[user_of(line) for line in config.users],
+                     allow_pickle=config.allow_pickle)
     core.replicate(config, clock.monotonic_s())
     server = ShardServer(core, config.limits, clock=clock, tls=config.tls, measure_every=config.measure_every)
     core.info = server.info

@@ -33,6 +33,7 @@ from raycache.shard.careful import Independent, is_independent, is_settled, run_
 from raycache.shard.commands import DISPATCH, is_http, resolve, unknown_command
 from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
+from raycache.shard.commands.kinds import kinds_taken
 from raycache.shard.commands.replication import READ
 from raycache.shard.figures import latency_of, shard_samples
 from raycache.shard.guard import Guard
@@ -90,12 +91,14 @@ class ShardCore:
         info: the shell's own fields for INFO and the statistics (connections, pauses).
         started_ms: when this incarnation began, unix time.
         users: those that the cluster was started with; there may be others by now.
+        allow_pickle: whether values may be pickle.
     """
 
     def __init__(self, *, store: Store, shard_id: str = "s0", secret: str | None = None, require_auth: bool = False,
                  limits: Limits | None = None, policy: str = "lru",
                  info: Callable[[], Mapping[str, Any]] | None = None, reset_info: Callable[[], None] | None = None,
-                 rng: random.Random | None = None, started_ms: int = 0, users: Iterable[User] = ()) -> None:
+                 rng: random.Random | None = None, started_ms: int = 0, users: Iterable[User] = (),
+                 allow_pickle: bool = False) -> None:
         self.store = store
         self.whole = WholeStore(store, RECORD_PREFIX)
         """The store with what is kept beside its entries: what goes to other shards, and into a snapshot."""
@@ -110,6 +113,8 @@ class ShardCore:
         self.max_value_bytes = self.limits.max_value_bytes
         self.large_value_bytes = min(LARGE_VALUE_BYTES, self.max_value_bytes, store.capacity_bytes)
         self.policy = policy
+        self.allow_pickle = allow_pickle
+        self.kinds_taken = kinds_taken(allow_pickle)
         self.info = info or dict
         self.reset_info = reset_info
         self.rng = rng or random.Random()

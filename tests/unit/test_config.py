@@ -100,6 +100,8 @@ def test_names_that_a_cluster_may_not_have(name: str) -> None:
     ({"copies": 0}, "copies must be 1 to 5, not 0"),
     ({"copies": 7}, "copies must be 1 to 5, not 7"),
     ({"replication": "raft"}, "no replication 'raft'; choose one of primary-replica, multi-primary, quorum"),
+    ({"copies": 3, "read_quorum": 2}, "read_quorum=2 means nothing with replication .primary-replica."),
+    ({"copies": 3, "replication": "multi-primary", "write_quorum": 1}, "or say replication quorum"),
     ({"copies": 3, "read_quorum": 4}, r"read_quorum must be 0 \(a majority\) to copies=3, not 4"),
     ({"copies": 3, "write_quorum": -1}, r"write_quorum must be 0 \(a majority\) to copies=3, not -1"),
     ({"copies": 3, "replication": "quorum", "read_quorum": 1, "write_quorum": 2}, "or say allow_stale=True"),

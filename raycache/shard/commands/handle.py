@@ -27,25 +27,17 @@ from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.counters import add
 from raycache.shard.commands.keyspace import MAX_SCAN_COUNT, scan_cursor
-from raycache.store import KIND_MASK, PINNED_KIND, held
+from raycache.shard.commands.kinds import KINDS, kind_of
+from raycache.store import KIND_MASK, held
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
     from raycache.store import Entry
 
-_KINDS: Final = {b"%d" % kind: kind for kind in range(PINNED_KIND)}
 KIND_BYTES: Final = tuple(bytes([kind]) for kind in range(256))
 _SHORT: Final = len(HEADERS)
 KEEP_EXPIRY: Final = -1
-
-
-def kind_of(text: bytes) -> int:
-    """Return the kind that `text` names."""
-    kind = _KINDS.get(text)
-    if kind is None:
-        raise Refusal(f"ERR kind must be 0 to {PINNED_KIND - 1}")
-    return kind
 
 
 def lifetime_of(text: bytes) -> int:
@@ -134,7 +126,7 @@ def getv(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def _set(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.SET key kind value px [NX | XX] -> OK, or null if the condition does not hold."""
-    key, kind, px = argv[1], kind_of(argv[2]), lifetime_of(argv[4])
+    key, kind, px = argv[1], kind_of(core, argv[2], argv[3]), lifetime_of(argv[4])
     if len(argv) > 5:
         condition = argv[5].upper()
         if len(argv) > 6 or condition not in (b"NX", b"XX"):
@@ -152,13 +144,13 @@ def mset(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
         raise Refusal("ERR wrong number of arguments for 'rc.mset' command")
     px = lifetime_of(argv[1])
     for at in range(2, len(argv), 3):
-        kind_of(argv[at])
+        kind_of(core, argv[at], argv[at + 2])
         check_size(core, argv[at + 1], len(argv[at + 2]))
     steps = _mset_steps(core, argv, px)
     if len(argv) > 3 * LONG_KEYS or sum(map(len, argv)) > core.large_value_bytes:
         return core.in_steps(session, steps)
     for at in range(2, len(argv), 3):
-        kind = _KINDS[argv[at]]
+        kind = KINDS[argv[at]]
         put(core, argv[at + 1], held(argv[at + 2], kind), kind, expires_ms_of(core, argv[at + 1], px))
     return OK
 
@@ -170,7 +162,7 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
         if len(value) > core.large_value_bytes:
             while core.store.reserve(key, value, core.now_ms):
                 yield None
-        kind = _KINDS[argv[at]]
+        kind = KINDS[argv[at]]
         put(core, key, held(value, kind), kind, expires_ms_of(core, key, px))
         written_bytes, count = written_bytes + len(value), count + 1
         if count == LONG_KEYS or written_bytes > core.large_value_bytes:
@@ -181,7 +173,7 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
 
 def _cas(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.CAS key version kind value px -> 1 if it was written, else 0. Version 0: the key must be absent."""
-    key, version, kind, px = argv[1], integer(argv[2]), kind_of(argv[3]), lifetime_of(argv[5])
+    key, version, kind, px = argv[1], integer(argv[2]), kind_of(core, argv[3], argv[4]), lifetime_of(argv[5])
     check_size(core, key, len(argv[4]))
     entry = peek(core, key)
     # An entry that nobody asked for since its last write has version 0: no token can be valid for it.

@@ -23,6 +23,7 @@ from raycache.shard.commands.access import KIND_INT, LONG_KEYS, check_size, in_c
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.handle import KIND_BYTES
+from raycache.shard.commands.kinds import check_pickle
 from raycache.shard.wait import Wait
 from raycache.store import KIND_MASK, PINNED_KIND, StoreFullError
 
@@ -164,6 +165,7 @@ def fill(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
         integer(argv[at + 1])
         if not 0 <= integer(argv[at + 2]) < PINNED_KIND or integer(argv[at + 4]) < PASS_ON:
             raise Refusal(SYNTAX_ERROR)
+        check_pickle(core, integer(argv[at + 2]), argv[at + 3])
         size += len(argv[at + 3])
     if size > core.large_value_bytes:
         return core.in_steps(session, _fill_steps(core, argv))

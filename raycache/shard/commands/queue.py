@@ -19,7 +19,8 @@ from raycache.ring.records import DEAD, QUEUED, parts_of, record_key
 from raycache.shard.commands.access import LONG_KEYS, check_size, put, remove
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps
-from raycache.shard.commands.handle import expires_ms_of, kind_of, lifetime_of
+from raycache.shard.commands.handle import expires_ms_of, lifetime_of
+from raycache.shard.commands.kinds import kind_of
 from raycache.shard.records import Record, queued_ms_of, unpack, version_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def queue(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
         raise Refusal(_CLOSED)
     for at in range(3, len(argv), _PER_WRITE):
         if argv[at] != DELETION:
-            kind_of(argv[at])
+            kind_of(core, argv[at], argv[at + 2])
         check_size(core, argv[at + 1], len(argv[at + 2]))
     _check_room(core, store, argv)
     size = sum(map(len, argv))
@@ -93,7 +94,7 @@ def _queue(core: ShardCore, store: bytes, px: int, kind: bytes, key: bytes, valu
     if kind == DELETION:
         remove(core, key)
     else:
-        number = kind_of(kind)
+        number = kind_of(core, kind, value)
         put(core, key, value, number, expires_ms_of(core, key, px))
         payload = bytes([number]) + value
     record, pinned = record_key(QUEUED, store, key), core.whole.pinned

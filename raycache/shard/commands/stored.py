@@ -14,7 +14,8 @@ from raycache.resp.encode import NULLS, ONE, ZERO
 from raycache.shard.commands.access import check_size, peek, put, refuse_key, remove, with_room
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import WRONG_TYPE, Command, Refusal
-from raycache.shard.commands.handle import KIND_BYTES, expires_ms_of, kind_of, lifetime_of
+from raycache.shard.commands.handle import KIND_BYTES, expires_ms_of, lifetime_of
+from raycache.shard.commands.kinds import kind_of
 from raycache.store import held
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def stored(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def _put(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.PUT key kind value px ANY | NX | XX | version -> [1 if it was absent, new version], or null if it may not."""
-    key, kind, px, condition = argv[1], kind_of(argv[2]), lifetime_of(argv[4]), argv[5].upper()
+    key, kind, px, condition = argv[1], kind_of(core, argv[2], argv[3]), lifetime_of(argv[4]), argv[5].upper()
     check_size(core, key, len(argv[3]))
     entry = peek(core, key)
     if condition == b"NX":

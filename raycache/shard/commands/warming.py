@@ -18,6 +18,7 @@ from raycache.shard.commands.access import LONG_KEYS, check_size, in_chunks, pee
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps
 from raycache.shard.commands.keyspace import encoded_in_steps
+from raycache.shard.commands.kinds import check_pickle
 from raycache.shard.recording import MAX_EVENTS, Recording
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def madd(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     for at in range(1, len(argv), 4):
         if argv[at + 1] not in _KINDS:
             raise Refusal("ERR kind must be 0 to 255")
+        check_pickle(core, _KINDS[argv[at + 1]], argv[at + 3])
         if integer(argv[at + 2]) < 0:
             raise Refusal("ERR px must be positive, or 0 for no expiry")
         check_size(core, argv[at], len(argv[at + 3]))

@@ -15,7 +15,7 @@ def test_up_starts_prints_addresses_and_passes_every_setting(run: Any, backend: 
     outcome = run("up", "features", "--shards", "4", "--memory", "2GiB", "--policy", "lfu", "--max-entries", "1000",
                   "--port", "7000", "--gateway-port", "6400", "--bind", "127.0.0.1", "--cpus-per-shard", "0.5",
                   "--refuse-split-transactions", "--timeout", "30", "--copies", "3", "--replication", "quorum",
-                  "--read-quorum", "1", "--write-quorum", "2", "--allow-stale",
+                  "--read-quorum", "1", "--write-quorum", "2", "--allow-stale", "--allow-pickle",
                   "--snapshot-dir", "/snapshots", "--queue-memory", "64MiB", "--metrics-port", "9400",
                   "--measure-every", "8", "--log-format", "json", "--tracing", "my.traces:set_up")  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
@@ -27,7 +27,7 @@ def test_up_starts_prints_addresses_and_passes_every_setting(run: Any, backend: 
         "bind": "127.0.0.1", "cpus_per_shard": 0.5, "split_transactions": False, "timeout_s": 30.0, "copies": 3,
         "replication": "quorum", "read_quorum": 1, "write_quorum": 2, "allow_stale": True, "snapshot_dir": "/snapshots",
         "queue_memory": "64MiB", "users": (), "tls": None, "metrics_port": 9400, "measure_every": 8,
-        "log_format": "json", "tracing": "my.traces:set_up",
+        "log_format": "json", "tracing": "my.traces:set_up", "allow_pickle": True,
     }  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def test_up_with_other_settings_says_what_stays(run: Any) -> None:
         (["features", "--port", "65535"], "leave room for 3"),
         (["features", "--max-entries", "2"], "--max-entries must be at least 3"),
         (["features", "--copies", "3", "--replication", "quorum", "--read-quorum", "1"], "need not overlap"),
+        (["features", "--copies", "3", "--read-quorum", "2"], "read_quorum=2 means nothing with replication"),
     ],
 )
 def test_up_refuses_before_it_starts_ray(run: Any, backend: Any, arguments: list[str], words: str) -> None:
