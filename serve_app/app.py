@@ -1,7 +1,7 @@
 """The application: routes, limits and errors put together, and its form as a Ray Serve deployment.
 
-What lives here: `build_application`, which needs no Ray; `build`, which makes the Serve application of it; and `app`,
-for `serve run serve_app.app:app`. What does not: any route.
+What lives here: `build_application`, which needs no Ray; `application_of` and, for config files, `build`,
+which make the Serve application of it; and `app`, for `serve run serve_app.app:app`. What does not: any route.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from raycache.actors.metrics import push_all_forever
 from serve_app import commands, health, rest
 from serve_app.admission import Admission
 from serve_app.answering import answer_errors
-from serve_app.auth import require_admin, require_reader
+from serve_app.auth import require_admin, require_overview
 from serve_app.clusters import Clusters, connecting_as
 from serve_app.door import Door
 from serve_app.figures import HttpFigures
@@ -73,7 +73,7 @@ def build_application(settings: HttpSettings | None = None, clusters: Clusters |
     application.router.routes[:0] = application.state.own_routes
     if importlib.util.find_spec("serve_app.page") is not None:
         page = importlib.import_module("serve_app.page")
-        router = page.page_router(clusters, reader=require_reader, admin=require_admin)
+        router = page.page_router(clusters, reader=require_overview, admin=require_admin)
         application.state.own_routes += router.routes
         application.include_router(router, include_in_schema=False)
         _describe_page(application)
@@ -111,9 +111,13 @@ class HttpDoor:
         """Hand the application to Serve, which calls this in the replica."""
         return self._application
 
-    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Take new settings from a config file without a restart; origins for browsers need one."""
-        self._application.state.door.change(HttpSettings.from_mapping(user_config))
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Take settings from a config file in the place of those that the door was started with, without a restart.
+
+        What the file does not name stays. Origins for browsers and the door's own user need a restart. On the loop of
+        the requests, since connections may have to be made anew.
+        """
+        self._application.state.door.change(self._settings.but(user_config))
 
 
 _deployment: Any = serve.deployment(
@@ -121,7 +125,7 @@ _deployment: Any = serve.deployment(
     ray_actor_options={"num_cpus": 0.5})(serve.ingress()(HttpDoor))
 
 
-def build(args: Mapping[str, Any] | None = None, **options: Any) -> serve.Application:
+def application_of(args: Mapping[str, Any] | None = None, **options: Any) -> serve.Application:
     """Return the Serve application.
 
     Args:
@@ -133,4 +137,9 @@ def build(args: Mapping[str, Any] | None = None, **options: Any) -> serve.Applic
     return application
 
 
-app = build()
+def build(args: dict[str, Any]) -> serve.Application:
+    """Return the application for a config file: Serve takes nothing with more parameters than the file's `args`."""
+    return application_of(args)
+
+
+app = application_of()

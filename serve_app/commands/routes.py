@@ -84,8 +84,8 @@ async def _gateway(request: Request, commands: list[list[bytes]]) -> InsideGatew
     """
     name = cluster_of(request.path_params) if "cluster" in request.path_params else ""
     note(request.scope, class_of_all(commands))
-    await authorize(request, rights.role_for_all(commands), name)
-    return await door_of(request).clusters.gateway(name)
+    caller = await authorize(request, rights.role_for_all(commands), name)
+    return await door_of(request).clusters_of(caller).gateway(name)
 
 
 def _is_base64(request: Request) -> bool:

@@ -28,6 +28,7 @@ from serve_app.rest.direct import DirectRoute
 from serve_app.rest.lifetimes import headers_of, seconds_of
 from serve_app.rest.paths import cluster_of, key_of
 from serve_app.rest.representation import OCTETS, Representation, is_loaded, represent
+from serve_app.settings import Role
 
 router = APIRouter(route_class=DirectRoute, tags=["keys"])
 
@@ -45,10 +46,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _cache(request: Request) -> tuple[Door, AsyncCache]:
-    door = door_of(request)
-    name = cluster_of(request.path_params)
-    return door, door.clusters.known(name) or await door.clusters.handle(name)
+async def _cache(request: Request, role: Role) -> tuple[Door, AsyncCache]:
+    """Return the handle that a caller who has `role` may use.
+
+    Raises:
+        Refused: 401 or 403.
+    """
+    caller = await authorize(request, role)
+    door, name = door_of(request), cluster_of(request.path_params)
+    clusters = door.clusters_of(caller)
+    return door, clusters.known(name) or await clusters.handle(name)
 
 
 def _conditions(request: Request) -> Conditions:
@@ -114,8 +121,7 @@ def _response(found: Stored, shown: Representation | None, door: Door, *, with_b
                **documented.errors(409, 412, 414)})
 async def get_key(request: Request) -> Response:
     """Return the value of a key as it was written, with its media type, version, age and what is left to live."""
-    await authorize(request, "reader")
-    door, cache = await _cache(request)
+    door, cache = await _cache(request, "reader")
     found, shown = await _read(cache, key_of(request.scope), _conditions(request), request.headers.get("accept"))
     return _response(found, shown, door, with_body=True)
 
@@ -126,8 +132,7 @@ async def get_key(request: Request) -> Response:
                304: {"description": "It is at the version of If-None-Match."}, **documented.errors(409, 412, 414)})
 async def head_key(request: Request) -> Response:
     """Return the headers that GET would, and no body."""
-    await authorize(request, "reader")
-    door, cache = await _cache(request)
+    door, cache = await _cache(request, "reader")
     found, shown = await _read(cache, key_of(request.scope), _conditions(request), request.headers.get("accept"))
     return _response(found, shown, door, with_body=False)
 
@@ -143,8 +148,7 @@ async def put_key(request: Request) -> Response:
 
     Without Cache-Control it never expires, whatever was there before. The ETag of the answer is the new version.
     """
-    await authorize(request, "writer")
-    _, cache = await _cache(request)
+    _, cache = await _cache(request, "writer")
     key, conditions = key_of(request.scope), _conditions(request)
     ttl_s = seconds_of(request.headers.get("cache-control"))
     media_type = request.headers.get("content-type") or OCTETS
@@ -186,8 +190,7 @@ async def _write(cache: AsyncCache, key: bytes, data: bytes, ttl_s: int | None, 
     responses={204: {"description": "It was there, and is no more."}, **documented.errors(409, 412, 414)})
 async def delete_key(request: Request) -> Response:
     """Remove a key; with If-Match only if it is at one of those versions."""
-    await authorize(request, "writer")
-    _, cache = await _cache(request)
+    _, cache = await _cache(request, "writer")
     key, match = key_of(request.scope), Conditions.of(request.headers.get("if-match"), None).match
     if match is None or isinstance(match, str):
         if not await cache.delete(key):

@@ -61,14 +61,14 @@ def _forms(request: Request) -> tuple[Form, Form]:
 async def batch(request: Request) -> Response:
     """Store, then delete, then read: each in one round trip to all shards at once. Not atomic."""
     given, answer = _forms(request)
-    await authorize(request, "reader")
+    caller = await authorize(request, "reader")
     door = door_of(request)
     async with read_body(request) as body:
         wanted = batches.batch_of(batches.unpacked(body, given), door.settings.max_batch_keys)
     note(request.scope, WRITE_MANY if wanted.stores or wanted.deletes else READ_MANY)
     if wanted.stores or wanted.deletes:
-        await authorize(request, "writer")
-    cache = await door.clusters.handle(cluster_of(request.path_params))
+        caller = await authorize(request, "writer")
+    cache = await door.clusters_of(caller).handle(cluster_of(request.path_params))
     if wanted.stores:
         await aio_stored.write_many(cache, [_entry(item) for item in wanted.stores])
     deleted = await cache.delete_many(wanted.deletes) if wanted.deletes else 0
@@ -107,7 +107,7 @@ async def invalidate(request: Request) -> Response:
     What is being loaded meanwhile, by anybody, is not stored afterwards (docs/loading.md). Prefixes walk over all keys.
     """
     given, answer = _forms(request)
-    await authorize(request, "writer")
+    caller = await authorize(request, "writer")
     door = door_of(request)
     async with read_body(request) as body:
         fields = batches.members(batches.unpacked(body, given), {"keys", "tags", "prefixes"})
@@ -119,7 +119,7 @@ async def invalidate(request: Request) -> Response:
         raise refuse(413, "body-too-large", f"at most {limit} keys, tags and prefixes at once", limit_keys=limit)
     if any(len(tag) > 1000 for tag in tags):
         raise refuse(422, "invalid", "tags: a tag has at most 1,000 characters")
-    cache = await door.clusters.handle(cluster_of(request.path_params))
+    cache = await door.clusters_of(caller).handle(cluster_of(request.path_params))
     deleted = await cache.delete_many(keys) if keys else 0
     if tags:
         await cache.invalidate_tags(*tags)

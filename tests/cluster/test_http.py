@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +20,9 @@ import yaml
 
 import raycache
 from raycache.dashboards.build import ray_name
+from tests.certificates import Authority
 from tests.cluster.figures import agent_url, wait_for
+from tests.support import wait_until
 
 SERVE_CONFIG = Path(__file__).parents[2] / "serve_app" / "serve.yaml"
 
@@ -105,6 +109,72 @@ def _ends_gracefully(url: str, cache: Any) -> None:
         stopping.communicate()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+def deploy(user_config: dict[str, Any], tokens: list[dict[str, str]]) -> None:
+    """Give Serve the shipped config file with these settings, as `serve deploy` would."""
+    from ray.serve.context import _get_global_client
+    from ray.serve.schema import ServeDeploySchema
+
+    config = yaml.safe_load(SERVE_CONFIG.read_text())
+    (application,) = config["applications"]
+    application["args"]["tokens"] = tokens
+    (deployment,) = application["deployments"]
+    deployment |= {"user_config": user_config, "num_replicas": 1}
+    del deployment["autoscaling_config"]
+    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config), _blocking=False)
+
+
+TOKEN = "a-token-of-the-tests"
+TOKENS = [{"name": "shop", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "role": "writer"}]
+
+
+@pytest.fixture(scope="module")
+def encrypted(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a door with a certificate and tokens, which trusts its authority."""
+    folder = tmp_path_factory.mktemp("door")
+    authority = Authority.make(folder)
+    certificate, key = authority.issue("door")
+    (folder / "tokens.json").write_text(json.dumps(TOKENS))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    raycache.start("tls", shards=1, memory="32MiB")
+    started = run("--port", str(port), "--replicas", "1", "--json", "--tls-cert", certificate, "--tls-key", key,
+                  "--tokens-file", str(folder / "tokens.json"))
+    assert started.returncode == 0, started.stderr
+    told = json.loads(started.stdout)
+    assert (told["proxy"], told["url"]) == ("serve", f"https://127.0.0.1:{port}")
+    with httpx.Client(base_url=told["url"], verify=ssl.create_default_context(cafile=authority.ca), timeout=30,
+                      headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        yield client
+    run("--stop")
+    raycache.stop("tls")
+
+
+def test_tls_at_the_door(encrypted: httpx.Client) -> None:
+    assert encrypted.put("/v1/tls/keys/a", content=b"1").status_code == 201
+    assert encrypted.get("/v1/tls/keys/a").content == b"1"
+    health = encrypted.base_url.join("/health")
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(health)
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(health.copy_with(scheme="http"))
+
+
+@pytest.mark.timeout(240)  # Serve builds the application twice, in processes of its own
+def test_new_settings_need_no_restart(encrypted: httpx.Client) -> None:
+    """A limit changes by `user_config`; the Serve replica that has counted a refusal goes on, tokens and all."""
+
+    def put(size: int) -> int:
+        return encrypted.put("/v1/tls/keys/large", content=bytes(size)).status_code
+
+    deploy({"max_body_bytes": 1000}, TOKENS)
+    wait_until(lambda: put(2000) == 413, 100)
+    refused = encrypted.get("/health").json()["refused"]
+    deploy({"max_body_bytes": 3000}, TOKENS)
+    wait_until(lambda: put(2000) in (201, 204), 100)
+    assert (put(4000), encrypted.get("/health").json()["refused"] > refused) == (413, True)
+    assert encrypted.get("/v1/tls/keys/a", headers={"Authorization": ""}).status_code == 401
 
 
 def test_the_config_file_is_what_serve_takes(ray_cluster: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycache import errors
+from raycache.cli.http import http, wish_of
 from serve_app import starting
 from serve_app.admission import Admission, Bucket
+from serve_app.auth import caller_of
 from serve_app.commands import encoding, rights
 from serve_app.middleware import wished_s
 from serve_app.problems import Refused, problem_of, refuse
@@ -196,3 +199,52 @@ def test_the_start_up_lets_no_strangers_in_and_knows_when_haproxy_cannot_be_used
     assert len(files) == 5
     assert all(value.startswith(str(folder)) for value in files)
     assert starting.reason_in("a\n[ALERT] (1) : x\nb\n") == "[ALERT] (1) : x"
+
+
+def test_a_token_may_have_a_users_rights_and_then_it_administrates_nothing() -> None:
+    record = {"name": "shop", "token": "0123456789abcdef", "role": "writer", "user": "web", "password_file": "/pw"}
+    settings = HttpSettings.from_mapping({"tokens": [record]})
+    assert (settings.tokens[0].user, settings.tokens[0].password_file) == ("web", "/pw")
+    assert HttpSettings.from_mapping(settings.as_mapping()) == settings
+    caller = caller_of(settings, "0123456789abcdef")
+    assert caller is not None
+    assert (caller.user, caller.password_file) == ("web", "/pw")
+    for wrong in ({"password_file": ""}, {"user": ""}, {"user": 7}, {"role": "admin"}):
+        with pytest.raises(ValueError, match="token 'shop'"):
+            HttpSettings.from_mapping({"tokens": [record | wrong]})
+
+
+def test_settings_in_the_place_of_others_open_the_door_to_nobody() -> None:
+    tokens = [{"name": "shop", "token": "0123456789abcdef"}]
+    settings = HttpSettings.from_mapping({"tokens": tokens, "admin_secret": "admin-admin-admin", "deadline_s": 3})
+    slower = settings.but({"max_requests_per_s": 5})
+    assert (slower.max_requests_per_s, slower.deadline_s, slower.tokens) == (5.0, 3.0, settings.tokens)
+    others = settings.but({"tokens": [{"name": "report", "token": "abcdefabcdefabcdef"}]})
+    assert [(one.name, one.role) for one in others.tokens] == [("report", "reader"), ("admin secret", "admin")]
+    renewed = settings.but({"admin_secret": "another-secret-here"})
+    assert [one.name for one in renewed.tokens] == ["shop", "admin secret"]
+    assert renewed.tokens[1].digest == digest_of("another-secret-here")
+    assert not any(one.is_open for one in (slower, others, renewed))
+
+
+def test_tls_needs_both_files_and_serves_own_proxy() -> None:
+    wish = starting.Wish(HttpSettings(), tls_cert="/door.pem", tls_key="/door.key")
+    starting.check(wish)
+    assert "no TLS" in (starting.obstacle_to_haproxy(wish, 1) or "")
+    for wrong in (replace(wish, tls_key=""), replace(wish, tls_cert=""), replace(wish, tls_cert="door.pem")):
+        with pytest.raises(ValueError, match=r"--tls-cert|absolute"):
+            starting.check(wrong)
+
+
+def test_the_command_line_says_users_and_certificates(tmp_path: Path) -> None:
+    for name in ("pw", "door.pem", "door.key", "tokens.json"):
+        (tmp_path / name).write_text("[]")
+    files = {"tls_cert": str(tmp_path / "door.pem"), "tls_key": str(tmp_path / "door.key"),
+             "password_file": str(tmp_path / "pw")}
+    words = [f"--{name.replace('_', '-')}={path}" for name, path in files.items()] + ["--user", "web"]
+    options = http.make_context("http", words).params
+    wish = wish_of(options)
+    assert (wish.tls_cert, wish.tls_key) == (files["tls_cert"], files["tls_key"])
+    assert (wish.settings.user, wish.settings.password_file) == ("web", files["password_file"])
+    with pytest.raises(ValueError, match="password_file"):
+        wish_of(options | {"password_file": None})
