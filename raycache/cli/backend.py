@@ -19,6 +19,7 @@ from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailabl
 
 if TYPE_CHECKING:
     from raycache.client.bulk import Bulk
+    from raycache.client.info import Login
     from raycache.client.sync import Cache
     from raycache.config import ClusterConfig
     from raycache.ring.topology import Topology
@@ -101,7 +102,7 @@ class Backend(Protocol):
     def bulk(self, name: str) -> Bulk:
         """Return what fills, copies and records a cluster; a context, which closes its connections."""
 
-    def bulk_at(self, address: str, secret: str | None) -> Bulk:
+    def bulk_at(self, address: str, login: Login) -> Bulk:
         """Return the same for the cluster that has a shard at `address`, whichever Ray it is in."""
 
 
@@ -320,9 +321,11 @@ class RayBackend:
 
         return Bulk(self.connect(name))
 
-    def bulk_at(self, address: str, secret: str | None) -> Bulk:
+    def bulk_at(self, address: str, login: Login) -> Bulk:
         from raycache.client.bulk import Bulk
         from raycache.connecting import connect
 
         # Whatever its name is: of a cluster elsewhere only the address was given.
-        return Bulk(connect("", address=address, secret=secret))
+        if login.user is not None:
+            return Bulk(connect("", address=address, tls=login.tls, user=login.user, password=login.secret))
+        return Bulk(connect("", address=address, tls=login.tls, secret=login.secret))

@@ -6,7 +6,6 @@ What lives here: arguments, where keys and values come from, and what is printed
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +15,12 @@ from typing import Any, Final
 
 import click
 
-from raycache.cli import output
+from raycache.cli import elsewhere, output
 from raycache.cli.backend import Backend
 from raycache.cli.import_path import imported
 from raycache.cli.meter import Meter, stoppable
 from raycache.client.bulk import Bulk
+from raycache.client.info import Login
 from raycache.warming.api import HotKeys, hot_keys, source_keys
 from raycache.warming.files import ProgressFile
 from raycache.warming.filling import CopyFiller, Filler, LoadFiller, loader_of
@@ -29,7 +29,6 @@ from raycache.warming.report import WarmReport
 from raycache.warming.running import Warmer
 from raycache.warming.topk import DEFAULT_COUNTERS
 
-SECRET_VARIABLE: Final = "RAYCACHE_FROM_SECRET"
 DEFAULTS: Final = WarmSettings()
 POINTS_SHOWN: Final = 12
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -41,7 +40,7 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--load", metavar="MODULE:FUNCTION", help="Loads the values: a function of a list of keys that returns a "
               "mapping, or an object with such a load_many.")  # fmt: skip
 @click.option("--from", "source", metavar="OTHER", help="Copy from this cluster instead: its name, or HOST:PORT.")
-@click.option("--from-secret-file", type=FILE, help=f"Holds the secret of HOST:PORT. Or set {SECRET_VARIABLE}.")
+@elsewhere.options
 @click.option("--json-field", "field", help="The logs are JSON lines; the key is this field, such as request.key.")
 @click.option("--pattern", help="The key is what the first group of this regular expression matches in a line.")
 @click.option("--key", "template", default="{}", show_default=True, help="What becomes of it, such as user:{}.")
@@ -64,8 +63,7 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_obj
 def warm(backend: Backend, /, name: str, logs: tuple[Path, ...], load: str | None, source: str | None,
-         from_secret_file: Path | None, top: int | None, probe: str | None, progress: Path | None, as_json: bool,
-         **options: Any) -> None:  # fmt: skip
+         top: int | None, probe: str | None, progress: Path | None, as_json: bool, **options: Any) -> None:  # fmt: skip
     """Fill the cluster NAME before its users come, hottest keys first, at a pace that the database bears.
 
     With LOG files (gzip or plain) the most frequent keys in them are loaded by --load. With --from, entries
@@ -87,19 +85,25 @@ def warm(backend: Backend, /, name: str, logs: tuple[Path, ...], load: str | Non
           --max-latency-ms 20 --probe shop.db:typical_query --progress warm.json
       raycache warm features --from features-old --top 100000 --rate 5000 --delay-ms 0
       RAYCACHE_FROM_SECRET=... raycache warm features --from 10.0.0.7:6410
+      raycache warm features --from cache.example:6410 --from-user copier --from-password-file pw --from-tls-ca ca.pem
     """
     parsing = {option: options.pop(option) for option in ("field", "pattern", "template", "counters")}
+    given = elsewhere.taken_from(options)
     settings = WarmSettings(delay_s=options.pop("delay_ms") / 1000, **options)
+    login = None
     if source is None:
+        if given:
+            raise click.UsageError("--from-... is for --from HOST:PORT")
         from_logs, filler_of = _from_logs(logs, load, {**parsing, "top": top or 10_000}, settings)
         backend.attach(start=False)
     else:
         if logs or load is not None:
             raise click.UsageError("either LOG files and --load, or --from")
+        login = _login(source, given)
         _attach(backend, name, source)
     measured = imported(probe, "--probe") if probe is not None else None
     keys: Sequence[bytes]
-    with backend.bulk(name) as target, _source(backend, source, from_secret_file) as origin:
+    with backend.bulk(name) as target, _source(backend, source, login) as origin:
         if origin is not None:
             with output.busy(f"Asking {source} for its keys"):
                 keys = source_keys(origin, top)
@@ -146,13 +150,25 @@ def _attach(backend: Backend, name: str, source: str) -> None:
     backend.attach(start=False)
 
 
+def _login(source: str, given: dict[str, Any]) -> Login | None:
+    """Return how to come in at HOST:PORT; None for a cluster that Ray knows.
+
+    Raises:
+        ValueError: the options make no sense.
+    """
+    if ":" in source:
+        return elsewhere.login_of(given)
+    if given:
+        raise ValueError(f"--from-... is for a cluster at HOST:PORT: how to come in at {source}, Ray knows")
+    return None
+
+
 @contextmanager
-def _source(backend: Backend, source: str | None, secret_file: Path | None) -> Iterator[Bulk | None]:
+def _source(backend: Backend, source: str | None, login: Login | None) -> Iterator[Bulk | None]:
     if source is None:
         yield None
-    elif ":" in source:
-        secret = secret_file.read_text().strip() if secret_file is not None else os.environ.get(SECRET_VARIABLE)
-        with backend.bulk_at(source, secret) as bulk:
+    elif login is not None:
+        with backend.bulk_at(source, login) as bulk:
             yield bulk
     else:
         with backend.bulk(source) as bulk:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from raycache.client.bulk import RawEntry
 from raycache.codec import encode
+from raycache.codec.pickles import is_pickle
 
 LoadMany = Callable[[list[str]], Mapping[str, Any]]
 """Returns the values of those keys that have one."""
@@ -172,7 +173,10 @@ class LoadFiller:
 
 
 class CopyFiller:
-    """Fills from another cluster: the same bytes, the same kinds, the lifetimes that are left."""
+    """Fills from another cluster: the same bytes, the same kinds, the lifetimes that are left.
+
+    But for pickles: they are signed with the other cluster's secret, so nobody here would load them.
+    """
 
     def __init__(self, target: Target, source: Source, *, clock: Callable[[], float]) -> None:
         self._target = target
@@ -183,4 +187,5 @@ class CopyFiller:
         return fill_from(self._target, keys, self._entries, self._clock)
 
     def _entries(self, keys: list[bytes]) -> list[RawEntry]:
-        return [entry for entry in self._source.peek(keys) if entry is not None]
+        return [entry for entry in self._source.peek(keys)
+                if entry is not None and not is_pickle(entry.kind, entry.data)]

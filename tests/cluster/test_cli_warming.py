@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 import raycache
 from raycache.cli.main import main
+from raycache.testing import LocalCluster
+from tests.certificates import Authority
 
 pytestmark = pytest.mark.ray
 
@@ -97,3 +100,29 @@ def test_warm_record_and_replay(shell: Any, start: Any, other: str, cluster_name
     assert replayed["reads"] == recorded["reads"]
     # Everything fits: the only misses more are those of the first round.
     assert recorded["hit_ratio"] - replayed["hit_ratio"] <= 100 / recorded["reads"]
+
+
+def test_from_a_cluster_elsewhere_over_tls_as_a_user(shell: Any, other: str, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Of the source, no Ray knows anything: it has doors with certificates, and users."""
+    authority = Authority.make(tmp_path)
+    users = ("user copier on >pw-of-copier ~* +@read +@connection",)
+    (tmp_path / "password").write_text("pw-of-copier\n")
+    with LocalCluster(2, gateway=False, secret="open sesame", users=users, tls=authority.settings(),
+                      allow_pickle=True) as source:
+        with raycache.Cache(source.info, allow_pickle=True) as cache:
+            cache.set_many({f"k{number}": number for number in range(50)}, ttl=600)
+            cache.set("pickled", Fraction(1, 3))
+        host, port = source.addresses[0]
+        at = ("warm", other, "--from", f"{host}:{port}", "--json")
+        code, out, err = shell(*at, "--from-user", "copier", "--from-password-file", str(tmp_path / "password"),
+                               "--from-tls-ca", authority.ca)
+        assert code == 0, err
+        assert {name: json.loads(out)[name] for name in ("loaded", "absent", "total")} == {
+            "loaded": 50, "absent": 1, "total": 51}
+        monkeypatch.setenv("RAYCACHE_FROM_PASSWORD", "wrong")
+        assert shell(*at, "--from-user", "copier", "--from-tls-ca", authority.ca)[0] == 1
+    with raycache.connect(other) as copy:
+        assert copy.get("k7") == 7
+        assert copy.ttl("k7") <= 600
+        assert not copy.exists("pickled")

@@ -11,6 +11,7 @@ import pytest
 
 from raycache.cli.main import main
 from raycache.client.bulk import RawEntry, Recorded
+from raycache.client.info import Login
 from raycache.cluster_status import ClusterStatus, ShardStatus
 from raycache.config import ClusterConfig, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, StoreNotDrainedError
@@ -118,6 +119,8 @@ class FakeBackend:
     caches: dict[str, FakeCache] = field(default_factory=dict)
     bulks: dict[str, FakeBulk] = field(default_factory=dict)
     """By name, or by address with its secret."""
+    logins: list[Login] = field(default_factory=list)
+    """How `bulk_at` was told to come in."""
     started_with: dict[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
     wishes: list[tuple[object, ...]] = field(default_factory=list)
@@ -256,8 +259,9 @@ class FakeBackend:
         self.status(name)
         return self.bulks.setdefault(name, FakeBulk())
 
-    def bulk_at(self, address: str, secret: str | None) -> FakeBulk:
-        return self.bulks.setdefault(f"{address} {secret}", FakeBulk())
+    def bulk_at(self, address: str, login: Login) -> FakeBulk:
+        self.logins.append(login)
+        return self.bulks.setdefault(f"{address} {login.secret}", FakeBulk())
 
 
 def change(text: str, *, is_done: bool = False, slots: int = 4096, seconds: float = 8.25) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from raycache.cli.elsewhere import PASSWORD_VARIABLE, SECRET_VARIABLE
 from raycache.cli.import_path import imported
-from raycache.cli.warming import SECRET_VARIABLE
 from raycache.client.bulk import RawEntry
+from raycache.client.info import Login
+from raycache.tls import TlsSettings
 
 MODULE = '''
 asked = []
@@ -157,12 +159,31 @@ def test_a_cluster_elsewhere_shows_its_secret_from_the_environment_or_a_file(
         "10.0.0.7:6410 None", "10.0.0.7:6410 swordfish", "10.0.0.7:6410 from a file"}  # fmt: skip
 
 
+def test_a_cluster_elsewhere_may_want_a_user_and_tls(run: Any, backend: Any, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    (tmp_path / "password").write_text("from a file\n")
+    (tmp_path / "ca.pem").write_text("")
+    ca, at = str(tmp_path / "ca.pem"), ("warm", "features", "--from", "10.0.0.7:6410")
+    assert run(*at, "--from-user", "copier", "--from-password-file", str(tmp_path / "password"), "--from-tls-ca", ca,
+               "--from-tls-server-name", "cache.example").code == 0
+    monkeypatch.setenv(PASSWORD_VARIABLE, "swordfish")
+    assert run(*at, "--from-user", "copier").code == 0
+    assert backend.logins == [Login("from a file", "copier", TlsSettings(ca=ca, server_name="cache.example")),
+                              Login("swordfish", "copier")]
+
+
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     ((), 2, "LOG files and --load, or --from"),
     (("keys.txt",), 2, "LOG files and --load, or --from"),
     (("keys.txt", "--load", "shop_module:load", "--from", "old"), 2, "either"),
     (("--from", "features"), 1, "into itself"),
     (("--from", "nobody"), 1, "no cluster 'nobody'"),
+    (("--from", "nobody", "--from-user", "x"), 1, "Ray knows"),
+    (("--from", "10.0.0.7:1", "--from-user", "x"), 1, "--from-password-file"),
+    (("--from", "10.0.0.7:1", "--from-password-file", "keys.txt"), 1, "needs --from-user"),
+    (("--from", "10.0.0.7:1", "--from-user", "x", "--from-secret-file", "keys.txt"), 1, "either the secret"),
+    (("--from", "10.0.0.7:1", "--from-tls-server-name", "x"), 1, "--from-tls-ca"),
+    (("keys.txt", "--load", "shop_module:load", "--from-user", "x"), 2, "--from HOST:PORT"),
     (("keys.txt", "--load", "shop_module"), 1, "module:function"),
     (("keys.txt", "--load", "no_such_module:load"), 1, "No module named 'no_such_module'"),
     (("keys.txt", "--load", "shop_module:lod"), 1, "has no lod"),
