@@ -19,9 +19,12 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from raycache import configfile
+from raycache.access.user import user_of
 from raycache.actors.calls import ROOM_LABEL
 from raycache.actors.environment import SETTINGS
 from raycache.actors.ray_nodes import ZONE_LABELS
+from raycache.config import ClusterConfig
+from serve_app.settings import PREFIX, HttpSettings
 
 ROOT = Path(__file__).parents[3]
 LAUNCHERS = ("cluster.yaml", "examples/cluster-aws.yaml")
@@ -113,6 +116,56 @@ def test_the_cache_on_it_is_good() -> None:
     assert (given["shards"], given["bind"]) == ("auto", "node")
     assert given["nodes"] == load("cluster.yaml")["max_workers"]
     configfile.cluster_config(given, shards=4)
+
+
+def with_security(text: str) -> str:
+    """Return a file with the commented lines about users and certificates in it; the hash is one."""
+    words = '(?:  )?(?:users:|tls:|- user |- {name: tls|"~/raycache-tls|ca: |cert: |key: |server_name: )'
+    lines = re.sub(f"^( *)# ({words})", r"\1\2", text, flags=re.MULTILINE)
+    assert lines != text
+    return lines.replace("64-hex-digits-of-the-passwords-sha256", "0123456789abcdef" * 4)
+
+
+def check_security(given: dict[str, Any]) -> ClusterConfig:
+    """Return the configuration, which has users and TLS."""
+    config = configfile.cluster_config({"name": "features", **given}, shards=2)
+    assert [user.name for user in map(user_of, config.users)] == ["web"]
+    assert config.tls is not None
+    assert config.tls.server_name
+    return config
+
+
+def test_users_and_certificates_are_good_once_they_count() -> None:
+    check_security(configfile.read(with_security((ROOT / "raycache.yaml").read_text()), "raycache.yaml"))
+    mounts = yaml.safe_load(with_security((ROOT / "cluster.yaml").read_text()))["file_mounts"]
+    assert "~/raycache-tls" in mounts
+
+
+def test_certificates_in_kubernetes_are_good_once_they_count() -> None:
+    text = with_security((ROOT / KUBERAY[0]).read_text())
+    config_map, cluster, _ = yaml.safe_load_all(text)
+    tls = check_security(configfile.read(config_map["data"]["raycache.yaml"], "raycache.yaml")).tls
+    for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
+        check_pod(group["template"])
+        spec = group["template"]["spec"]
+        [mount] = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] == "tls"]
+        assert "tls" in [one["name"] for one in spec["volumes"]]
+        assert tls is not None
+        assert all(path and path.startswith(mount["mountPath"]) for path in (tls.ca, tls.cert, tls.key))
+
+
+def test_the_http_door_in_kubernetes_is_open_to_nobody_without_a_token(tmp_path: Path) -> None:
+    cluster = documents(KUBERAY[1])[0]["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        spec = group["template"]["spec"]
+        container = spec["containers"][0]
+        variables = {one["name"]: one["value"] for one in container["env"] if one["name"].startswith(PREFIX)}
+        [mount] = [one for one in container["volumeMounts"] if one["name"] == "http"]
+        path = Path(variables[f"{PREFIX}TOKENS_FILE"])
+        assert str(path.parent) == mount["mountPath"]
+        (tmp_path / path.name).write_text('[{"name": "shop", "token": "at-least-16-characters"}]')
+        settings = HttpSettings.from_environment(variables | {f"{PREFIX}TOKENS_FILE": str(tmp_path / path.name)})
+        assert not settings.is_open
 
 
 @pytest.mark.parametrize("name", KUBERAY)
