@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from raycache import Cache, NotPermittedError
 from raycache.ring.slots import slot_of
 from raycache.testing.local import LocalCluster
 from tests.clients.handles import opened
@@ -75,3 +77,14 @@ def test_what_moved_is_found_where_it_is(cache: Any) -> None:
         assert (found.is_present, found.owners, found.missed) == (True, ("s2",), "")
         wait_until(lambda: any(one.left == "moved" for one in handle.explain(f"key:{moved[0]}").shards))
         handle.close()
+
+
+def test_a_user_has_its_own_keys_explained_and_no_others() -> None:
+    users = ("user ada on >pw ~ada:* +@read +@write +@connection +rc.explain",)
+    with (LocalCluster(2, gateway=False, secret="open sesame", users=users) as guarded,
+          Cache(replace(guarded.info, user="ada", secret="pw")) as ada):
+        ada.set("ada:1", "x")
+        assert ada.explain("ada:1").is_present
+        assert not ada.explain("ada:2").is_present
+        with pytest.raises(NotPermittedError):
+            ada.explain("theirs")

@@ -96,6 +96,17 @@ def test_walks_over_ones_own_keys(shard: Shard) -> None:
     assert shard.run("RC.SCAN 0 mine: 100", ada)[1] == [b"mine:1"]
 
 
+def test_a_key_is_explained_to_those_who_may_read_it(shard: Shard) -> None:
+    shard.run("ACL SETUSER eve on >pw %W~w:* %R~r:* +@all")
+    ada, bob, eve = (as_user(shard, name) for name in ("ada", "bob", "eve"))
+    for session, key in ((ada, "mine:1"), (ada, "mine:none"), (bob, "theirs"), (eve, "r:1")):
+        assert isinstance(shard.run(f"RC.EXPLAIN {key}", session), bytes), key
+    for session, key in ((ada, "theirs"), (ada, "nobodys"), (eve, "w:1")):
+        assert shard.run(f"RC.EXPLAIN {key}", session).startswith("NOPERM"), key
+    shard.run("ACL SETUSER ada -rc.explain")
+    assert "rc.explain" in shard.run("RC.EXPLAIN mine:1", ada)
+
+
 def test_a_wrapped_command_is_looked_into(shard: Shard) -> None:
     ada, bob = as_user(shard, "ada"), as_user(shard, "bob")
     shard.run("ACL SETUSER bob +rc.write")
