@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import ray
+import redis
 
 import raycache
 from raycache.actors import calls
@@ -93,3 +94,45 @@ def test_nobody_misses_anything_while_every_shard_is_replaced(
     assert [shard.id for shard in status.shards] == ["s0", "s1", "s2"]
     assert sum(shard.evicted for shard in status.shards) == 0
     assert status.serving
+
+
+class CopiedLoad(Load):
+    """Of a cluster with copies: what is acknowledged is remembered, and read from any copy and through the gateway."""
+
+    def __init__(self, name: str, gateway: str) -> None:
+        super().__init__(name)
+        host, _, port = gateway.rpartition(":")
+        self._redis = redis.Redis(host, int(port))
+
+    def _read(self, cache: raycache.Cache) -> None:
+        super()._read(cache)
+        key = KEYS[self.reads % len(KEYS)]
+        if cache.get(key, read_from="replica") is None:
+            self.misses.append(f"{key} at a replica")
+        if self._redis.get(key) is None:
+            self.misses.append(f"{key} at the gateway")
+
+    def _write(self, cache: raycache.Cache) -> None:
+        key = f"written:{self.writes % 100}"
+        cache.set(key, self.writes, acks=self.writes % 2)
+        self.written[key] = self.writes
+        self.writes += 1
+
+
+def test_with_copies_no_acknowledged_write_is_lost_and_no_read_fails(
+    start: Any, cluster_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(shards=2, memory="24MiB", copies=2)
+    old = pids(cluster_name, 2)
+    with raycache.connect(cluster_name) as cache:
+        cache.set_many(dict.fromkeys(KEYS, b"v" * 500), acks=1)
+        with CopiedLoad(cluster_name, raycache.status(cluster_name).gateways[0]) as load:
+            assert main(["upgrade", cluster_name, "--json"]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert (load.errors, load.misses, record["change"]["misses"]) == ([], [], 0)
+        assert load.reads > len(KEYS)
+        assert load.writes > len(load.written)
+        assert cache.get_many(list(load.written)) == load.written
+        assert len(cache.get_many(KEYS)) == len(KEYS)
+    assert not set(pids(cluster_name, 2)) & set(old)
+    assert main(["verify", cluster_name]) == 0, "the copies are the same"
