@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
 HOT_KEYS: Final = 20
-_ANSWER_S: Final = 0.8
+ANSWER_S: Final = 0.8
 """How long a shard may take to say how it is: a silent one must not hold up the others' figures."""
 _ROUTER_S: Final = 2.0
 """How long a tick waits for the router. A call that takes longer goes on, and the tick shows what it said before."""
@@ -105,7 +105,7 @@ class Poller:
         """Look once, and tell the watchers."""
         self.looks += 1
         cache = await self._find()
-        described, seen = await asyncio.gather(self._ask_router(), look_at_shards(cache, HOT_KEYS, _ANSWER_S))
+        described, seen = await asyncio.gather(self._ask_router(), look_at_shards(cache, HOT_KEYS, ANSWER_S))
         data = described["topology"]
         if self._table is None or self._table[0] != data:
             topology = Topology.from_bytes(data)
