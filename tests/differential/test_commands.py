@@ -8,7 +8,8 @@ its reason, and in docs/redis-differences.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import hiredis
 import pytest
@@ -180,6 +181,39 @@ def test_the_command_table_says_of_each_command_what_redis_says(peers: list[Redi
         for sub, facts in our_subs.items():
             if sub not in NEWER_OR_OURS:
                 assert facts == their_subs[sub]
+
+
+OTHER_ARGUMENTS = dict.fromkeys((b"command|getkeys", b"command|getkeysandflags"), "Redis 7.0 tells of none there")
+
+
+def _arguments(docs: Any) -> dict[bytes, set[tuple[bytes, bytes]]]:
+    """Return the leaves of each command's arguments: their types and tokens; names are each server's own."""
+    found = {}
+    for name, told in zip(docs[::2], docs[1::2], strict=True):
+        facts = dict(zip(told[::2], told[1::2], strict=True))
+        found[name] = set(_leaves(facts.get(b"arguments", [])))
+        found |= _arguments(facts.get(b"subcommands", []))
+    return found
+
+
+def _leaves(arguments: Any, token: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    for each in arguments:
+        facts = dict(zip(each[::2], each[1::2], strict=True))
+        own = facts.get(b"token", token)
+        if b"arguments" in facts:
+            yield from _leaves(facts[b"arguments"], own if facts[b"type"] == b"block" else b"")
+        else:
+            yield facts[b"type"], own
+
+
+def test_arguments_have_the_types_and_words_that_redis_tells_of(peers: list[RedisPeer]) -> None:
+    shard = Shard()
+    names = [name for name in TABLE if not name.startswith(b"RC.")]
+    ours, theirs = (_arguments(parsed(raw)) for raw in (
+        shard.raw("COMMAND", "DOCS", *names), peers[0].raw(b"COMMAND", b"DOCS", *names)))
+    assert len(ours) > 100
+    beyond = {name: leaves - theirs[name] for name, leaves in ours.items() if name not in NEWER_OR_OURS}
+    assert {name for name, leaves in beyond.items() if leaves} == OTHER_ARGUMENTS.keys()
 
 
 def test_every_key_use_of_ours_is_extracted_as_redis_does(peers: list[RedisPeer]) -> None:

@@ -15,6 +15,7 @@ from raycache.resp.encode import NULLS
 from raycache.shard.commands.access import in_pieces
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, container, help_lines
 from raycache.shard.commands.glob import matcher
+from raycache.shard.commands.syntax import Argument, arguments_of
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -113,9 +114,27 @@ def document(command: Command, protocol: int) -> bytes:
     """Return the command's entry of COMMAND DOCS."""
     facts = [(b"summary", encode.bulk(command.summary.encode())), (b"since", encode.bulk(command.since.encode())),
              (b"group", encode.bulk(command.group.encode())), (b"complexity", encode.bulk(command.complexity.encode()))]
+    arguments = arguments_of(command.full_name, len(command.key_use))
+    if arguments:
+        facts.append((b"arguments", encode.array([_argument(one, protocol) for one in arguments])))
     if command.subcommands:
         subs = [(sub.full_name.encode(), document(sub, protocol)) for sub in command.subcommands.values()]
         facts.append((b"subcommands", _map(subs, protocol)))
+    return _map(facts, protocol)
+
+
+def _argument(one: Argument, protocol: int) -> bytes:
+    """Return an argument as COMMAND DOCS tells it."""
+    facts = [(b"name", encode.bulk(one.name.encode())), (b"type", encode.bulk(one.type.encode()))]
+    if one.key_index >= 0:
+        facts.append((b"key_spec_index", encode.integer(one.key_index)))
+    if one.token:
+        facts.append((b"token", encode.bulk(one.token.encode())))
+    flags = [name for name, holds in (("optional", one.is_optional), ("multiple", one.is_multiple)) if holds]
+    if flags:
+        facts.append((b"flags", encode.set_(_statuses(flags), protocol)))
+    if one.arguments:
+        facts.append((b"arguments", encode.array([_argument(each, protocol) for each in one.arguments])))
     return _map(facts, protocol)
 
 
