@@ -10,7 +10,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-failover bench-rescale bench-warm bench-herd bench-http bench-fast bench-scale sim lock clean distclean
+.PHONY: help setup demo test check bench bench-report bench-failover bench-rescale bench-warm bench-herd bench-http bench-fast bench-scale sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
@@ -49,8 +49,11 @@ check: setup  ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: setup  ## Run the benchmarks against real servers
+bench: setup  ## Run the benchmarks against real servers, everything side by side (ARGS="--quick", "--only figures")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-report: setup  ## Make tables and plots of the last `make bench` (ARGS="--to docs/benchmarks.md")
+	$(BIN)/python -m benchmarks.report $(ARGS)
 
 bench-failover: setup  ## Measure what losing a shard, a machine, the router or Ray's GCS costs (ARGS="--only kill")
 	$(BIN)/python -m benchmarks.failover $(ARGS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("raycache", "ray", "uvloop", "hiredis", "redis", "numpy", "msgpack")
+PACKAGES = ("raycache", "ray", "uvloop", "hiredis", "redis", "numpy", "msgpack", "pymemcache")
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,7 @@ def describe() -> dict[str, Any]:
         "memory": _field("/proc/meminfo", "MemTotal"),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES} | {"redis-server": _redis_version()},
+        "versions": {name: version(name) for name in PACKAGES} | _server_versions(),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--", "raycache", "benchmarks")),
         "load_average": list(os.getloadavg()),
@@ -113,10 +114,14 @@ def _field(path: str, name: str) -> str:
     return found[1].strip() if found else "unknown"
 
 
-def _redis_version() -> str:
-    output = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"v=(\S+)", output)
-    return found[1] if found else "unknown"
+def _server_versions() -> dict[str, str]:
+    """Return the versions of the servers that we are compared with, of those that are installed."""
+    found = {name: _printed([name, "--version"]) for name in ("redis-server", "memcached") if shutil.which(name)}
+    return {name: number[0] for name, text in found.items() if (number := re.search(r"\d+(?:\.\d+)+", text))}
+
+
+def _printed(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _git(*arguments: str) -> str:

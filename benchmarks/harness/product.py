@@ -56,10 +56,10 @@ def running_ray(cpus: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def running_cluster(shards: int, memory_bytes: int, policy: str = "lru") -> Iterator[Product]:
+def running_cluster(shards: int, memory_bytes: int, policy: str = "lru", copies: int = 1) -> Iterator[Product]:
     """Run a cluster of `shards`, `memory_bytes` in all; yield it; stop it at the end."""
     name = f"bench-{os.getpid()}"
-    status = raycache.start(name, shards=shards, memory=memory_bytes, policy=policy, bind=HOST)
+    status = raycache.start(name, shards=shards, memory=memory_bytes, policy=policy, copies=copies, bind=HOST)
     try:
         yield Product(name, tuple(int(shard.address.rpartition(":")[2]) for shard in status.shards))
     finally:

@@ -73,6 +73,8 @@ class Outcome:
     series: list[Series] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     """How it was measured: sizes, rounds, commands, busy cores; plain JSON values."""
+    records: list[dict[str, Any]] = field(default_factory=list)
+    """What was measured point by point, where one number is not all that is asked; plain JSON values."""
 
 
 def readable(value: float) -> str:
@@ -129,6 +131,7 @@ def _raw(outcome: Outcome) -> dict[str, Any]:
     return {
         "name": outcome.name,
         "facts": outcome.facts,
+        "records": outcome.records,
         "figures": [figure.as_json() | {"rounds": list(figure.rounds)} for figure in outcome.figures],
         "series": [
             {

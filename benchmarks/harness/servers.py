@@ -79,17 +79,17 @@ def redis_server(*options: str, bus: bool = False) -> Iterator[int]:
 
 
 @contextmanager
-def redis_cluster(nodes: int = 3) -> Iterator[list[int]]:
-    """Run a Redis Cluster of `nodes` primaries without replicas; yield their ports; stop them at the end.
+def redis_cluster(nodes: int = 3, replicas: int = 0) -> Iterator[list[int]]:
+    """Run a Redis Cluster of `nodes` primaries with `replicas` each; yield their ports; stop them at the end.
 
     Raises:
         ServerFailedError: a node or the joining of them failed.
     """
     options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
     with ExitStack() as stack:
-        ports = [stack.enter_context(redis_server(*options, bus=True)) for _ in range(nodes)]
+        ports = [stack.enter_context(redis_server(*options, bus=True)) for _ in range(nodes * (1 + replicas))]
         addresses = [f"{HOST}:{port}" for port in ports]
-        join = ["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", "0", "--cluster-yes"]
+        join = ["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes"]
         joined = subprocess.run(join, capture_output=True, text=True, check=False, timeout=60)
         if joined.returncode:
             raise ServerFailedError(f"redis-cli --cluster create failed: {joined.stdout[-500:]}{joined.stderr[-500:]}")

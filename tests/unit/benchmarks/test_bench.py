@@ -38,7 +38,8 @@ def _fake_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield
 
     # The names stay those of the command line; what they ask is replaced.
-    monkeypatch.setattr(bench, "QUESTIONS", {name: question(name) for name in bench.QUESTIONS})
+    questions = {name: {each: question(each) for each in asked} for name, asked in bench.GROUPS.items()}
+    monkeypatch.setattr(bench, "GROUPS", questions)
     monkeypatch.setattr(bench, "running_ray", no_ray)
     monkeypatch.setattr(bench, "check_programs", lambda: None)
     monkeypatch.setattr(harness_run, "OUT", tmp_path)
@@ -54,7 +55,8 @@ def run(*arguments: str) -> Result:
 def test_a_whole_run_asks_everything_and_writes_both_files(tmp_path: Path) -> None:
     result = run()
     assert result.exit_code == 0, result.output
-    names = ["handle_get", "redis_benchmark", "get_many", "memory_pauses"]
+    names = [*bench.QUESTIONS, *bench.SUITE]
+    assert names[:5] == ["handle_get", "redis_benchmark", "get_many", "memory_pauses", "side_by_side"]
     assert [figure["figure"] for figure in json.loads((tmp_path / "bench.json").read_text())] == [
         f"{n} p50" for n in names
     ]
@@ -67,7 +69,7 @@ def test_a_whole_run_asks_everything_and_writes_both_files(tmp_path: Path) -> No
 def test_the_figures_come_last() -> None:
     output = run().output
     assert output.index("Measured") < output.index("Figures") < output.index("written:")
-    assert "get_many p50" in output[output.index("Figures") :]
+    assert "hits p50" in output[output.index("Figures") :]
 
 
 @pytest.mark.parametrize("arguments", [("--only", "get_many"), ("--quick",)])
@@ -109,3 +111,34 @@ def test_a_missing_or_failing_server_is_one_line(monkeypatch: pytest.MonkeyPatch
 def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch, busy: float, said: bool) -> None:
     monkeypatch.setattr(harness_run.machine, "busy_cores", lambda: busy)
     assert ("figures are noisy" in run().output) is said
+
+
+def test_a_group_is_all_its_questions_in_their_order(tmp_path: Path) -> None:
+    assert run("--only", "hits", "--only", "figures").exit_code == 0
+    raw = json.loads((tmp_path / "bench-partial-raw.json").read_text())
+    assert [asked["name"] for asked in raw["questions"]] == [*bench.QUESTIONS, "hits"]
+    assert all(asked["facts"]["took_s"] >= 0 for asked in raw["questions"])
+
+
+def test_a_quick_run_makes_the_fewest_rounds_unless_it_is_told(tmp_path: Path) -> None:
+    for arguments, rounds in ((("--quick",), 5), (("--quick", "--rounds", "6"), 6)):
+        assert run(*arguments).exit_code == 0
+        assert json.loads((tmp_path / "bench-partial-raw.json").read_text())["plan"]["rounds"] == rounds
+
+
+def test_a_part_of_the_suite_that_fails_leaves_the_figures_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(plan: Plan, step: Callable[[str], None]) -> Outcome:
+        raise ServerFailedError("memcached went away")
+
+    monkeypatch.setattr(bench.GROUPS["suite"]["pauses"], "run", fail)
+    result = run()
+    assert result.exit_code == 0
+    assert "pauses: memcached went away" in result.output
+    raw = json.loads((tmp_path / "bench-raw.json").read_text())
+    facts = {asked["name"]: asked["facts"] for asked in raw["questions"]}
+    assert facts["pauses"]["failed"] == "memcached went away"
+    assert len(facts) == len(bench.QUESTIONS) + len(bench.SUITE)
+    monkeypatch.setattr(bench.GROUPS["figures"]["get_many"], "run", fail)
+    assert run().exit_code == 1
