@@ -47,7 +47,10 @@ def spread(values: Sequence[float]) -> str:
 
 
 def figures(run: Run) -> str:
-    """Return everything that had a goal."""
+    """Return everything that had a goal; nothing of a quick run, which is not for figures."""
+    if run.raw["plan"]["quick"]:
+        return ""
+
     def row(figure: Any) -> tuple[str, ...]:
         value = figure["value"]
         measured = "not measurable" if value is None else f"{readable(value)} {figure['unit']}"

@@ -30,6 +30,7 @@ def test_figures_with_a_goal(run: Run) -> None:
     found = rows(tables.figures(run))
     assert found["a goal"] == ["<= 0.85 x", "0.8 x", "0.7 to 0.9", "met"]
     assert found["another"] == ["<= 5 ms", "not measurable", "–", "not met"]
+    assert tables.figures(Run(raw() | {"plan": {"quick": True}})) == "", "a quick run is not for figures"
 
 
 def test_the_base_compares_round_by_round(run: Run) -> None:
