@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from raycache.connecting import connect, connect_async
     from raycache.functions.aio import AsyncCachedFunction
     from raycache.functions.sync import CachedFunction
+    from raycache.near import NearStats
     from raycache.ring.topology import Topology
     from raycache.stores.backed import BackedCache
     from raycache.stores.backed_aio import AsyncBackedCache
@@ -97,6 +98,7 @@ _LAZY = {
     "ClusterConfig": "raycache.config",
     **dict.fromkeys(("ClusterUse", "HotKey"), "raycache.client.top"),
     "FunctionUse": "raycache.usage.rows",
+    "NearStats": "raycache.near",
     "cached": "raycache.anywhere",
     "Limits": "raycache.config",
     "Result": "raycache.client.results",
@@ -143,6 +145,7 @@ __all__ = [
     "Limits",
     "LoadFailedError",
     "LoadTimeoutError",
+    "NearStats",
     "NotANumberError",
     "NotEnoughReplicasError",
     "NotPermittedError",

@@ -14,6 +14,7 @@ from typing import Any
 
 from raycache.client.aio import AsyncCache
 from raycache.client.info import ConnectionInfo, Login, Place
+from raycache.client.near_parts import DEFAULT_MAX_STALENESS_S
 from raycache.client.settings import DEFAULT_HEDGE_S
 from raycache.client.sync import Cache
 from raycache.client.wishes import ReadFrom
@@ -27,7 +28,8 @@ Refresh = Callable[[], ConnectionInfo]
 
 def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
             read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
-            password: str | None = None, tls: TlsSettings | None = None, allow_pickle: bool = False) -> Cache:
+            password: str | None = None, tls: TlsSettings | None = None, near: int | str | None = None,
+            max_staleness_s: float = DEFAULT_MAX_STALENESS_S, allow_pickle: bool = False) -> Cache:
     """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
 
     The cluster is looked up in Ray once per process. With `address`, and `secret` where the doors demand
@@ -43,6 +45,9 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
         user, password: whose rights this handle has; None: the cluster's secret is shown, which has all.
         tls: certificates, where the doors speak TLS; None: what Ray knows, with `address` no TLS.
+        near: how much memory values may take that are kept in this process, in bytes or as text ("64MiB"); None: none
+            are. See docs/near.md.
+        max_staleness_s: how old such a value may be where its shard gives no sign of life, in seconds.
         allow_pickle: store values that cannot be stored otherwise as pickle, and load such values. Only in a cluster
             that allows it, too; signed with its secret, and checked before anything is loaded. Loading runs code of
             whoever knows that secret. docs/security.md says more.
@@ -53,19 +58,20 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
     """
     login = _login(secret, user, password, tls)
     info, refresh = _connection(name, address, login)
-    return Cache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address),
-                 refresh_info=refresh, allow_pickle=allow_pickle,
-                 reduce=lambda: (_reconnect, (name, address, login, timeout_s, read_from, hedge_s, allow_pickle)))
+    return Cache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address), near=near,
+                 max_staleness_s=max_staleness_s, refresh_info=refresh, allow_pickle=allow_pickle,
+                 reduce=lambda: (_reconnect, (name, address, login, timeout_s, read_from, hedge_s, near,
+                                              max_staleness_s, allow_pickle)))
 
 
 async def connect_async(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
                         read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
-                        password: str | None = None, tls: TlsSettings | None = None,
-                        allow_pickle: bool = False) -> AsyncCache:
+                        password: str | None = None, tls: TlsSettings | None = None, near: int | str | None = None,
+                        max_staleness_s: float = DEFAULT_MAX_STALENESS_S, allow_pickle: bool = False) -> AsyncCache:
     """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
     login = _login(secret, user, password, tls)
-    return await asyncio.to_thread(_connect_async, name, address, login, timeout_s, read_from, hedge_s,
-                                   allow_pickle)
+    return await asyncio.to_thread(_connect_async, name, address, login, timeout_s, read_from, hedge_s, near,
+                                   max_staleness_s, allow_pickle)
 
 
 def _login(secret: str | None, user: str | None, password: str | None, tls: TlsSettings | None) -> Login:
@@ -77,10 +83,10 @@ def _login(secret: str | None, user: str | None, password: str | None, tls: TlsS
 
 
 def _reconnect(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
-               hedge_s: float, allow_pickle: bool = False) -> Cache:
+               hedge_s: float, near: int | str | None, max_staleness_s: float, allow_pickle: bool = False) -> Cache:
     """Unpickle a handle: connect anew, in whatever process this is."""
     return connect(name, address=address, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, tls=login.tls,
-                   allow_pickle=allow_pickle, **_shown(login))
+                   near=near, max_staleness_s=max_staleness_s, allow_pickle=allow_pickle, **_shown(login))
 
 
 def _shown(login: Login) -> dict[str, Any]:
@@ -89,13 +95,14 @@ def _shown(login: Login) -> dict[str, Any]:
 
 
 def _connect_async(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
-                   hedge_s: float, allow_pickle: bool = False) -> AsyncCache:
+                   hedge_s: float, near: int | str | None, max_staleness_s: float,
+                   allow_pickle: bool = False) -> AsyncCache:
     """Connect, or unpickle a handle. Blocks for the look-up in Ray where this process has not made it yet."""
     info, refresh = _connection(name, address, login)
-    return AsyncCache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address),
-                      refresh_info=refresh, allow_pickle=allow_pickle,
-                      reduce=lambda: (_connect_async,
-                                      (name, address, login, timeout_s, read_from, hedge_s, allow_pickle)))
+    return AsyncCache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address), near=near,
+                      max_staleness_s=max_staleness_s, refresh_info=refresh, allow_pickle=allow_pickle,
+                      reduce=lambda: (_connect_async, (name, address, login, timeout_s, read_from, hedge_s, near,
+                                                       max_staleness_s)))
 
 
 def _place(address: str | None) -> Place | None:

@@ -11,15 +11,16 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from raycache.client import explain, requests
-from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.aio_hosting import AsyncBound, AsyncHost
 from raycache.client.aio_loads import AsyncLoadingCache
+from raycache.client.aio_near import async_dispatcher_for
 from raycache.client.aio_through import AsyncThrough
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
 from raycache.client.explain import Explanation
 from raycache.client.guarded import Guarded
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
+from raycache.client.near_parts import DEFAULT_MAX_STALENESS_S, NearSettings
 from raycache.client.requests import MISSING, Request
 from raycache.client.results import Result, result_or_guarded
 from raycache.client.scanning import SCAN_BATCH, Walk, check_batch, key_form
@@ -79,12 +80,16 @@ class AsyncCache(AsyncLoadingCache):
             its machine, else the primary). What is not from the primary may be older than what was written last.
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
         place: where this process runs, for "nearest"; None: not known, so that it means "primary".
+        near: how much memory values may take that are kept in this process, in bytes or as text ("64MiB"); None: none
+            are. `get` and `get_many` without further wishes look there first; docs/near.md says what may be old.
+        max_staleness_s: how old a value that is near may be, beyond what it was when it was read, where its shard gives
+            no sign of life, in seconds, 0.02 or more.
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
         reduce: what pickling returns instead of `info`, as `__reduce__` does.
         allow_pickle: store values of other types as signed pickle, and load such values: see `raycache.connect`.
     Raises:
-        ValueError: a time is not positive, `read_from` is none of the three, `info.topology` is no topology, or
-            `allow_pickle` without the cluster's secret.
+        ValueError: a time is not positive, `read_from` is none of the three, or not "primary" with `near`, `near` is no
+            size, `info.topology` is no topology, or `allow_pickle` without the cluster's secret.
     """
 
     def __init__(
@@ -96,6 +101,8 @@ class AsyncCache(AsyncLoadingCache):
         read_from: ReadFrom = "primary",
         hedge_s: float = DEFAULT_HEDGE_S,
         place: Place | None = None,
+        near: int | str | None = None,
+        max_staleness_s: float = DEFAULT_MAX_STALENESS_S,
         refresh_info: Callable[[], ConnectionInfo] | None = None,
         reduce: Reduce | None = None,
         allow_pickle: bool = False,
@@ -103,7 +110,8 @@ class AsyncCache(AsyncLoadingCache):
         self._settings = ClientSettings(timeout_s, connect_timeout_s, hedge_s, place)
         self._wishes = ReadWishes(read_from)
         self._is_plain = self._wishes.is_plain
-        self._dispatcher = AsyncDispatcher(info, self._settings, refresh_info)
+        settings = NearSettings.of(near, max_staleness_s, read_from)
+        self._dispatcher, self._near = async_dispatcher_for(settings, info, self._settings, refresh_info)
         self._run = self._dispatcher.run
         dispatcher = self._dispatcher
         self._pickles = pickles_of(info, lambda: dispatcher.info.secret, allow_pickle)
@@ -142,7 +150,8 @@ class AsyncCache(AsyncLoadingCache):
         wire_key = encode_key(key)
         try:
             if self._is_plain and read_from is None and token is None and not r:
-                value = await self._run(wire_key, requests.get(wire_key))
+                near = self._near
+                value = await (self._run(wire_key, requests.get(wire_key)) if near is None else near.get(wire_key))
             else:
                 value = await self._read(wire_key, requests.get(wire_key), read_from, token, r)
         except Guarded as guarded:
@@ -160,8 +169,15 @@ class AsyncCache(AsyncLoadingCache):
             RayCacheError: see the class; one shard that fails fails the call.
         """
         given = several(keys)
+        is_plain = self._is_plain and read_from is None and token is None and not r
+        if is_plain and self._near is not None:
+            wire_keys = encode_keys(given)
+            values, is_guarded = await self._near.get_many(wire_keys)
+            if is_guarded:
+                await self._through.settle(wire_keys, values, MISSING)
+            return {key: value for key, value in zip(given, values, strict=True) if value is not MISSING}
         batch = GetMany(encode_keys(given))
-        if self._is_plain and read_from is None and token is None and not r:
+        if is_plain:
             await self._dispatcher.run_batch(batch)
         else:
             await self._dispatcher.read_values(batch, self._wishes.but(read_from, token, r))
@@ -424,7 +440,8 @@ class AsyncCache(AsyncLoadingCache):
         return requests.acknowledged(request, acks, w, self._settings.timeout_s)
 
     async def stats(self) -> ClusterStats:
-        """Return what the shards count; those that do not answer are named in `unreachable`.
+        """Return what the shards count, and what this handle's near cache does; shards that do not answer are named in
+        `unreachable`.
 
         Raises:
             ShardUnavailableError: none of them answers.
@@ -432,7 +449,8 @@ class AsyncCache(AsyncLoadingCache):
         """
         routes = await self._dispatcher.routes()
         answered, _ = await self._dispatcher.ask_each(routes.shard_ids, requests.stats())
-        return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids)
+        near = None if self._near is None else self._near.stats()
+        return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids, near)
 
     def cached(
         self, **settings: Unpack[CachedSettings]
@@ -497,6 +515,8 @@ class AsyncCache(AsyncLoadingCache):
         """Close the connections. Idempotent; operations from now on raise CallerError."""
         await self._through.close()
         await self._host.close()
+        if self._near is not None:
+            self._near.close()
         await self._dispatcher.close()
 
     async def __aenter__(self) -> Self:
@@ -513,7 +533,8 @@ class AsyncCache(AsyncLoadingCache):
         else:
             settings = self._settings
             again = _rebuild, (self._dispatcher.info, settings.timeout_s, settings.connect_timeout_s,
-                               self._wishes.read_from, settings.hedge_s, self._pickles is not None)
+                               self._wishes.read_from, settings.hedge_s, self._pickles is not None,
+                               None if self._near is None else self._near.settings)
         return (_using, (*again, self._wishes.token)) if self._wishes.token else again
 
     def __repr__(self) -> str:
@@ -523,11 +544,14 @@ class AsyncCache(AsyncLoadingCache):
 def _rebuild(
     info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float,
     allow_pickle: bool = False,
+    near: NearSettings | None = None,
 ) -> AsyncCache:
     # Without the place: it is that of another process.
     return AsyncCache(
         info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s,
         allow_pickle=allow_pickle,
+        near=None if near is None else near.capacity_bytes,
+        max_staleness_s=DEFAULT_MAX_STALENESS_S if near is None else near.max_staleness_s,
     )
 
 

@@ -210,6 +210,32 @@ class Connection:
             raise Lost(f"{self._name} closed the connection", sent=True)
         return data
 
+    def listen(self, wait_s: float) -> list[Any]:
+        """Return what has come, replies and what was not asked for; wait for `wait_s` at most.
+
+        For connections that speak RESP3, where nothing else is received.
+
+        Raises:
+            Lost: the connection broke.
+            ProtocolError: what has come is no RESP.
+        """
+        found: list[Any] = []
+        try:
+            self._arm(max(wait_s, _SHORTEST_S))
+            data = self._socket.recv(_FIRST_BYTES)
+            if not data:
+                raise Lost(f"{self._name} closed the connection", sent=True)
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                found.append(reply)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise Lost(f"{self._name}: {error}", sent=True) from error
+        except hiredis.ProtocolError as error:
+            raise ProtocolError(f"{self._name} sent something that is no RESP: {error}") from error
+        return found
+
     def _arm(self, left_s: float) -> None:
         """Have the kernel end each wait after `left_s`.
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from raycache.errors import ProtocolError, ShardUnavailableError
+from raycache.near import NearStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,12 @@ class ClusterStats:
     shards: tuple[ShardStats, ...]
     unreachable: tuple[str, ...] = ()
     """Ids of shards that did not answer before the deadline; the sums lack them."""
+    near: NearStats | None = None
+    """Of the handle that was asked; None: it keeps nothing near."""
 
     @classmethod
-    def of(cls, cluster: str, epoch: int, answered: list[ShardStats], asked: list[str]) -> ClusterStats:
+    def of(cls, cluster: str, epoch: int, answered: list[ShardStats], asked: list[str],
+           near: NearStats | None = None) -> ClusterStats:
         """Return the statistics of the shards that answered, by id; the others of `asked` were not reached.
 
         Raises:
@@ -192,7 +196,7 @@ class ClusterStats:
         silent = sorted(set(asked) - {shard.shard_id for shard in answered})
         if silent and not answered:
             raise ShardUnavailableError(f"no shard of {cluster!r} answered; asked {', '.join(silent)}")
-        return cls(cluster, epoch, tuple(sorted(answered, key=lambda shard: shard.shard_id)), tuple(silent))
+        return cls(cluster, epoch, tuple(sorted(answered, key=lambda shard: shard.shard_id)), tuple(silent), near)
 
     @property
     def entries(self) -> int:

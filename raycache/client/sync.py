@@ -14,12 +14,13 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from raycache.client import explain, requests
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
-from raycache.client.dispatcher import Dispatcher
 from raycache.client.explain import Explanation
 from raycache.client.guarded import Guarded
 from raycache.client.hosting import Bound, Host
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
 from raycache.client.loads import LoadingCache
+from raycache.client.near import dispatcher_for
+from raycache.client.near_parts import DEFAULT_MAX_STALENESS_S, NearSettings
 from raycache.client.requests import MISSING, Request
 from raycache.client.results import Result, result_or_guarded
 from raycache.client.scanning import SCAN_BATCH, Walk, check_batch, key_form
@@ -78,12 +79,16 @@ class Cache(LoadingCache):
             its machine, else the primary). What is not from the primary may be older than what was written last.
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
         place: where this process runs, for "nearest"; None: not known, so that it means "primary".
+        near: how much memory values may take that are kept in this process, in bytes or as text ("64MiB"); None: none
+            are. `get` and `get_many` without further wishes look there first; docs/near.md says what may be old.
+        max_staleness_s: how old a value that is near may be, beyond what it was when it was read, where its shard gives
+            no sign of life, in seconds, 0.02 or more.
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
         reduce: what pickling returns instead of `info`, as `__reduce__` does.
         allow_pickle: store values of other types as signed pickle, and load such values: see `raycache.connect`.
     Raises:
-        ValueError: a time is not positive, `read_from` is none of the three, `info.topology` is no topology, or
-            `allow_pickle` without the cluster's secret.
+        ValueError: a time is not positive, `read_from` is none of the three, or not "primary" with `near`, `near` is no
+            size, `info.topology` is no topology, or `allow_pickle` without the cluster's secret.
     """
 
     def __init__(
@@ -95,6 +100,8 @@ class Cache(LoadingCache):
         read_from: ReadFrom = "primary",
         hedge_s: float = DEFAULT_HEDGE_S,
         place: Place | None = None,
+        near: int | str | None = None,
+        max_staleness_s: float = DEFAULT_MAX_STALENESS_S,
         refresh_info: Callable[[], ConnectionInfo] | None = None,
         reduce: Reduce | None = None,
         allow_pickle: bool = False,
@@ -103,9 +110,10 @@ class Cache(LoadingCache):
         self._wishes = ReadWishes(read_from)
         self._is_plain = self._wishes.is_plain
         self._using = threading.Lock()
-        self._dispatcher = Dispatcher(info, self._settings, refresh_info)
+        settings = NearSettings.of(near, max_staleness_s, read_from)
+        self._dispatcher, self._near = dispatcher_for(settings, info, self._settings, refresh_info)
         self._run = self._dispatcher.run
-        self._get = self._dispatcher.get
+        self._get = self._dispatcher.get if self._near is None else self._near.get
         dispatcher = self._dispatcher
         self._pickles = pickles_of(info, lambda: dispatcher.info.secret, allow_pickle)
         self._encode: requests.Encode = encode if self._pickles is None else self._pickles.encode
@@ -161,8 +169,15 @@ class Cache(LoadingCache):
             RayCacheError: see the class; one shard that fails fails the call.
         """
         given = several(keys)
+        is_plain = self._is_plain and read_from is None and token is None and not r
+        if is_plain and self._near is not None:
+            wire_keys = encode_keys(given)
+            values, is_guarded = self._near.get_many(wire_keys)
+            if is_guarded:
+                self._through.settle(wire_keys, values, MISSING)
+            return {key: value for key, value in zip(given, values, strict=True) if value is not MISSING}
         batch = GetMany(encode_keys(given))
-        if self._is_plain and read_from is None and token is None and not r:
+        if is_plain:
             self._dispatcher.run_batch(batch)
         else:
             self._dispatcher.read_values(batch, self._wishes.but(read_from, token, r))
@@ -423,7 +438,8 @@ class Cache(LoadingCache):
         return requests.acknowledged(request, acks, w, self._settings.timeout_s)
 
     def stats(self) -> ClusterStats:
-        """Return what the shards count; those that do not answer are named in `unreachable`.
+        """Return what the shards count, and what this handle's near cache does; shards that do not answer are named in
+        `unreachable`.
 
         Raises:
             ShardUnavailableError: none of them answers.
@@ -431,7 +447,8 @@ class Cache(LoadingCache):
         """
         routes = self._dispatcher.routes()
         answered, _ = self._dispatcher.ask_each(routes.shard_ids, requests.stats())
-        return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids)
+        near = None if self._near is None else self._near.stats()
+        return ClusterStats.of(self._cluster, routes.epoch, answered, routes.shard_ids, near)
 
     def cached(self, **settings: Unpack[CachedSettings]) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
         """Return a decorator: results of the function are kept here, and the function runs once for all who miss one.
@@ -491,6 +508,8 @@ class Cache(LoadingCache):
     def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""
         self._host.close()
+        if self._near is not None:
+            self._near.close()
         self._dispatcher.close()
         self._through.close()
 
@@ -508,7 +527,8 @@ class Cache(LoadingCache):
         else:
             settings = self._settings
             again = _rebuild, (self._dispatcher.info, settings.timeout_s, settings.connect_timeout_s,
-                               self._wishes.read_from, settings.hedge_s, self._pickles is not None)
+                               self._wishes.read_from, settings.hedge_s, self._pickles is not None,
+                               None if self._near is None else self._near.settings)
         return (_using, (*again, self._wishes.token)) if self._wishes.token else again
 
     def __repr__(self) -> str:
@@ -518,11 +538,14 @@ class Cache(LoadingCache):
 def _rebuild(
     info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float,
     allow_pickle: bool = False,
+    near: NearSettings | None = None,
 ) -> Cache:
     # Without the place: it is that of another process.
     return Cache(
         info, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s, read_from=read_from, hedge_s=hedge_s,
         allow_pickle=allow_pickle,
+        near=None if near is None else near.capacity_bytes,
+        max_staleness_s=DEFAULT_MAX_STALENESS_S if near is None else near.max_staleness_s,
     )
 
 

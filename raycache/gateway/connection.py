@@ -23,6 +23,7 @@ from raycache.resp.reply import Frame
 from raycache.shard.classes import CLASS_OF
 from raycache.shard.commands import resolve
 from raycache.shard.meter import UNCOUNTED, Meter
+from raycache.shard.tracking import ALL_CHANGED
 
 if TYPE_CHECKING:
     from raycache.gateway.server import GatewayServer
@@ -35,6 +36,9 @@ COMMANDS_PER_TURN: Final = 64
 BACKLOG_BYTES: Final = 256 * 1024
 """What may have been read and not begun before the socket is left unread. Not 0, because a socket that is not
 read does not tell that its client has gone."""
+
+MAX_BEHIND_BYTES: Final = 64 * 1024
+"""Of announcements that wait behind replies; beyond, one that says that everything may have changed."""
 
 
 class Place:
@@ -88,6 +92,10 @@ class ClientConnection(asyncio.Protocol):
         self._has_ended = False
         self._paused_since_s: float | None = None
         self._partial_since_s: float | None = None
+        self._behind: Place | None = None
+        """Where announcements wait behind replies, if that is the last place."""
+        self._has_missed = False
+        """Whether something was not announced because the client does not read."""
         self._unread_bytes = 0
         self._partial_bytes = 0
         self._backlog_bytes = 0
@@ -145,6 +153,9 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused_since_s = None
+        if self._has_missed:
+            self._has_missed = False
+            self.push(ALL_CHANGED)
         self._run_soon()
 
     # What a conversation uses
@@ -156,6 +167,26 @@ class ClientConnection(asyncio.Protocol):
             place.reply, place.is_local = reply, True
         else:
             self._out.append(reply)
+
+    def push(self, message: Frame) -> None:
+        """Send what nobody has asked for: at once, and again behind the replies that the client still waits for, since
+        one of them may say what was there before."""
+        if self.transport.is_closing():
+            return
+        if self._paused_since_s is not None:
+            self._has_missed = True
+            return
+        self.transport.write(message)
+        if not self._places:
+            return
+        behind = self._behind
+        if behind is None or behind is not self._places[-1] or behind.reply is None:
+            behind = self._behind = self._place(0)
+            behind.reply = message
+        elif len(behind.reply) < MAX_BEHIND_BYTES:
+            behind.reply += message
+        else:
+            behind.reply = ALL_CHANGED
 
     def answer_later(self, request_bytes: int) -> Callable[[Frame], None]:
         """Return what takes the present command's reply when it comes."""

@@ -23,6 +23,7 @@ from raycache.gateway import call
 from raycache.gateway.access import SharedAccess
 from raycache.gateway.call import Done
 from raycache.gateway.executor import Executor
+from raycache.gateway.hearing import Hearing
 from raycache.gateway.plan import is_local
 from raycache.gateway.settings import GatewaySettings
 from raycache.gateway.watch import Watches
@@ -32,8 +33,10 @@ from raycache.shard.commands import DISPATCH, TABLE, resolve
 from raycache.shard.commands.access import run_whole
 from raycache.shard.commands.arguments import int64
 from raycache.shard.commands.command import NOT_AN_INTEGER, Command, Refusal
+from raycache.shard.commands.tracking import note_reads
 from raycache.shard.core import ShardCore
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
+from raycache.shard.tracking import settle_caching
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class Conversation:
 
     def __init__(self, core: ShardCore, session: Session, executor: Executor, client: Client,
                  settings: GatewaySettings, spawn: Callable[[Coroutine[Any, Any, None]], None],
-                 access: SharedAccess) -> None:
+                 access: SharedAccess, hearing: Hearing) -> None:
         self.session = session
         self._core = core
         self._executor = executor
@@ -74,6 +77,7 @@ class Conversation:
         self._settings = settings
         self._spawn = spawn
         self._access = access
+        self._hearing = hearing
         self._watches = Watches(executor, client)
 
     def start(self, argv: list[bytes]) -> None:
@@ -111,6 +115,8 @@ class Conversation:
         name, session = command.name, self.session
         if command.full_name in _CHANGES_USERS:
             self._client.answer_alone(0, lambda done: self._await(self._change_users(argv), done))
+        elif command.full_name == "client|tracking":
+            self._client.answer_alone(0, lambda done: self._await(self._track(argv), done))
         elif command.parent:
             self._answer_locally(argv)
         elif name in CHANGES_PROTOCOL:
@@ -151,7 +157,19 @@ class Conversation:
         spread = await self._access.spread()
         return spread if is_error(spread) else reply
 
+    async def _track(self, argv: list[bytes]) -> Frame:
+        """CLIENT TRACKING: before it is answered, all shards are heard."""
+        session = self.session
+        was_tracking = session.tracking is not None
+        reply = self._locally(argv)
+        if session.tracking is not None and not was_tracking:
+            await self._hearing.ready(session)
+        return reply
+
     def _forward(self, command: Command, argv: list[bytes]) -> None:
+        if self.session.tracking is not None:
+            note_reads(self._core, self.session, argv)
+            settle_caching(self.session, command)
         client, protocol = self._client, self.session.protocol
         self._count(command)
         if command.full_name in _HERE_TOO:
@@ -185,7 +203,10 @@ class Conversation:
             self._watches.forget()
             self._answer_locally([b"EXEC"])
             return
+        if session.tracking is not None:
+            note_reads(self._core, session, [b"EXEC"])
         session.end_transaction()
+        settle_caching(session, None)
         guard = self._core.guard
         for command, argv in queue if session.rights is not None else ():
             if (denied := guard.refusal(session, command, argv)) is not None:  # its rights have changed meanwhile

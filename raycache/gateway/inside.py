@@ -42,7 +42,8 @@ class _Replies(asyncio.Transport):
             reply = self._reader.gets()
             if reply is False:
                 break
-            self._found.append(reply)
+            if not isinstance(reply, hiredis.PushNotification):  # there is nobody to hear of changed keys
+                self._found.append(reply)
         if len(self._found) == self._count and not self.done.done():
             self.done.set_result(self._found)
 

@@ -25,6 +25,7 @@ from raycache.gateway.access import SharedAccess
 from raycache.gateway.connection import ClientConnection
 from raycache.gateway.conversation import Conversation
 from raycache.gateway.executor import Executor
+from raycache.gateway.hearing import Hearing
 from raycache.gateway.info import Sections
 from raycache.gateway.plan import Planner
 from raycache.gateway.pool import Pool
@@ -111,6 +112,9 @@ class GatewayServer:
         self.executor = Executor(planner, self.pool, self.topology, refresh, self.settings, rng,
                                  learn=self.learn, may_split=split_transactions)
         self.access = SharedAccess(self.core.guard, self.pool, self.topology, rng)
+        self.core.tracking.limit_bytes = self.settings.tracking_bytes
+        self.hearing = Hearing(self.core.tracking, self.pool, self.topology)
+        self.core.tracking.on_due = self._push_soon
         self.pool.on_return = self.topology_changed
         self._server: asyncio.Server | TlsDoor | None = None
         self._checks: asyncio.Task[None] | None = None
@@ -190,9 +194,9 @@ class GatewayServer:
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self.core.now_ms = self.clock.unix_ms()
         session = self.core.open_session(_address(peer), _address(local))
-        session.kill = transport.abort
+        session.kill, session.push = transport.abort, connection.push
         connection.conversation = Conversation(self.core, session, self.executor, connection, self.settings,
-                                               connection.spawn, self.access)
+                                               connection.spawn, self.access, self.hearing)
         if len(self.connections) >= self.limits.max_connections:
             self.stats.connections_refused += 1
             transport.write(b"-ERR max number of clients reached\r\n")
@@ -203,6 +207,15 @@ class GatewayServer:
         if not session.authenticated:
             connection.is_watched = True
             self._drop_strangers(self.strangers.add(connection, self.clock.monotonic_s()))
+
+    def _push_soon(self) -> None:
+        self.loop.call_soon(self._push_due)
+
+    def _push_due(self) -> None:
+        """Tell clients that track keys which have changed."""
+        for session, message in self.core.tracking.take():
+            if session.push is not None:
+                session.push(message)
 
     def _drop_strangers(self, strangers: list[ClientConnection]) -> None:
         self.stats.dropped_strangers += len(strangers)
@@ -224,6 +237,7 @@ class GatewayServer:
             try:
                 self.executor.check()
                 self.access.step(now_s)
+                self.hearing.step()
                 if now_s - checked_s >= CHECK_INTERVAL_S:
                     checked_s = now_s
                     self.check(now_s)

@@ -40,6 +40,8 @@ class GatewaySettings:
     """From so many arguments on a shard cuts a command into steps; others must not wait behind it on one lane."""
     long_request_bytes: int = 1 * MIB
     """The same for requests that take long to send."""
+    tracking_bytes: int = 64 * MIB
+    """What the table of keys may take that clients track; beyond, the oldest are announced as if they had changed."""
     idle_watch_connections: int = 8
     """Connections kept per shard and protocol for the next WATCH; more are closed."""
 

@@ -134,6 +134,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason = f"{name}: the connection was closed"
         self._progress_s = 0.0
         self.is_lost = False
+        self.on_push: Callable[[Frame], None] | None = None
+        """Takes what the shard says unasked."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection is lost, for whatever reason."""
 
     @property
     def is_idle(self) -> bool:
@@ -171,6 +175,8 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             while (frame := splitter.next()) is not None:
                 if frame[0] == _PUSH:
+                    if self.on_push is not None:
+                        self.on_push(frame)
                     continue
                 if not waiting:
                     raise ProtocolError("a reply nobody asked for")
@@ -241,6 +247,8 @@ class UpstreamConnection(asyncio.Protocol):
             call.lost(self._reason, True)
         for call in unsent:
             call.lost(self._reason, False)
+        if self.on_lost is not None:
+            self.on_lost()
 
 
 async def ask(connection: UpstreamConnection, payload: bytes, expects: int = 1) -> list[Frame]:

@@ -298,6 +298,14 @@ class Replicator:
         contact = self.contacts.get(peer)
         return contact is not None and contact.is_connected and self.now_s - contact.heard_s <= REACHABLE_S
 
+    def unheard_s(self) -> float:
+        """Return how long ago the other owner was heard of last that has been silent for longest; 0.0 if there is none
+        but those known to be down."""
+        shards = self.topology.shards if self.topology is not None else ()
+        down = {shard.id for shard in shards if shard.state == "down"}
+        return max((self.now_s - contact.heard_s for peer, contact in self.contacts.items()
+                    if peer in self.neighbours.shared and peer not in down), default=0.0)
+
     def _renew_lease(self) -> None:
         if not self.has_leases or self.topology is None:
             return

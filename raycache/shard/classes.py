@@ -43,7 +43,7 @@ _NAMED: Final = {
                      "rc.discard"), QUEUE),
     **dict.fromkeys(("scan", "keys", "randomkey", "dbsize", "flushdb", "flushall", "rc.clear", "rc.scan", "rc.hottest"),
                     KEYSPACE),
-    **dict.fromkeys(("wait", "rc.token", "readonly", "readwrite", "asking"), CONNECTION),
+    **dict.fromkeys(("wait", "rc.token", "rc.link", "rc.fresh", "readonly", "readwrite", "asking"), CONNECTION),
     **dict.fromkeys(("object", "memory", "rc.peer", "rc.verify"), ADMIN),
     "rc.read": READ_MANY, "rc.write": WRITE,
 }

@@ -17,6 +17,7 @@ from raycache.shard.long import LongCommand
 from raycache.shard.meter import MeasuredTurn
 from raycache.shard.overlap import Overlap, independent_keys
 from raycache.shard.session import Session
+from raycache.shard.tracking import ALL_CHANGED
 from raycache.shard.turn import TURN_COMMANDS
 
 if TYPE_CHECKING:
@@ -27,14 +28,17 @@ _join: Final = b"".join
 _SHOWS_SECRET: Final = b"*2\r\n$4\r\nAUTH\r\n"
 """How other shards and the router begin."""
 _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
+MAX_BEHIND_BYTES: Final = 64 * 1024
+"""Of announcements that are kept to be said again; beyond, one that says that everything may have changed."""
 
 
 class Connection(asyncio.Protocol):
     """One client: its parser, its session, and whatever command of it is under way."""
 
-    __slots__ = ("_core", "_has_ended", "_is_extra", "_is_queued", "_is_reading", "_long", "_loop", "_measured",
-                 "_meter", "_out", "_partial_bytes", "_queued_s", "_rest", "_seen_in", "_server", "_strange_bytes",
-                 "_unread_bytes", "is_watched", "parser", "partial_since_s", "paused_since_s", "session", "transport")
+    __slots__ = ("_behind", "_core", "_has_ended", "_has_missed", "_is_extra", "_is_queued", "_is_reading", "_long",
+                 "_loop", "_measured", "_meter", "_out", "_partial_bytes", "_queued_s", "_rest", "_seen_in", "_server",
+                 "_strange_bytes", "_unread_bytes", "is_watched", "parser", "partial_since_s", "paused_since_s",
+                 "session", "transport")
 
     session: Session
     transport: asyncio.Transport
@@ -64,6 +68,10 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._rest: Steps | bool | None = None
         """What its turn has left (see `ShardCore.execute_many`), until `end_turn`; None: it has had none."""
+        self._behind: list[bytes] = []
+        """What was pushed ahead of replies that are under way, to be said again behind them."""
+        self._has_missed = False
+        """Whether something was not pushed because the client does not read."""
         self._unread_bytes = 0
         self._partial_bytes = 0
         self.paused_since_s: float | None = None
@@ -161,7 +169,41 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.paused_since_s = None
+        if self._has_missed:
+            self._has_missed = False
+            self.push(ALL_CHANGED)
         self._continue_soon()
+
+    def push(self, message: bytes) -> None:
+        """Send what nobody has asked for: that keys have changed.
+
+        At once, since replies under way may take long; and once more behind them, since one of them may say what was
+        there before, and it is what comes last that counts. A client that does not read is told later that everything
+        may have changed.
+        """
+        if self.transport.is_closing():
+            return
+        if self.paused_since_s is not None:
+            self._has_missed = True
+            return
+        self.transport.write(message)
+        if self._rest is not None or self._long is not None:
+            self._behind.append(message)
+            if sum(map(len, self._behind)) > MAX_BEHIND_BYTES:
+                self._behind = [ALL_CHANGED]
+            self._server.at_end(self._push_behind)
+
+    def _push_behind(self) -> None:
+        """Say again what was pushed ahead of replies; until all of them are out, behind each."""
+        if not self._behind or self.transport.is_closing():
+            return
+        if self.paused_since_s is not None:
+            self._has_missed = True
+            self._behind.clear()
+            return
+        self.transport.write(_join(self._behind))
+        if self._rest is None and self._long is None:
+            self._behind.clear()
 
     def _stop_reading(self) -> None:
         if self._is_reading:
@@ -269,6 +311,7 @@ class Connection(asyncio.Protocol):
             self._measured.ran_long(long.ran_s)
             self._measured.replied()
             self._measured = None
+        self._push_behind()
         if self.paused_since_s is None:
             self._continue_soon()
 
@@ -321,6 +364,7 @@ class Connection(asyncio.Protocol):
             return
         if replies:
             transport.write(replies)
+            self._push_behind()
         if not overlap.is_empty or self.parser.ready:
             if self.session.closing and overlap.is_empty:
                 transport.close()
@@ -328,6 +372,7 @@ class Connection(asyncio.Protocol):
                 self._continue_soon()
             return
         self._long = None
+        self._push_behind()
         if self.session.closing:
             transport.close()
         elif self.paused_since_s is None:

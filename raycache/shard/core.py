@@ -35,6 +35,7 @@ from raycache.shard.commands.access import LARGE_VALUE_BYTES
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.kinds import kinds_taken
 from raycache.shard.commands.replication import READ
+from raycache.shard.commands.tracking import run_tracked
 from raycache.shard.figures import latency_of, shard_samples
 from raycache.shard.guard import Guard
 from raycache.shard.meter import Meter
@@ -43,6 +44,7 @@ from raycache.shard.queues import QUEUE_SHARE, WriteQueues
 from raycache.shard.recording import Recording
 from raycache.shard.session import REPLY_ON, REPLY_SKIP, Session
 from raycache.shard.statistics import statistics_of
+from raycache.shard.tracking import SHARE, Tracking
 from raycache.shard.turn import GET, RC_GET, SET, run_turn
 from raycache.shard.watch import WatchedKeys
 from raycache.store import Entry, Store, StoreFullError, StoreStats, WholeStore
@@ -145,6 +147,8 @@ class ShardCore:
         self.watch = WatchedKeys(store, lambda: self.rng.getrandbits(62) + 1)
         self.watched = self.watch.sessions_by_key
         self.leases = self.watch.leases
+        self.tracking = Tracking(store.capacity_bytes // SHARE, self._listen)
+        self.watch.tracking = self.tracking
         self.monotonic_s: Callable[[], float] = lambda: self.replicator_now_s
         """Monotonic seconds, for commands that wait; the shell sets its clock's."""
         self._clock = HybridClock(0)
@@ -219,10 +223,7 @@ class ShardCore:
         """Everything but the plain case: containers, odd spellings, secrets, transactions, silent clients."""
         asking, reply_before = session.asking, session.reply
         session.asking = False
-        if session.trace is not None:
-            reply = self._traced(session, argv)
-        else:
-            reply = self._checked(session, argv)
+        reply = (self._untraced if session.trace is None else self._traced)(session, argv)
         silent = session.reply != REPLY_ON
         if reply_before == session.reply == REPLY_SKIP:  # this was the one command to answer in silence
             session.reply = REPLY_ON
@@ -241,13 +242,17 @@ class ShardCore:
         session.refresh()
         command = resolve(argv)
         span = self.tracer.begin(traceparent, command.full_name if command is not None else "unknown")
-        reply = self._checked(session, argv)
+        reply = self._untraced(session, argv)
         if not isinstance(reply, bytes):
             return _spanned(reply, span)
         span.end(reply)
         return reply
 
-    def _checked(self, session: Session, argv: list[bytes]) -> Reply:
+    def _untraced(self, session: Session, argv: list[bytes]) -> Reply:
+        return self.checked(session, argv) if session.tracking is None else run_tracked(self, session, argv)
+
+    def checked(self, session: Session, argv: list[bytes]) -> Reply:
+        """Run one command, with every check."""
         command = resolve(argv)
         self.calls[0 if command is None else command.number] += 1
         if command is None:
@@ -365,6 +370,7 @@ class ShardCore:
     def close_session(self, session: Session) -> None:
         """Forget a connection. Closing twice is harmless."""
         self.watch.forget(session)
+        self.tracking.stop(session)
         self.leases.release(session)
         self.sessions.pop(session.id, None)
 
@@ -436,6 +442,12 @@ class ShardCore:
     def all_changed(self) -> None:
         """Another shard's write has changed nobody knows which keys."""
         self.leases.void_prefix(b"")
+        self.tracking.all_changed()
+
+    def _listen(self, is_tracked: bool) -> None:
+        """Somebody tracks keys, for the first time, or nobody does any more."""
+        self.watch.listen(is_tracked)
+        self.store.on_leave = self.tracking.changed if is_tracked else None
 
     def set_topology(self, topology: Topology) -> bool:
         """Take over `topology` if it is newer than what is known; return whether it was."""
@@ -447,6 +459,8 @@ class ShardCore:
         if replicator is not None:
             replicator.set_topology(topology, replicator.now_s)
         self._settle_slots()
+        if self.slots.has_stale:  # of those that have gone no change is heard of here
+            self.tracking.all_changed()
         self.replies_by_topology.clear()
         return True
 
@@ -458,8 +472,11 @@ class ShardCore:
 
     def _settle_slots(self) -> None:
         """Work out anew which slots are served, and how."""
+        had_lease, losses = self._had_lease, self.slots.losses
         self._had_lease = self.may_serve()
         self.slots.settle()
+        if self.slots.losses != losses or (had_lease and not self._had_lease):
+            self.tracking.all_changed()  # others may write now what was read here
         self.owns_all = self.slots.owns_all
         if self.leases:
             owned, is_serving = self.owned, self._had_lease

@@ -134,6 +134,8 @@ class ShardServer:
         self.strangers = Strangers[Connection](limits, lambda connection: connection.session.authenticated)
         self.tls = tls
         core.guard.needs_certificate = tls is not None
+        self._due = core.tracking.due
+        core.tracking.on_due = lambda: self.at_end(self._push_due)
         self.commands_per_s = 0.0
         self.is_calm = True
         """Whether so few connections send that each has its turn at once, instead of after all have been read."""
@@ -332,13 +334,22 @@ class ShardServer:
                 connection.transport.abort()
 
     def hand_on(self) -> None:
-        """Send other shards what the commands of this turn have left for them, in one write each.
+        """Send other shards what the commands of this turn have left for them, and those who track keys which have
+        changed, in one write each.
 
         Before the replies: when a client reads that its write is done, the copy is in the kernel's hands already, and
-        the end of this process alone does not lose it.
+        the end of this process alone does not lose it. Whoever caches on their own side is on the way to hear of it.
         """
         if self.flush is not None:
             self.flush()
+        if self._due:
+            self._push_due()
+
+    def _push_due(self) -> None:
+        """Tell those who track keys which have changed."""
+        for session, message in self.core.tracking.take():
+            if session.push is not None:
+                session.push(message)
 
     def info(self) -> dict[str, Any]:
         """Return what the door knows, for INFO and the statistics."""
@@ -353,7 +364,7 @@ class ShardServer:
         transport = connection.transport
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         connection.session = session = self.core.open_session(_text(peer), _text(local))
-        session.kill = transport.abort
+        session.kill, session.push = transport.abort, connection.push
         if len(self.connections) >= self.limits.max_connections:
             may_wait = len(self.connections) < self.limits.max_connections + EXTRA_CONNECTIONS
             connection.wait_for_secret(EXTRA_PATIENCE_S if may_wait else 0.0)

@@ -15,6 +15,7 @@ from raycache.access.user import DEFAULT
 if TYPE_CHECKING:
     from raycache.access.rights import Rights
     from raycache.shard.commands.command import Command
+    from raycache.shard.tracking import Wanted
 
 REPLY_ON: Final = "on"
 REPLY_OFF: Final = "off"
@@ -25,15 +26,15 @@ class Session:
     """What the commands of one connection share.
 
     `plain` is the one flag the hot path looks at: true while commands may simply run, that is when
-    the client has shown its secret if one is demanded, may do everything, has no transaction open, wants replies
-    and neither ASKING nor a trace is pending. Whoever changes one of these calls `refresh`. Who it is and what it may
-    do is the guard's (`raycache.shard.guard`).
+    the client has shown its secret if one is demanded, may do everything, has no transaction open, wants replies,
+    tracks no keys, and neither ASKING nor a trace is pending. Whoever changes one of these calls `refresh`. Who it is
+    and what it may do is the guard's (`raycache.shard.guard`).
     """
 
     __slots__ = ("address", "asking", "auth_failures", "authenticated", "closing", "command", "created_ms", "dirty",
                  "has_certificate", "id", "is_anonymous", "is_peer", "kill", "last_ms", "lib_name", "lib_ver",
                  "local_address", "long_argv", "multi", "multi_bytes", "multi_error", "name", "no_evict", "plain",
-                 "protocol", "readonly", "reply", "rights", "trace", "user", "watched", "wrote")
+                 "protocol", "push", "readonly", "reply", "rights", "trace", "tracking", "user", "watched", "wrote")
 
     def __init__(self, session_id: int, address: str, *, authenticated: bool, now_ms: int,
                  local_address: str = "") -> None:
@@ -80,6 +81,10 @@ class Session:
         """The shell closes the connection once the replies so far have been sent."""
         self.kill: Callable[[], None] | None = None
         """Closes the connection at once; set by the shell."""
+        self.push: Callable[[bytes], None] | None = None
+        """Sends what the client has not asked for; set by the shell."""
+        self.tracking: Wanted | None = None
+        """What it wants to hear of changed keys; None: nothing. Changed by `Tracking` alone."""
         self.wrote: dict[Any, tuple[int, ...]] = {}
         """Where its writes went, for WAIT: outboxes, and the number of the last one in each."""
         self.plain = False
@@ -98,7 +103,7 @@ class Session:
     def refresh(self) -> None:
         """Work out `plain` anew."""
         self.plain = (self.authenticated and self.rights is None and self.multi is None and not self.asking
-                      and self.trace is None and self.reply == REPLY_ON)
+                      and self.trace is None and self.tracking is None and self.reply == REPLY_ON)
 
     def __repr__(self) -> str:
         return f"Session(id={self.id}, address={self.address!r}, name={self.name!r})"

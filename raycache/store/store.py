@@ -93,6 +93,8 @@ class Store:
         self._timer_bytes = TIMER_BYTES if weigh is None else 0
         self._aside_bytes = 0  # used, and not by entries
         self._bind(policy)
+        self.on_leave: Callable[[bytes], None] | None = None
+        """Told of each key that is removed, whatever the cause; not of those that `clear` drops. None: nobody asks."""
         self._graveyard = Graveyard(self._bury)
         self.departures = Departures(capacity_bytes)
         """What has left lately, and why."""
@@ -497,6 +499,8 @@ class Store:
         row = hashed & self._left_mask
         self._left_hashes[row] = hashed
         self._left_facts[row] = self._stepped_bits + code
+        if self.on_leave is not None:
+            self.on_leave(key)
         if self._listener is not None:
             self._listener(entry, cause)
         if self._journal is not None:

@@ -23,7 +23,7 @@ PUBLIC = [
     "ClusterConfig", "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "ClusterUse",
     "CommandError", "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "Explanation",
     "FunctionUse", "HotKey", "HotKeys", "InternalError", "KeyAtShard", "KeyEntry", "KeyTooLargeError",
-    "Limits", "LoadFailedError", "LoadTimeoutError",
+    "Limits", "LoadFailedError", "LoadTimeoutError", "NearStats",
     "NotANumberError", "NotEnoughReplicasError", "NotPermittedError", "OutOfMemoryError", "PickleRefusedError",
     "ProtocolError", "QueueClosedError",
     "QueueFullError", "RayCacheError", "ReentrantLoadError", "Result", "RetryableError", "ShardStats", "ShardStatus",

@@ -21,6 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resp": {"config", "errors"},
     "codec": {"errors"},
     "leases": set(),
+    # The values of a near cache.
+    "near": set(),
     "usage": set(),
     # Users and what they may do; what commands there are is handed in.
     "access": set(),
@@ -37,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loading": {"codec", "errors"},
     # Functions whose results are kept: their keys, options and counters. `client` gives them a handle.
     "functions": {"errors", "loading", "usage"},
-    "client": {"codec", "config", "errors", "functions", "loading", "ring", "tls", "usage"},
+    "client": {"codec", "config", "errors", "functions", "loading", "near", "ring", "tls", "usage"},
     "warming": {"client", "codec", "errors"},
     "stores": {"client", "codec", "errors", "ring"},
     # Ray, and what starts from it.
@@ -65,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
     "cluster_status": set(),
     "__init__": {"actors", "anywhere", "backing", "client", "cluster_status", "config", "connecting", "errors",
-                 "functions", "ring", "stores", "tls", "usage", "warming"},
+                 "functions", "near", "ring", "stores", "tls", "usage", "warming"},
 }
 
 # The world outside: whoever has none of these cannot wait, cannot look at a clock, and cannot be raced.
@@ -75,7 +77,7 @@ WORLD = {"asyncio", "concurrent", "multiprocessing", "os", "ray", "secrets", "se
 SHELLS = {
     "shard/server.py", "shard/connection.py", "shard/build.py", "shard/long.py", "shard/peer_link.py", "shard/peers.py",
     "gateway/access.py",
-    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/inside.py",
+    "gateway/call.py", "gateway/connection.py", "gateway/executor.py", "gateway/hearing.py", "gateway/inside.py",
     "gateway/news.py", "gateway/pool.py",
     "gateway/scout.py", "gateway/scrape.py", "gateway/server.py", "gateway/upstream.py", "gateway/watch.py",
     "snapshot/files.py", "snapshot/keeper.py",
@@ -83,11 +85,12 @@ SHELLS = {
     "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
 PURE_FOLDERS = ("access", "metrics",
-                "store", "ring", "resp", "codec", "usage", "leases", "loading", "replication", "router", "shard",
-                "gateway", "snapshot", "warming", "configfile")
+                "store", "ring", "resp", "codec", "usage", "leases", "near", "loading", "replication", "router",
+                "shard", "gateway", "snapshot", "warming", "configfile")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",
-    "routes", "scanning", "stats", "stored", "token", "top", "wished", "wishes", "invalidation", "leasing")}
+    "routes", "scanning", "stats", "stored", "token", "top", "wished", "wishes", "invalidation", "leasing",
+    "near_parts", "near_wire")}
 PURE_STORES = {f"stores/{name}.py" for name in ("backoff", "config", "plans", "protocol", "reading", "wire", "writer")}
 PURE_FUNCTIONS = {f"functions/{name}.py" for name in ("attempt", "naming", "recipe", "text")}
 

@@ -32,6 +32,7 @@ from raycache.shard.commands import (
     latency,
     leases,
     metrics,
+    near,
     queue,
     ranges,
     replication,
@@ -50,8 +51,8 @@ from raycache.shard.commands.timed import QUICK, timed
 __all__ = ["ALL", "CATALOGUE", "DISPATCH", "TABLE", "Command", "is_http", "resolve", "unknown_command"]
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
-                  introspection, transactions, cluster, handle, leases, queue, replication, stored, usage, warming,
-                  explain, acl, slowlog, latency, metrics, tracing)
+                  introspection, transactions, cluster, handle, leases, near, queue, replication, stored, usage,
+                  warming, explain, acl, slowlog, latency, metrics, tracing)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}

@@ -1,7 +1,7 @@
 """CLIENT: what a connection says of itself, and who else is connected.
 
-What lives here: CLIENT and its subcommands. Anything newer than Redis 7 that we do not know is an
-unknown subcommand: an error, and the connection goes on.
+What lives here: CLIENT and its subcommands, but for those of tracking (`tracking`). Anything newer than Redis 7 that we
+do not know is an unknown subcommand: an error, and the connection goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from raycache.resp import encode
 from raycache.resp.encode import OK
+from raycache.shard.commands import tracking
 from raycache.shard.commands.access import LONG_KEYS, in_pieces
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, container, help_lines
@@ -55,15 +56,18 @@ def setinfo(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 def describe(core: ShardCore, session: Session) -> bytes:
     """Return the line of one session, in the words of CLIENT LIST."""
-    flags = b"x" if session.multi is not None else b"N"
+    wanted = session.tracking
+    flags = b"%b%b%b" % (b"x" if session.multi is not None else b"", b"t" if wanted is not None else b"",
+                         b"B" if wanted is not None and wanted.bcast else b"")
     queued = len(session.multi) if session.multi is not None else -1
     age_s, idle_s = ((core.now_ms - since_ms) // 1000 for since_ms in (session.created_ms, session.last_ms))
     return (
         b"id=%d addr=%b laddr=%b fd=-1 name=%b age=%d idle=%d flags=%b db=0 sub=0 psub=0 ssub=0 multi=%d watch=%d "
-        b"cmd=%b user=%b redir=-1 resp=%d lib-name=%b lib-ver=%b"
-    ) % (session.id, session.address.encode(), session.local_address.encode(), session.name, age_s, idle_s, flags,
-         queued,
-         len(session.watched), session.last_command.encode(), session.user.encode(), session.protocol,
+        b"cmd=%b user=%b redir=%d resp=%d lib-name=%b lib-ver=%b"
+    ) % (session.id, session.address.encode(), session.local_address.encode(), session.name, age_s, idle_s,
+         flags or b"N", queued,
+         len(session.watched), session.last_command.encode(), session.user.encode(),
+         -1 if wanted is None else 0, session.protocol,
          session.lib_name, session.lib_ver)
 
 
@@ -166,14 +170,10 @@ def reply(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return OK if mode == b"ON" else b""
 
 
-def getredir(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """CLIENT GETREDIR: key tracking is never on."""
-    return encode.integer(-1)
-
-
 _HELP = help_lines("CLIENT", [
+    "CACHING (YES|NO)", "    Track the keys of the next command, or do not, in OPTIN or OPTOUT mode.",
     "GETNAME", "    Return the name of the current connection.",
-    "GETREDIR", "    Return -1: key tracking is not available.",
+    "GETREDIR", "    Return 0 while the connection tracks keys, else -1: nothing is redirected.",
     "ID", "    Return the ID of the current connection.",
     "INFO", "    Return information about the current client connection.",
     "KILL <ip:port>", "    Kill connection made from <ip:port>.",
@@ -183,6 +183,9 @@ _HELP = help_lines("CLIENT", [
     "REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection.",
     "SETINFO (LIB-NAME|LIB-VER) <value>", "    Name the client library.",
     "SETNAME <name>", "    Assign the name <name> to the current connection.",
+    "TRACKING (ON|OFF) [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control whether the connection is told when keys change.",
+    "TRACKINGINFO", "    Report how the connection tracks keys.",
 ])
 
 _sub = partial(Command, group="connection", parent="client", categories="connection")
@@ -208,8 +211,14 @@ COMMANDS = [
         _sub(name="no-evict", arity=3, flags=_ADMIN, handler=no_evict, since="7.0.0",
              summary="Accepted; changes nothing."),
         _sub(name="reply", arity=3, flags=_QUIET, handler=reply, since="3.2.0", summary="Turns replies off and on."),
-        _sub(name="getredir", arity=2, flags=_QUIET, handler=getredir, since="6.0.0",
-             summary="Returns -1: there is no tracking."),
+        _sub(name="tracking", arity=-3, flags=_QUIET, handler=tracking.tracking, since="6.0.0",
+             summary="Turns on and off that the connection is told when keys change that it has read."),
+        _sub(name="caching", arity=3, flags=_QUIET, handler=tracking.caching, since="6.0.0",
+             summary="Says whether what the next command reads is tracked."),
+        _sub(name="trackinginfo", arity=2, flags=_QUIET, handler=tracking.trackinginfo, since="6.2.0",
+             summary="Describes how the connection tracks."),
+        _sub(name="getredir", arity=2, flags=_QUIET, handler=tracking.getredir, since="6.0.0",
+             summary="Returns 0 while the connection tracks, else -1."),
         _sub(name="help", arity=2, flags="loading stale", handler=_HELP, since="5.0.0",
              summary="Returns help on the subcommands."),
     ], since="2.4.0"),

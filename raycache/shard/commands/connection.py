@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 REDIS_VERSION: Final = "7.0.15"
 """What clients that ask for a version get: the Redis whose behaviour is matched."""
+HELLO_VERSION: Final = "7.4.0"
+"""What HELLO says instead: redis-py refuses to cache on its side where that is less (tracking itself is as
+in 7.0)."""
 
 _DEFAULT_USER: Final = b"default"
 _NO_PASSWORD: Final = (
@@ -119,7 +122,7 @@ def _greeting(core: ShardCore, session: Session) -> bytes:
     protocol, bulk = session.protocol, encode.bulk
     return encode.map_([
         (bulk(b"server"), bulk(b"redis")),
-        (bulk(b"version"), bulk(REDIS_VERSION.encode())),
+        (bulk(b"version"), bulk(HELLO_VERSION.encode())),
         (bulk(b"proto"), encode.integer(protocol)),
         (bulk(b"id"), encode.integer(session.id)),
         (bulk(b"mode"), bulk(b"cluster" if core.topology is not None else b"standalone")),
@@ -137,6 +140,7 @@ def quit_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 def reset(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RESET: as a new connection, which has not shown its secret."""
     core.watch.forget(session)
+    core.tracking.stop(session)
     session.end_transaction()
     session.protocol, session.name, session.reply = 2, b"", REPLY_ON
     session.readonly = session.asking = session.no_evict = False

@@ -46,7 +46,8 @@ def _of_shell(core: ShardCore, **names: str) -> Fields:
 def _clients(core: ShardCore) -> Fields:
     return {"connected_clients": len(core.sessions), "cluster_connections": 0,
             "maxclients": core.limits.max_connections,
-            "blocked_clients": 0, "tracking_clients": 0, "watching_clients": core.watch.count()}
+            "blocked_clients": 0, "tracking_clients": len(core.tracking.sessions),
+            "watching_clients": core.watch.count()}
 
 
 def _memory(core: ShardCore) -> Fields:
@@ -75,6 +76,7 @@ def _stats(core: ShardCore) -> Fields:
         "expired_keys": counted.expired, "evicted_keys": counted.evicted,
         "keyspace_hits": counted.hits, "keyspace_misses": counted.misses, "total_error_replies": core.errors,
         "unexpected_error_replies": core.failures, "slowlog_commands_count": core.meter.slowlog.total,
+        "tracking_total_keys": core.tracking.key_count, "tracking_total_prefixes": core.tracking.prefix_count,
     }
 
 

@@ -43,7 +43,7 @@ _NOT_STORED: Final = encode.integer(2)
 _PER_FILL: Final = 5
 
 
-def _aged(core: ShardCore, entry: Entry) -> bytes:
+def aged(core: ShardCore, entry: Entry) -> bytes:
     """Return an entry's aged payload."""
     value, timer = entry.value, entry.timer
     if not isinstance(value, bytes):
@@ -85,7 +85,7 @@ def _many(core: ShardCore, session: Session, keys: list[bytes]) -> list[bytes]:
     null, found = NULLS[session.protocol], []
     for key in keys:
         entry = core.get(key, core.now_ms)
-        found.append(null if entry is None or not isinstance(entry.value, bytes) else encode.bulk(_aged(core, entry)))
+        found.append(null if entry is None or not isinstance(entry.value, bytes) else encode.bulk(aged(core, entry)))
     return found
 
 
@@ -108,7 +108,7 @@ def lease(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
 def _look(core: ShardCore, session: Session, key: bytes, seen: bytes, lease_ms: int) -> bytes:
     entry = peek(core, key)
     if entry is not None and not (seen and type(entry.value) is bytes and entry.value.startswith(seen)):
-        return encode.bulk(b"h" + _aged(core, entry))
+        return encode.bulk(b"h" + aged(core, entry))
     token = core.leases.take(key, session, lease_ms / 1000, core.monotonic_s())
     if token is None:
         return _BUSY

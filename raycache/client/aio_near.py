@@ -1,0 +1,199 @@
+"""The near cache of an `AsyncCache`: values that are here, one fetch for all tasks that miss a key, own writes.
+
+What lives here: `AsyncNear` and `AsyncNearDispatcher`, the twins of what is in `near.py`. Belongs to the running loop,
+but for the table, which the links' threads change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+from raycache.client import near_wire
+from raycache.client.aio_dispatcher import AsyncDispatcher
+from raycache.client.batches import Batch, GetMany
+from raycache.client.guarded import opened
+from raycache.client.info import ConnectionInfo
+from raycache.client.near_link import Links
+from raycache.client.near_parts import (
+    NearSettings,
+    land_many,
+    source_of_key,
+    source_of_shard,
+    together,
+    too_late,
+    value_of,
+)
+from raycache.client.near_wire import Answer, NearMany
+from raycache.client.reading import ManyReads
+from raycache.client.requests import MISSING, Request
+from raycache.client.settings import ClientSettings
+from raycache.errors import RayCacheError
+from raycache.near import ABSENT, Flight, NearStats, NearTable
+
+T = TypeVar("T")
+
+
+class AsyncNear:
+    """One handle's values, links and flights.
+
+    Args:
+        dispatcher: reads what is not here.
+    """
+
+    def __init__(self, dispatcher: AsyncNearDispatcher, settings: ClientSettings, near: NearSettings) -> None:
+        self._dispatcher = dispatcher
+        self._timeout_s = settings.timeout_s
+        self.settings = near
+        self.table = dispatcher.table_of_near = NearTable(near.capacity_bytes, opened, threading.Lock())
+        self._find = self.table.find
+        self._links = Links(self.table, settings, near.max_staleness_s, lambda: dispatcher.login)
+
+    async def get(self, key: bytes) -> Any:
+        """Return the value of `key`, MISSING if it is absent. HOT.
+
+        Raises:
+            Guarded: it needs another look.
+            RayCacheError: see `raycache.errors`.
+        """
+        value = self._find(key, monotonic())
+        if value is not ABSENT:
+            return value
+        payload = await self._payload(key)
+        return MISSING if payload is None else opened(payload)
+
+    async def get_many(self, keys: Sequence[bytes]) -> tuple[list[Any], bool]:
+        """Return what a plain read of many keys brings (see `GetMany`), and whether some of it needs another look.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        find, now_s = self._find, monotonic()
+        values = [find(key, now_s) for key in keys]
+        absent = list(dict.fromkeys([key for key, value in zip(keys, values, strict=True) if value is ABSENT]))
+        if not absent:
+            return values, False
+        fetched = await self._fetch_many(absent)
+        return together(keys, values, fetched)
+
+    def stats(self) -> NearStats:
+        """Return what is counted."""
+        return self.table.stats(self._links.count())
+
+    def close(self) -> None:
+        """End the links and forget everything."""
+        self._links.close()
+        self.table.clear()
+
+    # Fetching
+
+    async def _payload(self, key: bytes) -> bytes | None:
+        """Return what a shard has for `key`; all who miss it at the same time share one answer."""
+        flight, is_mine = self.table.join(key, asyncio.get_running_loop().create_future)
+        return await (self._lead(flight) if is_mine else self._follow(flight))
+
+    async def _lead(self, flight: Flight) -> bytes | None:
+        key, answer, source, sent_s = flight.key, Answer(None), None, monotonic()
+        try:
+            source = source_of_key(self._dispatcher.known_routes, key, self._links)
+            answer = await self._dispatcher.run(key, near_wire.read(key, source))
+            flight.payload = answer.payload
+        except BaseException as error:
+            flight.error = error
+            raise
+        finally:
+            self.table.land(flight, source, answer.payload, answer.left_ms, sent_s)
+            _end(flight)
+        return answer.payload
+
+    async def _follow(self, flight: Flight) -> bytes | None:
+        if flight.done.get_loop() is not asyncio.get_running_loop():  # of a loop that has ended in the middle of it
+            self.table.forget((flight.key,))
+            return await self._payload(flight.key)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.shield(flight.done)
+        except TimeoutError:
+            raise too_late() from None
+        if isinstance(flight.error, RayCacheError):
+            raise copy.copy(flight.error) from flight.error
+        if flight.error is not None:  # its leader was cancelled: that concerns nobody else
+            return await self._payload(flight.key)
+        return flight.payload
+
+    async def _fetch_many(self, keys: list[bytes]) -> dict[bytes, Any]:
+        new_done = asyncio.get_running_loop().create_future
+        joined = [self.table.join(key, new_done) for key in keys]
+        mine = [flight for flight, is_mine in joined if is_mine]
+        batch = NearMany([flight.key for flight in mine],
+                         lambda shard: source_of_shard(self._dispatcher.known_routes, shard, self._links))
+        sent_s, failure = monotonic(), None
+        try:
+            if mine:
+                await self._dispatcher.run_batch(batch)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            land_many(self.table, batch, mine, failure, sent_s)
+            for flight in mine:
+                _end(flight)
+        fetched = dict(zip(batch.keys, batch.values, strict=True))
+        for flight, is_mine in joined:
+            if not is_mine:
+                fetched[flight.key] = value_of(await self._follow(flight))
+        return fetched
+
+
+def _end(flight: Flight) -> None:
+    """Wake those who follow."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it those who might
+        if not flight.done.done():
+            flight.done.set_result(None)
+
+
+class AsyncNearDispatcher(AsyncDispatcher):
+    """A dispatcher that tells the near cache which keys its handle has written; see `near.NearDispatcher`."""
+
+    table_of_near: NearTable
+
+    async def run(self, key: bytes, request: Request[T]) -> T:
+        """Run a single-key request; see `AsyncDispatcher`."""
+        if not near_wire.may_write(request.frame):
+            return await super().run(key, request)
+        try:
+            return await super().run(key, request)
+        finally:
+            self.table_of_near.forget((key,))
+
+    async def run_batch(self, batch: Batch) -> None:
+        """Run an operation on many keys; see `AsyncDispatcher`."""
+        try:
+            await super().run_batch(batch)
+        finally:
+            if not isinstance(batch, GetMany | ManyReads):
+                self.table_of_near.forget(batch.keys)
+
+    async def run_on_shard(self, shard_id: str, request: Request[T]) -> T | None:
+        """Run a request on one shard; see `AsyncDispatcher`."""
+        try:
+            return await super().run_on_shard(shard_id, request)
+        finally:
+            if near_wire.may_write(request.frame):
+                self.table_of_near.clear()
+
+
+def async_dispatcher_for(
+    near: NearSettings | None, info: ConnectionInfo, settings: ClientSettings,
+    refresh_info: Callable[[], ConnectionInfo] | None,
+) -> tuple[AsyncDispatcher, AsyncNear | None]:
+    """Return a handle's dispatcher, and its near cache if it has one."""
+    if near is None:
+        return AsyncDispatcher(info, settings, refresh_info), None
+    dispatcher = AsyncNearDispatcher(info, settings, refresh_info)
+    return dispatcher, AsyncNear(dispatcher, settings, near)
