@@ -10,7 +10,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-report bench-failover bench-rescale bench-warm bench-herd bench-http bench-fast bench-scale sim lock clean distclean
+.PHONY: help setup demo test check bench bench-report bench-failover bench-rescale bench-warm bench-herd bench-http bench-fast bench-scale bench-near sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
@@ -75,6 +75,9 @@ bench-fast: setup  ## Measure speed and memory an entry beside Redis 7 and the b
 
 bench-scale: setup  ## Measure and simulate what a node costs at 10, 100 and 1,000 nodes (ARGS="--quick")
 	$(BIN)/python -m benchmarks.scale $(ARGS)
+
+bench-near: setup  ## Measure reads that the process answers itself (ARGS="--quick")
+	$(BIN)/python -m benchmarks.bench --only near $(ARGS)
 
 # The tool lives in a venv of its own, so that it is not part of what it pins. Local package folders named in the
 # environment must not reach the lock: it has to work on another machine.
