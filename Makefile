@@ -10,7 +10,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3 python; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-report bench-failover bench-rescale bench-warm bench-herd bench-http bench-fast bench-scale bench-near sim lock clean distclean
+.PHONY: help setup demo test check bench bench-report bench-failover bench-rescale bench-warm bench-herd bench-http bench-fast bench-scale bench-near bench-hits sim lock clean distclean
 # The steps share .venv and two cores: in parallel they would only disturb each other.
 .NOTPARALLEL:
 
@@ -79,13 +79,16 @@ bench-scale: setup  ## Measure and simulate what a node costs at 10, 100 and 1,0
 bench-near: setup  ## Measure reads that the process answers itself (ARGS="--quick")
 	$(BIN)/python -m benchmarks.bench --only near $(ARGS)
 
+bench-hits: setup  ## Measure hits on recorded traces, the miss-ratio curve and what it costs (ARGS="--only curve")
+	$(BIN)/python -m benchmarks.hits $(ARGS)
+
 # The tool lives in a venv of its own, so that it is not part of what it pins. Local package folders named in the
 # environment must not reach the lock: it has to work on another machine.
 lock: pyproject.toml  ## Make requirements.lock anew (UPGRADE=1: with the newest versions)
 	@python=$$($(FIND_PYTHON)); test -x build/lock/bin/pip-compile || { $$python -m venv --clear build/lock && build/lock/bin/pip install --quiet pip-tools; }
 	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
 	  build/lock/bin/pip-compile --quiet $(if $(UPGRADE),--upgrade) --generate-hashes --strip-extras --no-annotate \
-	  --extra demo --extra stores --extra dev --build-deps-for editable --unsafe-package raycache --no-allow-unsafe \
+	  --extra demo --extra stores --extra plots --extra dev --build-deps-for editable --unsafe-package raycache --no-allow-unsafe \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	@# raycache itself is not pinned, and need not be: it is installed from the clone.
 	@sed -i -e '/^# WARNING/,$$d' requirements.lock

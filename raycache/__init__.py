@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from raycache.anywhere import cached
     from raycache.backing import backed
     from raycache.client.aio import AsyncCache
+    from raycache.client.curve import ClusterCurve
     from raycache.client.explain import Explanation, KeyAtShard, KeyEntry
     from raycache.client.info import ConnectionInfo, Versioned
     from raycache.client.results import Result
@@ -97,6 +98,7 @@ _LAZY = {
     **dict.fromkeys(("ClusterStats", "ShardStats"), "raycache.client.stats"),
     "ClusterConfig": "raycache.config",
     **dict.fromkeys(("ClusterUse", "HotKey"), "raycache.client.top"),
+    "ClusterCurve": "raycache.client.curve",
     "FunctionUse": "raycache.usage.rows",
     "NearStats": "raycache.near",
     "cached": "raycache.anywhere",
@@ -124,6 +126,7 @@ __all__ = [
     "CallerError",
     "ChangeUnderWayError",
     "ClusterConfig",
+    "ClusterCurve",
     "ClusterLoadingError",
     "ClusterNotFoundError",
     "ClusterStats",

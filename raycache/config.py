@@ -20,7 +20,7 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
 POLICIES: Final = (
-    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "ttl", "random", "noeviction",
+    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "auto", "ttl", "random", "noeviction",
 )  # fmt: skip
 
 REPLICATION_MODES: Final = ("primary-replica", "multi-primary", "quorum")
@@ -135,8 +135,7 @@ class ClusterConfig:
     """The budget of one shard: keys, values, every table that serves them, and a reserve for the process itself
     (`raycache.shard.build.store_capacity`)."""
     policy: str | type[Any] = "lru"
-    """What a full shard drops: lru, lfu (forgets old fame), plain-lfu, fifo, ttl (soonest to expire), random, or
-    noeviction, which refuses writes instead."""
+    """What a full shard drops: one of `POLICIES` (docs/policies.md tells them apart), or a `cachetools.Cache` class."""
     max_entries_per_shard: int | None = None
     port: int = 0
     """Shard `i` listens on `port + i`; 0 lets the system choose."""

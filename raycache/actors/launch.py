@@ -65,8 +65,9 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         memory: for all shards together, in bytes or as text such as "2GiB"; at least 1 MiB a shard. Each
             keeps its share when the cluster is scaled. Keys, values and all tables count, and a tenth (64 MiB at
             most) is set aside for the shard's process, which without any entry has some 110 MiB resident.
-        policy: what a full shard evicts: "lru", "lfu" (ages), "plain-lfu", "fifo", "ttl" (soonest to expire first),
-            "random", "noeviction" (refuses writes instead), or a `cachetools.Cache` class.
+        policy: what a full shard evicts: "lru", "w-tinylfu", "arc", "s3-fifo", "sieve", "lfu" (ages), "plain-lfu",
+            "fifo", "ttl" (soonest to expire first), "random", "auto" (tries five of them), "noeviction" (refuses
+            writes instead), or a `cachetools.Cache` class; see docs/policies.md.
         max_entries: for all shards together; None: only memory counts.
         port: shard `i` listens on `port + i`; 0: free ports.
         gateway_port: where each machine's gateway listens; 0: a free port.

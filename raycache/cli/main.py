@@ -19,6 +19,7 @@ import click
 import raycache
 from raycache.cli import (
     access,
+    advise,
     clusters,
     config,
     dashboard,
@@ -64,7 +65,7 @@ def cli(context: click.Context) -> None:
 for command in (
     *clusters.COMMANDS, *moving.COMMANDS, *verifying.COMMANDS, *keys.COMMANDS, *ring.COMMANDS, *top.COMMANDS,
     *stores.COMMANDS, *explain.COMMANDS, *warming.COMMANDS, *replay.COMMANDS, *upgrading.COMMANDS, *http.COMMANDS,
-    *access.COMMANDS, *dashboard.COMMANDS, *demo.COMMANDS, *config.COMMANDS,
+    *access.COMMANDS, *advise.COMMANDS, *dashboard.COMMANDS, *demo.COMMANDS, *config.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

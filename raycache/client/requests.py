@@ -14,6 +14,7 @@ import msgpack
 
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, integer, ttl_ms
+from raycache.client.curve import ShardCurve
 from raycache.client.guarded import Guarded, opened
 from raycache.client.info import Versioned
 from raycache.client.results import Result, Row, presence_of, result_of, rows_of, versioned_of
@@ -277,6 +278,16 @@ def stats() -> Request[ShardStats]:
 def top(count: int) -> Request[ShardUse]:
     """Return a question for one shard's `count` hottest keys, and for what decorated functions have told it."""
     return Question(frames.command(b"RC.TOP", b"%d" % count), ShardUse.from_bytes)
+
+
+def curve() -> Request[ShardCurve]:
+    """Return a question for one shard's miss-ratio curve."""
+    return Question(frames.command(b"RC.CURVE"), ShardCurve.from_bytes)
+
+
+def policy(name: str) -> Request[None]:
+    """Return the order to one shard to serve under the policy `name`."""
+    return Request(frames.command(b"RC.POLICY", name.encode()), _done)
 
 
 def used(uses: Mapping[str, FunctionUse]) -> Request[None]:

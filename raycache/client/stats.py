@@ -119,6 +119,12 @@ class ShardStats:
     connections: int
     """Open now."""
     uptime_s: float
+    policy_serving: str = ""
+    """The policy that serves: `policy`, or what "auto" has chosen."""
+    policy_reason: str = ""
+    """Why "auto" has chosen it; empty under another policy."""
+    policy_changes: int = 0
+    """How often "auto" has changed it."""
     leases: int = 0
     """Keys that are being loaded now."""
     leases_granted: int = 0

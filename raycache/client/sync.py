@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from raycache.client import explain, requests
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
+from raycache.client.curve import ClusterCurve
 from raycache.client.explain import Explanation
 from raycache.client.guarded import Guarded
 from raycache.client.hosting import Bound, Host
@@ -33,6 +34,7 @@ from raycache.client.unsealing import pickles_of
 from raycache.client.wished import AcknowledgedDeleteMany, AcknowledgedSetMany
 from raycache.client.wishes import ReadFrom, ReadWishes, write_options
 from raycache.codec import encode
+from raycache.config import POLICIES
 from raycache.functions.recipe import CachedSettings
 from raycache.functions.sync import CachedFunction
 from raycache.loading.guarding import still_good
@@ -504,6 +506,34 @@ class Cache(LoadingCache):
         header = self._dispatcher.run(wire, explain.header(wire))
         is_good = header is None or self._through.run(still_good([(wire, header)]))[0]
         return found if is_good else explain.invalidated(found)
+
+    def miss_ratio_curve(self) -> ClusterCurve:
+        """Return what hit ratio other amounts of memory would have given, from samples; see docs/policies.md.
+
+        Raises:
+            RayCacheError: see the class. Shards that do not answer are named in `unreachable`.
+        """
+        asked = self._dispatcher.routes().shard_ids
+        answered, _ = self._dispatcher.ask_each(asked, requests.curve())
+        return ClusterCurve.of(self._cluster, answered, asked)
+
+    def set_policy(self, policy: str) -> list[str]:
+        """Let every shard that runs serve under another eviction policy, without a pause; return their ids.
+
+        Args:
+            policy: one of "lru", "lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "auto". The others can only be
+                chosen when a cluster starts.
+        Raises:
+            ValueError: there is no such policy.
+            CommandError: a shard refuses: its policy cannot be changed, or is being changed.
+            RayCacheError: see the class. Shards asked before have changed.
+        """
+        if policy not in POLICIES:
+            raise ValueError(f"no policy {policy!r}; choose one of {', '.join(POLICIES)}")
+        asked = self._dispatcher.routes().shard_ids
+        for shard_id in asked:
+            self._dispatcher.run_on_shard(shard_id, requests.policy(policy))
+        return list(asked)
 
     def close(self) -> None:
         """Close the connections. Idempotent; operations from now on raise CallerError."""

@@ -63,7 +63,7 @@ def run_ahead(core: ShardCore, session: Session, run: Run, out: list[bytes], mos
 def _gets(core: ShardCore, session: Session, run: Run, out: list[bytes], most: int,
           settle: Callable[..., None]) -> None:
     append, owns_all, owned, now_ms = out.append, core.owns_all, core.owned, core.now_ms
-    segments, mask, on_hits, *_ = core.store.hot
+    _, mask, on_hits, _, _, _, lookups = core.store.hot
     used: list[Entry] = []
     use = used.append
     headers, misses = HEADERS, 0
@@ -71,7 +71,7 @@ def _gets(core: ShardCore, session: Session, run: Run, out: list[bytes], most: i
     for key in keys:
         if not (owns_all or (_BRACE not in key and owned[crc_hqx(key, 0) & _SLOT_MASK] == 1)):
             break
-        entry = segments[hash(key) & mask].get(key)
+        entry = lookups[hash(key) & mask].get(key)
         if entry is None:
             misses += 1
             if headers is LED_HEADERS:
@@ -97,7 +97,7 @@ def _gets(core: ShardCore, session: Session, run: Run, out: list[bytes], most: i
 def _sets(core: ShardCore, run: Run, out: list[bytes], most: int, settle: Callable[..., None]) -> None:
     """Overwrite values that are there, have no timer and the same length: nothing needs room, and nothing can fail."""
     owns_all, owned = core.owns_all, core.owned
-    segments, mask, on_hits, on_update, is_use, wrote = core.store.hot
+    segments, mask, on_hits, on_update, is_use, wrote, _ = core.store.hot
     if on_update is None or not is_use:
         return
     used: list[Entry] = []

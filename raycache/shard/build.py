@@ -11,6 +11,7 @@ from typing import Final
 from raycache.access.user import user_of
 from raycache.clock import Clock, SystemClock
 from raycache.config import MIB, ClusterConfig
+from raycache.curves.shards import MOST_KEYS
 from raycache.replication.version import VERSION_BYTES
 from raycache.shard.core import ShardCore
 from raycache.shard.server import ShardServer
@@ -20,6 +21,9 @@ PROCESS_BYTES: Final = 64 * MIB
 """What a shard's process keeps for itself beyond shared libraries: 60 MiB were measured (Python, Ray, numpy)."""
 MOST_RESERVED: Final = 10
 """At most one part in so many is set aside for the process, so that small budgets still hold something."""
+CURVE_BYTES: Final = 128 * MIB
+"""From this capacity on, the sample of the miss-ratio curve has its full size: about 2 % of it, out of the reserve."""
+FEWEST_KEYS: Final = 512
 
 
 def store_capacity(budget_bytes: int) -> int:
@@ -53,6 +57,7 @@ def build_server(config: ClusterConfig, shard_id: str, *, secret: str | None, re
     core = ShardCore(store=store, shard_id=shard_id, secret=secret, require_auth=require_auth, limits=config.limits,
                      policy=policy, started_ms=now_ms, users=[user_of(line) for line in config.users],
                      allow_pickle=config.allow_pickle)
+    store.watch(max(MOST_KEYS * min(store.capacity_bytes, CURVE_BYTES) // CURVE_BYTES, FEWEST_KEYS))
     core.replicate(config, clock.monotonic_s())
     server = ShardServer(core, config.limits, clock=clock, tls=config.tls, measure_every=config.measure_every)
     core.info = server.info

@@ -22,8 +22,8 @@ HARMLESS: Final = frozenset({
     "acl", "asking", "auth", "client", "cluster|countkeysinslot", "cluster|help", "cluster|info", "cluster|keyslot",
     "cluster|links", "cluster|myid", "cluster|nodes", "cluster|shards", "cluster|slots", "command", "config",
     "dbsize", "discard", "echo", "exec", "hello", "info", "memory|help", "multi", "object|help", "ping", "quit",
-    "rc.access", "rc.fresh", "rc.link", "rc.metrics", "rc.peer", "rc.stats", "rc.token", "rc.topology", "rc.trace",
-    "rc.used", "rc.verify",
+    "rc.access", "rc.curve", "rc.fresh", "rc.link", "rc.metrics", "rc.peer", "rc.stats", "rc.token", "rc.topology",
+    "rc.trace", "rc.used", "rc.verify",
     "readonly", "readwrite", "reset", "select", "time", "unwatch", "wait",
 })
 """Commands, and containers of them, that tell and change nothing about keys; or that ask for more than rights

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raycache import __version__
 from raycache.shard.figures import latency_of
+from raycache.store import Store
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -28,6 +29,7 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
         "used_bytes": store.used_bytes,
         "capacity_bytes": store.capacity_bytes,
         "policy": core.policy,
+        **_choice(store),
         **store.stats.as_dict(),
         **core.queues.figures(core.slots, core.whole.pinned.bytes, core.now_ms),
         "commands": core.commands,
@@ -45,3 +47,12 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
         **({"replication": core.replicator.stats()} if core.replicator is not None else {}),
         **core.info(),
     }
+
+
+def _choice(store: Store) -> dict[str, Any]:
+    """Return which policy serves, and why, where one is chosen or changed."""
+    watcher = store.watcher
+    chooser = watcher.chooser if watcher is not None else None
+    if chooser is None:
+        return {"policy_serving": store.policy.name}
+    return {"policy_serving": store.policy.name, "policy_reason": chooser.reason, "policy_changes": chooser.changes}

@@ -64,7 +64,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
     append = out.append
     store, owns_all, is_plain, now_ms = core.store, core.owns_all, session.plain, core.now_ms
     large_bytes = core.large_value_bytes
-    segments, mask, on_hits, on_update, is_use, wrote = store.hot
+    segments, mask, on_hits, on_update, is_use, wrote, lookups = store.hot
     used: list[Entry] = []  # what was read (and overwritten, where that counts as much), for the policy
     use = used.append
     session.last_ms = now_ms
@@ -87,7 +87,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
                 if type(key) is bytes and (
                     owns_all or (_BRACE not in key and core.owned[crc_hqx(key, 0) & _SLOT_MASK] == 1)
                 ):
-                    entry = segments[hash(key) & mask].get(key)
+                    entry = lookups[hash(key) & mask].get(key)
                     if entry is None:
                         if len(key) <= core.max_key_bytes:
                             misses += 1
@@ -174,7 +174,7 @@ def run_turn(core: ShardCore, session: Session, take: Callable[[], Any], out: li
             if spent > TURN_COST or session.closing:
                 return True
             is_plain, owns_all = session.plain, core.owns_all
-            segments, mask, on_hits, on_update, is_use, wrote = store.hot  # it may have been FLUSHALL
+            segments, mask, on_hits, on_update, is_use, wrote, lookups = store.hot  # it may have been FLUSHALL
         return True
     finally:
         if headers is LED_HEADERS:

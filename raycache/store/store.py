@@ -22,6 +22,8 @@ from raycache.store.invariants import check_invariants
 from raycache.store.journal import Journal
 from raycache.store.policies.base import EvictionPolicy
 from raycache.store.stats import StoreStats
+from raycache.store.switching import Switch, begin_switch, choose, step_switch, watch
+from raycache.store.watching import Watcher
 from raycache.store.weight import TIMER_BYTES, Weigher, weigher
 from raycache.store.wheel import TimerWheel
 
@@ -87,11 +89,14 @@ class Store:
         self._wheel = TimerWheel()
         self._listener = listener
         self._journal: Journal | None = None
+        self._fixed_weigh = weigh
+        self._entry_bytes, self._version_bytes = policy.entry_bytes, version_bytes
         self._weigh = weigher(policy.entry_bytes + version_bytes) if weigh is None else weigh
         self._is_quiet = weigh is None and listener is None
         """Whether overwriting a value with one of the same length changes no charge and concerns no listener."""
         self._timer_bytes = TIMER_BYTES if weigh is None else 0
         self._aside_bytes = 0  # used, and not by entries
+        self._switch: Switch | None = None
         self._bind(policy)
         self.on_leave: Callable[[bytes], None] | None = None
         """Told of each key that is removed, whatever the cause; not of those that `clear` drops. None: nobody asks."""
@@ -106,6 +111,10 @@ class Store:
         self._buried_bytes = 0  # neither free nor used: cleared, and waiting in the graveyard
         self._next_version = seed_version
         self._stepped_ms = 0
+        self._watcher: Watcher | None = None
+        self._lookups: list[Any] = self._segments
+        if policy.chooses:
+            choose(self, policy)
         self._show_hot()
 
     def __len__(self) -> int:
@@ -129,14 +138,40 @@ class Store:
 
     @property
     def policy(self) -> EvictionPolicy[Any]:
-        """The policy in use; read only."""
+        """The policy in use; read only. While it is changed, what stands between the old one and the new."""
         return self._policy
+
+    @property
+    def stepped_ms(self) -> int:
+        """The time of the last step."""
+        return self._stepped_ms
+
+    @property
+    def is_clearing(self) -> bool:
+        """Whether something that was cleared has not been freed yet."""
+        return bool(self._graveyard)
+
+    @property
+    def is_switching(self) -> bool:
+        """Whether the policy is being changed."""
+        return self._switch is not None
+
+    @property
+    def watcher(self) -> Watcher | None:
+        """What is known of look-ups, where they are watched."""
+        return self._watcher
+
+    @property
+    def chosen(self) -> str:
+        """The name of the policy that was asked for; "auto" stays that, whichever it has chosen."""
+        chooses = self._watcher is not None and self._watcher.chooser is not None
+        return "auto" if chooses else self._policy.name
 
     # Reading
 
     def get(self, key: bytes, now_ms: int) -> Entry | None:
         """Return the live entry of `key` or None, and count and rank that as a use."""
-        entry = self._segments[hash(key) & self._mask].get(key)
+        entry: Entry | None = self._lookups[hash(key) & self._mask].get(key)
         if entry is None:
             self.stats.misses += 1
             return None
@@ -181,6 +216,10 @@ class Store:
         """Return the bytes that `entry` is charged."""
         charge = self._weigh(entry.key, entry.value)
         return charge if entry.timer is None else charge + self._timer_bytes
+
+    def weight_of(self, entry: Entry) -> int:
+        """Return what `entry` takes of what the store can hold: bytes, or 1 where its entries are counted."""
+        return self.charge_of(entry) if self._max_entries == sys.maxsize else 1
 
     def charge_for(self, key: bytes, value: Any) -> int:
         """Return the bytes that an entry without expiry would be charged."""
@@ -331,6 +370,7 @@ class Store:
             self._policy = self._policy.fresh()
             self._bind(self._policy)
             self._wheel = TimerWheel(self._wheel.tick)
+            self._lookups = self._segments if self._watcher is None else self._watcher.cleared(self._segments)
             self._show_hot()
             self._count = 0
             self.stats.deleted += count
@@ -349,7 +389,34 @@ class Store:
         spent = self._expire_due(now_ms, budget)
         if self._graveyard:
             self._graveyard.release(budget - spent)
-        return self._wheel.has_due or bool(self._graveyard)
+        more = self._wheel.has_due or bool(self._graveyard)
+        if self._switch is not None:
+            step_switch(self, self._switch)
+            more = True
+        if self._watcher is not None:
+            more = self._watcher.step(self, now_ms) or more
+        return more
+
+    # Policies and what they are chosen by
+
+    def watch(self, most_keys: int) -> None:
+        """Watch a sample of the look-ups from now on, for the miss-ratio curve; see `watching`. It begins anew.
+
+        Args:
+            most_keys: how many keys the sample of the curve may have; 0: no curve, only what a policy is chosen by.
+        """
+        watch(self, most_keys)
+
+    def switch_policy(self, policy: EvictionPolicy[Any], *, by_chooser: bool = False) -> None:
+        """Serve under another policy from now on. Entries pass over to it in steps, with what is known of their order.
+
+        Args:
+            policy: a new one.
+            by_chooser: whether "auto" has chosen it; then that goes on, and the charge of entries stays.
+        Raises:
+            ValueError: it, or the one in use, can only be chosen at the start; or a change is under way.
+        """
+        begin_switch(self, policy, by_chooser=by_chooser)
 
     def reserve(self, key: bytes, value: Any, now_ms: int, budget: int = 1000) -> bool:
         """Make room for a `put` that would displace many entries; return whether more must go.
@@ -383,7 +450,8 @@ class Store:
 
     def _bind(self, policy: EvictionPolicy[Any]) -> None:
         """Make `policy`, which is empty, the one of this store."""
-        weigh, timer_bytes = self._weigh, self._timer_bytes
+        weigh = self._weigh if self._switch is None else self._switch.weigh
+        timer_bytes = self._timer_bytes
 
         def charge(entry: Entry) -> int:  # not `charge_of`: a policy may not keep its store alive
             weight = weigh(entry.key, entry.value)
@@ -395,20 +463,21 @@ class Store:
             policy.bind(self._max_entries, None)
         self._on_hit = policy.on_hit
         self._on_arrival = policy.on_arrival if policy.hears_arrivals else None
+        self._new_entry = policy.entry_type
 
     def _show_hot(self) -> None:
         journal, policy = self._journal, self._policy
         is_use = type(policy).on_update is type(policy).on_hit
         self.hot: tuple[
             list[dict[bytes, Entry]], int, Callable[[Iterable[Any]], None], Callable[[Any], None] | None, bool,
-            Callable[[Entry], None] | None,
+            Callable[[Entry], None] | None, list[Any],
         ] = (self._segments, self._mask, policy.on_hits, policy.on_update if self._is_quiet else None, is_use,
-             None if journal is None else journal.wrote)
+             None if journal is None else journal.wrote, self._lookups)
         """What `get` and `put` work on, for a loop that cannot afford the calls: segments, the mask that chooses one
         by hash, what to tell of hits before the next write, and, when a value without a timer was overwritten in
         place by one of the same length, what to call (None where that needs `put`), whether that is the same as a hit,
-        and which journal to tell (None: its version becomes 0). Whoever uses it counts in `stats`. Good until `clear`
-        or `set_journal`."""
+        which journal to tell (None: its version becomes 0), and the segments once more, for look-ups in the name of a
+        client. Whoever uses it counts in `stats`. Good until `clear`, `step` or `set_journal`."""
 
     def _overwrite(self, entry: Entry, value: Any, kind: int, expires_ms: int | None, now_ms: int) -> None:
         """Replace value, kind and expiry of a live entry, or raise and change nothing."""
@@ -492,9 +561,13 @@ class Store:
         elif cause is _EXPIRED:
             self.stats.expired += 1
             code = EXPIRED
+            if self._watcher is not None:
+                self._watcher.gone(key)
         else:
             self.stats.deleted += 1
             code = DELETED
+            if self._watcher is not None:
+                self._watcher.gone(key)
         # `Departures.note` without the call: a full store comes by here with every new entry.
         row = hashed & self._left_mask
         self._left_hashes[row] = hashed

@@ -21,7 +21,7 @@ Weigher = Callable[[bytes, Any], int]
 # CPython 3.11, 64 bits. An object of n slots: 16 bytes for the collector, 16 of object header, 8 a
 # slot, rounded up to 16 by pymalloc. An int that came out of an addition of large ones: 48.
 ENTRY_BYTES: Final = 64  # 4 slots
-CHAIN_ENTRY_BYTES: Final = 80  # 6 slots: two links more
+CHAIN_ENTRY_BYTES: Final = 96  # 7 slots: links, and the number that lets an entry pass to other policies
 RANKED_ENTRY_BYTES: Final = 96  # 7 slots: links, and a count (255 at most: no object of its own) or a group
 GHOST_BYTES: Final = 32  # measured with slack and allocator: 28 to 31
 SKETCH_BYTES: Final = 16  # what a sketch of use keeps for each entry that fits, as a power of two

@@ -22,7 +22,7 @@ VALUES = st.binary(max_size=30)
 KINDS = st.integers(0, 5)
 TTLS = st.one_of(st.none(), st.integers(-5, 300), st.sampled_from([1000, 10_000, 10**6, 10**9, 10**12]))
 POLICIES: list[Any] = [
-    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "ttl", "random", "noeviction",
+    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "auto", "ttl", "random", "noeviction",
     cachetools.LRUCache, cachetools.LFUCache,
 ]  # fmt: skip
 

@@ -20,7 +20,8 @@ REPOSITORY = Path(__file__).parents[2]
 PUBLIC = [
     "AsyncBackedCache", "AsyncCache", "AsyncCachedFunction", "Attachment", "AuthenticationError", "BackedCache",
     "BackingStore", "Cache", "CacheNotWrittenError", "CachedFunction", "CallerError", "ChangeUnderWayError",
-    "ClusterConfig", "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus", "ClusterUse",
+    "ClusterConfig", "ClusterCurve", "ClusterLoadingError", "ClusterNotFoundError", "ClusterStats", "ClusterStatus",
+    "ClusterUse",
     "CommandError", "ConnectionInfo", "CorruptValueError", "CrossSlotError", "DeadlineExceededError", "Explanation",
     "FunctionUse", "HotKey", "HotKeys", "InternalError", "KeyAtShard", "KeyEntry", "KeyTooLargeError",
     "Limits", "LoadFailedError", "LoadTimeoutError", "NearStats",
@@ -37,8 +38,8 @@ PUBLIC = [
 
 OPERATIONS = {
     "add", "cached", "clear", "close", "cluster", "compare_and_set", "decr", "delete", "delete_many", "exists",
-    "explain", "get", "get_many", "get_result", "get_results", "get_with_version", "incr", "replace", "scan", "set",
-    "set_many", "stats", "token", "top", "touch", "ttl", "use",
+    "explain", "get", "get_many", "get_result", "get_results", "get_with_version", "incr", "miss_ratio_curve",
+    "replace", "scan", "set", "set_many", "set_policy", "stats", "token", "top", "touch", "ttl", "use",
 }
 LOADING = {"delete_prefix", "get_or_load", "get_or_load_many", "invalidate_tags", "invalidating", "update"}
 

@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[2] / "raycache"
 # Package -> the packages and modules of raycache that it may import. What is not here may import nothing.
 MAY_IMPORT: dict[str, set[str]] = {
     # Pure, and none knows the others. Errors and settings are plain values that everybody may see.
-    "store": {"errors"},
+    "store": {"curves", "errors"},
+    "curves": set(),
     "ring": set(),
     "resp": {"config", "errors"},
     "codec": {"errors"},
@@ -30,8 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What joins them.
     "replication": {"config", "ring", "store"},
     "router": {"access", "config", "errors", "metrics", "ring"},
-    "shard": {"access", "clock", "config", "errors", "handshake", "leases", "metrics", "replication", "resp", "ring",
-              "store", "strangers", "tls", "usage", "__version__"},
+    "shard": {"access", "clock", "config", "curves", "errors", "handshake", "leases", "metrics", "replication", "resp",
+              "ring", "store", "strangers", "tls", "usage", "__version__"},
     "gateway": {"access", "clock", "config", "errors", "handshake", "metrics", "resp", "ring", "shard", "store",
                 "strangers", "tls"},
     "snapshot": {"clock", "replication", "ring", "store"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loading": {"codec", "errors"},
     # Functions whose results are kept: their keys, options and counters. `client` gives them a handle.
     "functions": {"errors", "loading", "usage"},
-    "client": {"codec", "config", "errors", "functions", "loading", "near", "ring", "tls", "usage"},
+    "client": {"codec", "config", "curves", "errors", "functions", "loading", "near", "ring", "tls", "usage"},
     "warming": {"client", "codec", "errors"},
     "stores": {"client", "codec", "errors", "ring"},
     # Ray, and what starts from it.
@@ -55,8 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"actors", "cluster_status", "config", "errors", "connect", "connecting", "client", "warming"},
     "configfile": {"config"},
     "dashboards": {"metrics"},
-    "cli": {"__version__", "actors", "client", "cluster_status", "config", "configfile", "connecting", "dashboards",
-            "demo", "errors",
+    "cli": {"__version__", "actors", "client", "cluster_status", "config", "configfile", "connecting", "curves",
+            "dashboards", "demo", "errors",
             "ring", "stores", "tls", "usage", "warming"},
     "errors": set(),
     "config": {"access", "tls"},
@@ -84,7 +85,7 @@ SHELLS = {
     "warming/api.py", "warming/files.py", "warming/probing.py",
     "warming/recording.py", "warming/replaying.py", "warming/running.py",
 }
-PURE_FOLDERS = ("access", "metrics",
+PURE_FOLDERS = ("access", "curves", "metrics",
                 "store", "ring", "resp", "codec", "usage", "leases", "near", "loading", "replication", "router",
                 "shard", "gateway", "snapshot", "warming", "configfile")
 PURE_CLIENT = {f"client/{name}.py" for name in (

@@ -21,6 +21,7 @@ from raycache.shard.commands import (
     config,
     connection,
     counters,
+    curve,
     expiry,
     explain,
     handle,
@@ -52,7 +53,7 @@ __all__ = ["ALL", "CATALOGUE", "DISPATCH", "TABLE", "Command", "is_http", "resol
 
 _GROUPS: Final = (strings, counters, ranges, keys, expiry, keyspace, inspection, connection, client, info, config,
                   introspection, transactions, cluster, handle, leases, near, queue, replication, stored, usage,
-                  warming, explain, acl, slowlog, latency, metrics, tracing)
+                  warming, explain, acl, curve, slowlog, latency, metrics, tracing)
 
 TABLE: Final[dict[bytes, Command]] = {command.name.upper().encode(): command
                                       for group in _GROUPS for command in group.COMMANDS}

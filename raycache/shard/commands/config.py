@@ -11,13 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from raycache.config import parse_bytes
+from raycache.curves.shards import MOST_KEYS
 from raycache.metrics.slowlog import MOST_ENTRIES
 from raycache.resp import encode
 from raycache.resp.encode import OK
 from raycache.shard.commands.arguments import int64
 from raycache.shard.commands.command import Command, Refusal, container, help_lines
+from raycache.shard.commands.curve import change_policy
 from raycache.shard.commands.glob import matcher
-from raycache.shard.commands.info import POLICY_NAMES
+from raycache.shard.commands.info import POLICY_NAMES, policy_named
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -29,15 +31,17 @@ _FIXED: Final = {
     "lazyfree-lazy-user-flush": "yes", "notify-keyspace-events": "", "cluster-require-full-coverage": "no",
 }
 """What follows from what raycache is."""
+_CURVE: Final = "rc-curve-keys"
 MAX_PATTERNS: Final = 32
 """More than there are settings; each may take 30 us to compile."""
 
 
 def settings(core: ShardCore) -> dict[str, str]:
     """Return every setting by its Redis name."""
+    store = core.store
     return {
         **_FIXED,
-        "maxmemory": str(core.store.capacity_bytes),
+        "maxmemory": str(store.capacity_bytes),
         "maxmemory-policy": POLICY_NAMES.get(core.policy, core.policy),
         "maxclients": str(core.limits.max_connections),
         "port": str(core.slots.port()),
@@ -48,6 +52,7 @@ def settings(core: ShardCore) -> dict[str, str]:
         "latency-monitor-threshold": str(core.meter.events.threshold_ms),
         "latency-tracking": "yes",
         "latency-tracking-info-percentiles": "50 99 99.9",
+        _CURVE: str(store.watcher.most_keys if store.watcher is not None else 0),
     }
 
 
@@ -72,8 +77,9 @@ def set_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """CONFIG SET name value [name value ...]: all or none."""
     if len(argv) % 2:
         raise Refusal("ERR wrong number of arguments for 'config|set' command")
-    current, limit = settings(core), core.max_value_bytes
     measured: list[Callable[[], None]] = []
+    current, limit, policy = settings(core), core.max_value_bytes, core.policy
+    curve_keys = current[_CURVE]
     for name, value in zip(argv[2::2], argv[3::2], strict=True):
         known = current.get(name.decode("latin-1").lower())
         if known is None:
@@ -82,12 +88,19 @@ def set_(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
             limit = _bulk_limit(core, name, value)
         elif name.lower() in _MEASURED:
             measured.append(partial(_MEASURED[name.lower()][1], core, _measured(name, value)))
+        elif name.lower() == b"maxmemory-policy":
+            policy = policy_named(value.decode("latin-1").lower())
+        elif name.lower() == _CURVE.encode():
+            curve_keys = _keys(name, value)
         elif value.decode("latin-1").lower() != known:
             raise Refusal(_FAILED % name + b"can't set immutable config")
+    change_policy(core, policy)  # refuses, or all is done
     core.set_max_value_bytes(limit)
     for change in measured:
         change()
     core.watch_slow()
+    if curve_keys != current[_CURVE]:
+        core.store.watch(int(curve_keys))
     return OK
 
 
@@ -116,6 +129,13 @@ def _measured(name: bytes, value: bytes) -> int:
     if number is None or not lowest <= number <= highest:
         raise Refusal(_FAILED % name + b"argument must be between %d and %d inclusive" % (lowest, highest))
     return number
+
+
+def _keys(name: bytes, value: bytes) -> str:
+    """Return how many keys the sample of the miss-ratio curve may have; 0: there is none."""
+    if not value.isdigit() or int(value) > MOST_KEYS:
+        raise Refusal(_FAILED % name + b"argument must be between 0 and %d" % MOST_KEYS)
+    return str(int(value))
 
 
 def _bulk_limit(core: ShardCore, name: bytes, value: bytes) -> int:

@@ -94,13 +94,14 @@ def _mget_steps(core: ShardCore, session: Session, keys: list[bytes], header: by
 def _payloads(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
     """Return the payloads of `keys`, joined. `Store.get` written out: calling it takes as long as all the rest."""
     store, now_ms, null, kinds = core.store, core.now_ms, NULLS[session.protocol], KIND_BYTES
-    segments, mask, on_hits, *_ = store.hot
+    _, mask, on_hits, _, _, _, lookups = store.hot
     found: list[Entry] = []
     parts: list[bytes] = []
     for key in keys:
-        entry = segments[hash(key) & mask].get(key)
+        entry = lookups[hash(key) & mask].get(key)
         if entry is None or ((timer := entry.timer) is not None and timer <= now_ms):
-            store.get(key, now_ms)  # counts the miss, and removes what has expired
+            store.peek(key, now_ms)  # removes what has expired
+            store.stats.misses += 1
             parts.append(null)
             continue
         found.append(entry)

@@ -26,6 +26,11 @@ POLICY_NAMES: Final = {"lru": "allkeys-lru", "lfu": "allkeys-lfu", "random": "al
 """Redis' names for policies that do what Redis' do; the others keep ours."""
 
 
+def policy_named(name: str) -> str:
+    """Return our name of the policy that Redis, or we, call `name`; `name` itself if nobody does."""
+    return next((ours for ours, theirs in POLICY_NAMES.items() if theirs == name), name)
+
+
 def _server(core: ShardCore) -> Fields:
     uptime_s = max(0, core.now_ms - core.started_ms) // 1000
     return {

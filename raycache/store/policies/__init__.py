@@ -12,6 +12,7 @@ from typing import Any, Final
 import cachetools
 
 from raycache.store.policies.arc import ArcPolicy
+from raycache.store.policies.auto import AutoPolicy
 from raycache.store.policies.base import EvictionPolicy
 from raycache.store.policies.cachetools_adapter import CachetoolsPolicy
 from raycache.store.policies.fifo import FifoPolicy
@@ -31,7 +32,7 @@ _POLICIES: Final[dict[str, Callable[[], EvictionPolicy[Any]]]] = {
     policy.name: policy
     for policy in (
         LruPolicy, LfuPolicy, PlainLfuPolicy, FifoPolicy, SievePolicy, S3FifoPolicy, ArcPolicy, TinyLfuPolicy,
-        TtlPolicy, RandomPolicy, NoEvictionPolicy,
+        AutoPolicy, TtlPolicy, RandomPolicy, NoEvictionPolicy,
     )
 }
 

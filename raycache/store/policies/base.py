@@ -24,7 +24,7 @@ class EvictionPolicy(ABC, Generic[E]):
     policy says otherwise: a shard's loop may not stop.
     """
 
-    name: ClassVar[str]
+    name: str
     entry_type: type[E]
     """The store makes entries of this type; the slots that it adds belong to the policy."""
     entry_bytes: int
@@ -33,6 +33,8 @@ class EvictionPolicy(ABC, Generic[E]):
     knows_use: ClassVar[bool] = False
     """Whether the order says which entries are used most or last, so that `hottest` means something."""
 
+    chooses: ClassVar[bool] = False
+    """Whether its store tries policies, and changes to the best: "auto"."""
     hears_arrivals: ClassVar[bool] = False
     """Whether the store has to call `on_arrival`."""
 

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from raycache.store.policies.base import EvictionPolicy
-from raycache.store.policies.chain import Chain, ChainEntry, unlink
+from raycache.store.policies.chain import Chain, ChainEntry, RankedEntry, unlink
 from raycache.store.weight import CHAIN_ENTRY_BYTES
+
+
+class FifoEntry(RankedEntry):
+    """Its count means nothing; it has the form of the others' entries, so that it can become one of theirs."""
+
+    __slots__ = ()
 
 
 class FifoPolicy(EvictionPolicy[ChainEntry]):
     """One chain in the order of writing. Also the base of LRU, which reorders on hits as well."""
 
     name = "fifo"
-    entry_type = ChainEntry
+    entry_type: type[ChainEntry] = FifoEntry
     entry_bytes = CHAIN_ENTRY_BYTES
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from raycache.store.policies.base import EvictionPolicy
-from raycache.store.policies.chain import Chain, ChainEntry, neighbour, unlink
+from raycache.store.policies.chain import Chain, ChainEntry, RankedEntry, neighbour, unlink
 from raycache.store.weight import RANKED_ENTRY_BYTES
 
 # Redis' counters are 8 bits wide as well, and CPython keeps ints up to 256 ready-made. On the traces
@@ -25,12 +25,10 @@ MAX_COUNT: Final = 255
 _MASK: Final = MAX_COUNT
 
 
-class LfuEntry(ChainEntry):
+class LfuEntry(RankedEntry):
     """An entry that knows how often it was used."""
 
-    __slots__ = ("count",)
-
-    count: int
+    __slots__ = ()
 
 
 class LfuPolicy(EvictionPolicy[LfuEntry]):

@@ -8,14 +8,21 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 
 from raycache.store.policies.ages import Ages, Divider
-from raycache.store.policies.chain import ChainEntry, neighbour
+from raycache.store.policies.chain import ChainEntry, RankedEntry, neighbour
 from raycache.store.policies.fifo import FifoPolicy
+
+
+class LruEntry(RankedEntry):
+    """Its count means nothing; see `FifoEntry`."""
+
+    __slots__ = ()
 
 
 class LruPolicy(FifoPolicy):
     """The chain of FIFO, and a used entry moves to its young end."""
 
     name = "lru"
+    entry_type = LruEntry
     knows_use = True
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from raycache.errors import RayCacheError
 COMMANDS = ("up", "down", "scale", "drain", "explain", "cancel", "verify", "status", "get", "set", "del", "ring", "top",
             "warm",
             "record", "replay", "demo", "dashboard", "attach", "detach",
-            "stores", "letters", "upgrade", "acl", "http", "config")
+            "stores", "letters", "upgrade", "acl", "http", "config", "advise", "policy")
 
 
 def test_all_commands_are_there() -> None:

@@ -21,7 +21,7 @@ class SeededRandom(cachetools.RRCache[bytes, Entry]):
 
 
 EVICTING: list[Any] = [
-    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "ttl", "random",
+    "lru", "lfu", "plain-lfu", "fifo", "sieve", "s3-fifo", "arc", "w-tinylfu", "auto", "ttl", "random",
     cachetools.LRUCache, cachetools.LFUCache, cachetools.FIFOCache, SeededRandom,
 ]  # fmt: skip
 ALL = [*EVICTING, "noeviction"]

@@ -254,7 +254,7 @@ def test_settings_can_be_read_back() -> None:
     assert store_of().max_entries is None
     assert store_of(max_entries=5).max_entries == 5
     assert store_of().capacity_bytes == 1 << 20
-    assert repr(store_of().put(b"a", b"", 1, 5, 0)) == "<ChainEntry b'a' kind=1 expires_ms=5>"
+    assert repr(store_of().put(b"a", b"", 1, 5, 0)) == "<LruEntry b'a' kind=1 expires_ms=5>"
 
 
 def test_reserve_makes_room_for_a_large_value_in_steps() -> None:
