@@ -282,24 +282,6 @@ def test_shards_that_come_and_go_lose_no_write(config: StoreConfig, gate: Gate) 
         assert gate.store.load_many(list(written)) == written
 
 
-def test_draining_while_slots_move_writes_all(config: StoreConfig, gate: Gate) -> None:
-    """What waits is then at shards that do not serve its slot any more."""
-    with (LocalCluster(shards=2, gateway=False, router=True) as cluster,
-          Cache(cluster.info, timeout_s=20) as cache):
-        attachment = cluster.attach_store(Attachment("db", config, "behind", read=False), QUICK, store=gate)
-        gate.is_open = False
-        written = {f"k{number}": number for number in range(3000)}
-        cache.set_many({f"plain{number}": "x" * 1000 for number in range(5000)})
-        with BackedCache(cache, attachment, gate) as behind:
-            behind.set_many(written)
-        cluster.wish(lambda core: core.scale(4))
-        wait_until(lambda: cluster.newest_topology().transfers, 20)
-        gate.is_open = True
-        assert cluster.writers["db"].drain(30)
-        assert gate.store.load_many(list(written)) == written
-        cluster.wait_until_settled()
-
-
 def test_keys_and_values_that_no_database_has_are_refused_before_anything_happens(
     cache: Cache, behind: BackedCache
 ) -> None:
