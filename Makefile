@@ -88,7 +88,7 @@ lock: pyproject.toml  ## Make requirements.lock anew (UPGRADE=1: with the newest
 	@python=$$($(FIND_PYTHON)); test -x build/lock/bin/pip-compile || { $$python -m venv --clear build/lock && build/lock/bin/pip install --quiet pip-tools; }
 	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
 	  build/lock/bin/pip-compile --quiet $(if $(UPGRADE),--upgrade) --generate-hashes --strip-extras --no-annotate \
-	  --extra demo --extra stores --extra plots --extra dev --build-deps-for editable --unsafe-package raycache --no-allow-unsafe \
+	  --extra demo --extra stores --extra plots --extra arrow --extra dev --build-deps-for editable --unsafe-package raycache --no-allow-unsafe \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	@# raycache itself is not pinned, and need not be: it is installed from the clone.
 	@sed -i -e '/^# WARNING/,$$d' requirements.lock

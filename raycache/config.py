@@ -24,6 +24,7 @@ POLICIES: Final = (
 )  # fmt: skip
 
 REPLICATION_MODES: Final = ("primary-replica", "multi-primary", "quorum")
+OBJECT_COPIES: Final = ("each", "one")
 MAX_COPIES: Final = 5
 LOG_FORMATS: Final = ("text", "json")
 
@@ -54,6 +55,13 @@ def parse_bytes(size: int | str) -> int:
     if result <= 0:
         raise ValueError(f"a size must be positive, not {size!r}")
     return result
+
+
+def object_share(total: int | str | None, shards: int) -> int | None:
+    """Return each shard's part of `object_memory`: 0 = none, None = as much as its memory."""
+    if total is None:
+        return None
+    return 0 if total in (0, "0") else parse_bytes(total) // shards
 
 
 def format_bytes(count: int) -> str:
@@ -163,6 +171,10 @@ class ClusterConfig:
     """How long a deleted key is remembered: a copy that was away for longer is compared before it counts."""
     backlog_bytes: int = 16 * MIB
     """What a shard keeps for one copy that does not follow; beyond it that copy is compared slot by slot instead."""
+    object_bytes: int | None = None
+    """What a shard's objects in Ray's store (large values) may take; 0 = none, None = as much as its memory."""
+    object_copies: str = "each"
+    """Which copies of a large value have an object of their own: "each", or only "one"."""
     queue_bytes: int = 0
     """What the writes that wait for a database (write-behind) may take of one shard, copies of other shards' included,
     before more are refused; 0 = a quarter of what its entries may take."""
@@ -247,6 +259,10 @@ class ClusterConfig:
 
         if self.queue_bytes < 0:
             raise ValueError(f"queue_bytes must not be negative, not {self.queue_bytes}")
+        if self.object_bytes is not None and self.object_bytes < 0:
+            raise ValueError(f"object_bytes must not be negative, not {self.object_bytes}")
+        if self.object_copies not in OBJECT_COPIES:
+            raise ValueError(f"object_copies must be one of {', '.join(OBJECT_COPIES)}, not {self.object_copies!r}")
 
     def _check_metrics(self) -> None:
         if self.metrics_port and (self.metrics_port == self.gateway_port
@@ -293,6 +309,11 @@ class ClusterConfig:
         if self.snapshot_dir is not None and not Path(self.snapshot_dir).expanduser().is_absolute():
             raise ValueError(f"snapshot_dir must be an absolute path, because shards run in folders of their own, not "
                              f"{self.snapshot_dir!r}")
+
+    @property
+    def object_capacity_bytes(self) -> int:
+        """What a shard's objects may take, 0 where it has none."""
+        return self.memory_per_shard_bytes if self.object_bytes is None else self.object_bytes
 
     @property
     def quorums(self) -> tuple[int, int]:

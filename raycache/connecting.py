@@ -14,22 +14,27 @@ from typing import Any
 
 from raycache.client.aio import AsyncCache
 from raycache.client.info import ConnectionInfo, Login, Place
+from raycache.client.large import DEFAULT_LARGE_FROM, ObjectStore
 from raycache.client.near_parts import DEFAULT_MAX_STALENESS_S
 from raycache.client.settings import DEFAULT_HEDGE_S
 from raycache.client.sync import Cache
 from raycache.client.wishes import ReadFrom
+from raycache.config import parse_bytes
 from raycache.tls import TlsSettings
 
 _found: dict[str, ConnectionInfo] = {}
 _found_lock = threading.Lock()
 
 Refresh = Callable[[], ConnectionInfo]
+Sizes = tuple[int | str | None, int | str | None]
+"""From where on values are large, and from where on they are compressed."""
 
 
 def connect(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
             read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
             password: str | None = None, tls: TlsSettings | None = None, near: int | str | None = None,
-            max_staleness_s: float = DEFAULT_MAX_STALENESS_S, allow_pickle: bool = False) -> Cache:
+            max_staleness_s: float = DEFAULT_MAX_STALENESS_S, allow_pickle: bool = False,
+            large_from: int | str | None = DEFAULT_LARGE_FROM, compress_from: int | str | None = None) -> Cache:
     """Return a handle on a cluster, for drivers, tasks, actors and Serve replicas. It pickles into tasks.
 
     The cluster is looked up in Ray once per process. With `address`, and `secret` where the doors demand
@@ -51,6 +56,11 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
         allow_pickle: store values that cannot be stored otherwise as pickle, and load such values. Only in a cluster
             that allows it, too; signed with its secret, and checked before anything is loaded. Loading runs code of
             whoever knows that secret. docs/security.md says more.
+        large_from: values of so many bytes, or text such as "1MiB", go through Ray's object store, and arrays of that
+            size come back as read-only views of it (docs/large.md); None: all go through the socket, as they do where
+            this process is none of Ray's, and with `address`.
+        compress_from: values of so many bytes, or text such as "16KiB", that do not go there are compressed where that
+            pays; None: none are.
     Raises:
         ClusterNotFoundError: no such cluster runs; the text lists those that do. (With `address`, at the first
             operation: another cluster's shard listens there.)
@@ -58,20 +68,25 @@ def connect(name: str, *, address: str | None = None, secret: str | None = None,
     """
     login = _login(secret, user, password, tls)
     info, refresh = _connection(name, address, login)
+    sizes = large_from, compress_from
     return Cache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address), near=near,
                  max_staleness_s=max_staleness_s, refresh_info=refresh, allow_pickle=allow_pickle,
+                 objects=_objects(info, address, sizes[0]),
+                 compress_from=None if sizes[1] is None else parse_bytes(sizes[1]),
                  reduce=lambda: (_reconnect, (name, address, login, timeout_s, read_from, hedge_s, near,
-                                              max_staleness_s, allow_pickle)))
+                                              max_staleness_s, allow_pickle, sizes)))
 
 
 async def connect_async(name: str, *, address: str | None = None, secret: str | None = None, timeout_s: float = 5.0,
                         read_from: ReadFrom = "primary", hedge_s: float = DEFAULT_HEDGE_S, user: str | None = None,
                         password: str | None = None, tls: TlsSettings | None = None, near: int | str | None = None,
-                        max_staleness_s: float = DEFAULT_MAX_STALENESS_S, allow_pickle: bool = False) -> AsyncCache:
+                        max_staleness_s: float = DEFAULT_MAX_STALENESS_S, allow_pickle: bool = False,
+                        large_from: int | str | None = DEFAULT_LARGE_FROM,
+                        compress_from: int | str | None = None) -> AsyncCache:
     """Return an asyncio handle on a cluster; otherwise as `connect`. It belongs to the running loop."""
     login = _login(secret, user, password, tls)
     return await asyncio.to_thread(_connect_async, name, address, login, timeout_s, read_from, hedge_s, near,
-                                   max_staleness_s, allow_pickle)
+                                   max_staleness_s, allow_pickle, (large_from, compress_from))
 
 
 def _login(secret: str | None, user: str | None, password: str | None, tls: TlsSettings | None) -> Login:
@@ -83,10 +98,12 @@ def _login(secret: str | None, user: str | None, password: str | None, tls: TlsS
 
 
 def _reconnect(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
-               hedge_s: float, near: int | str | None, max_staleness_s: float, allow_pickle: bool = False) -> Cache:
+               hedge_s: float, near: int | str | None, max_staleness_s: float, allow_pickle: bool = False,
+               sizes: Sizes = (None, None)) -> Cache:
     """Unpickle a handle: connect anew, in whatever process this is."""
     return connect(name, address=address, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, tls=login.tls,
-                   near=near, max_staleness_s=max_staleness_s, allow_pickle=allow_pickle, **_shown(login))
+                   near=near, max_staleness_s=max_staleness_s, allow_pickle=allow_pickle, large_from=sizes[0],
+                   compress_from=sizes[1], **_shown(login))
 
 
 def _shown(login: Login) -> dict[str, Any]:
@@ -96,13 +113,15 @@ def _shown(login: Login) -> dict[str, Any]:
 
 def _connect_async(name: str, address: str | None, login: Login, timeout_s: float, read_from: ReadFrom,
                    hedge_s: float, near: int | str | None, max_staleness_s: float,
-                   allow_pickle: bool = False) -> AsyncCache:
+                   allow_pickle: bool = False, sizes: Sizes = (None, None)) -> AsyncCache:
     """Connect, or unpickle a handle. Blocks for the look-up in Ray where this process has not made it yet."""
     info, refresh = _connection(name, address, login)
     return AsyncCache(info, timeout_s=timeout_s, read_from=read_from, hedge_s=hedge_s, place=_place(address), near=near,
                       max_staleness_s=max_staleness_s, refresh_info=refresh, allow_pickle=allow_pickle,
+                      objects=_objects(info, address, sizes[0]),
+                      compress_from=None if sizes[1] is None else parse_bytes(sizes[1]),
                       reduce=lambda: (_connect_async, (name, address, login, timeout_s, read_from, hedge_s, near,
-                                                       max_staleness_s)))
+                                                       max_staleness_s, allow_pickle, sizes)))
 
 
 def _place(address: str | None) -> Place | None:
@@ -112,6 +131,20 @@ def _place(address: str | None) -> Place | None:
     from raycache.actors.place import own_place
 
     return own_place()
+
+
+def _objects(info: ConnectionInfo, address: str | None, large_from: int | str | None) -> ObjectStore | None:
+    """Return the way to the cluster's objects; None where there is none, or it is not wanted.
+
+    Raises:
+        ValueError: `large_from` is no size.
+    """
+    least = None if large_from is None else parse_bytes(large_from)
+    if least is None or address is not None or not info.object_bytes:
+        return None
+    from raycache.actors.object_store import store_of
+
+    return store_of(info.cluster, least, info.object_bytes)
 
 
 def _connection(name: str, address: str | None, login: Login) -> tuple[ConnectionInfo, Refresh | None]:

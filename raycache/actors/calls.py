@@ -252,3 +252,26 @@ def execute(shard: ShardHandle, commands: list[list[bytes]], timeout_s: float) -
     """Run commands on a shard through Ray. Blocks; raises Ray's errors."""
     answer: list[bytes] = ray.get(shard.execute.remote(commands), timeout=timeout_s)  # type: ignore[attr-defined]
     return answer
+
+
+def stage_object(shard: ShardHandle, name: bytes, kind: int, size_bytes: int, ref: object, timeout_s: float) -> bool:
+    """Let a shard copy an object into one of its own; return whether it has. Blocks; raises Ray's errors."""
+    call: Any = shard.stage_object.remote(name, kind, size_bytes, [ref])  # type: ignore[attr-defined]
+    return bool(ray.get(call, timeout=timeout_s))
+
+
+def borrow_object(shard: ShardHandle, name: bytes, timeout_s: float) -> Any:
+    """Return a counted reference to an object of a shard, None if it has none. Blocks; raises Ray's errors."""
+    lent: Any = ray.get(shard.lend_object.remote(name), timeout=timeout_s)  # type: ignore[attr-defined]
+    return lent[0] if lent else None
+
+
+async def lend_object(shard: ShardHandle, name: bytes) -> Any:
+    """Return a counted reference to an object of a shard, None if it has none."""
+    lent: Any = await shard.lend_object.remote(name)  # type: ignore[attr-defined]
+    return lent[0] if lent else None
+
+
+def is_remote_client() -> bool:
+    """Return whether this process reaches Ray as a client (`ray://`), so that it has no object store of its own."""
+    return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ from raycache.actors.shard import Door
 from raycache.actors.stores import attach, drain, reopen
 from raycache.client.info import ConnectionInfo
 from raycache.cluster_status import ClusterStatus
-from raycache.config import MIB, ClusterConfig, Limits, parse_bytes
+from raycache.config import MIB, ClusterConfig, Limits, object_share, parse_bytes
 from raycache.errors import ClusterNotFoundError, RayCacheError, ShardUnavailableError, StoreNotDrainedError
 from raycache.ring.topology import Topology
 from raycache.shard.commands import CATALOGUE
@@ -51,7 +51,8 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
           write_quorum: int = 0, allow_stale: bool = False, tombstone_ttl_s: float = 600.0,
           backlog_bytes: int = 16 * MIB, snapshot_dir: str | None = None, snapshot_interval_s: float = 60.0,
           metrics_port: int = 0, measure_every: int = 256, log_format: str = "text", tracing: str | None = None,
-          split_transactions: bool = True, queue_memory: int | str | None = None, stores: Sequence[Attachment] = (),
+          split_transactions: bool = True, queue_memory: int | str | None = None,
+          object_memory: int | str | None = None, object_copies: str = "each", stores: Sequence[Attachment] = (),
           limits: Limits | None = None, users: Sequence[str] = (), tls: TlsSettings | None = None,
           allow_pickle: bool = False, timeout_s: float = 60.0) -> ClusterStatus:
     """Start a cluster and return once everything serves; attach to it if it runs already.
@@ -91,6 +92,9 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         split_transactions: whether the gateway runs a MULTI over several shards as one transaction per
             shard, or refuses it.
         queue_memory: what writes that wait for a database may take of each shard, bytes or text; None: a quarter.
+        object_memory: what large values may take of Ray's object store, for all shards together, bytes or text; 0: they
+            are kept as others are; None: as much as `memory`. docs/large.md says more.
+        object_copies: with `copies` above 1: "each" copy of a large value has an object of its own, or only "one".
         stores: databases to attach, as `attach_store` would.
         limits: on keys, values and connections.
         users: who may come in beside those with the cluster's secret, each a line as `ACL LIST` writes it, such as
@@ -116,6 +120,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         split_transactions=split_transactions, limits=limits or Limits(),
         queue_bytes=0 if queue_memory is None else parse_bytes(queue_memory), users=tuple(users), tls=tls,
         allow_pickle=allow_pickle,
+        object_bytes=object_share(object_memory, shards), object_copies=object_copies,
     )
     return start_config(config, stores=stores, timeout_s=timeout_s)
 
@@ -266,7 +271,8 @@ def look_up(name: str) -> ConnectionInfo:
     described = describe(name)
     data = described["topology"]
     seeds = tuple((shard.host, shard.port) for shard in Topology.from_bytes(data).shards)
-    return ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data, tls=described["tls"])
+    return ConnectionInfo(cluster=name, seeds=seeds, secret=described["secret"], topology=data, tls=described["tls"],
+                          object_bytes=described.get("object_capacity_bytes", 0))
 
 
 def _router(name: str) -> calls.RouterHandle:

@@ -385,6 +385,7 @@ class RouterActor:
             "secret": self._door.secret, "requires_auth": self._door.require_auth,
             "policy": policy if isinstance(policy, str) else policy.__name__,
             "memory_per_shard_bytes": self._config.memory_per_shard_bytes,
+            "object_capacity_bytes": self._config.object_capacity_bytes,
             "failures": list(self._failures.values()), "warnings": [*self._core.warnings, *notes],
             "restarts": {shard_id: len(starts) - 1 for shard_id, starts in self._starts.items()},
             "stats": dict(zip(up, stats, strict=True)), **self._describe_copies(),

@@ -24,13 +24,16 @@ from raycache.actors.background import die, keep_collector_away, spawn
 from raycache.actors.environment import missing_settings
 from raycache.actors.finding import RETRY_S, RouterFinder
 from raycache.actors.metrics import push_forever
+from raycache.actors.objects import RayObjects, own
 from raycache.config import ClusterConfig, set_state_by_name, state_by_name
 from raycache.logs import event, set_up
 from raycache.ring.topology import Topology
 from raycache.shard.build import build_server
 from raycache.shard.long import run_batch
+from raycache.shard.objects import Objects
 from raycache.shard.server import listening_socket
 from raycache.snapshot.keeper import SnapshotKeeper
+from raycache.store import make_policy
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,7 @@ class ShardActor:
         self._is_serving = False
         self._failure = ""
         core = self._server.core
+        self._objects = self._object_store()
         self._tasks = [spawn(self._boot(), "boot"), spawn(keep_collector_away(lambda: core.commands), "collector"),
                        spawn(push_forever(config.name, core.samples), "metrics")]
 
@@ -94,6 +98,15 @@ class ShardActor:
                                 clock=self._server.clock, life=config.life)
         self._server.more_info = keeper.stats
         return keeper
+
+    def _object_store(self) -> RayObjects | None:
+        config, core = self._config, self._server.core
+        if not config.object_capacity_bytes:
+            return None
+        backend = RayObjects(config.name)
+        core.objects = core.slots.objects = Objects(core, config.object_capacity_bytes, make_policy(config.policy),
+                                                    backend, each_copy=config.object_copies == "each")
+        return backend
 
     async def _boot(self) -> None:
         # Until the router has said what is ours, nothing is: a restarted shard must not answer misses
@@ -175,3 +188,30 @@ class ShardActor:
     async def execute(self, commands: list[list[bytes]]) -> list[bytes]:
         """Run commands and return their encoded replies: the way in for drivers that cannot reach the socket."""
         return await run_batch(self._server, commands)
+
+    async def stage_object(self, name: bytes, kind: int, size_bytes: int, refs: list[Any]) -> bool:
+        """Copy a writer's object into one of this shard's, for the command that will store it under a key.
+
+        Args:
+            name: what that command will call it; a random one, so that only the writer knows.
+            kind: of the value in it.
+            size_bytes: of that value.
+            refs: the reference, in a list: as an argument of its own Ray would replace it by its value.
+        Returns: whether that was done; False: there is no room for it.
+        """
+        objects, server = self._server.core.objects, self._server
+        if objects is None:
+            return False
+        server.begin_turn()
+        holding = objects.admit(name, size_bytes, server.core.now_ms)
+        server.hand_on()  # what had to go for it
+        if holding is None:
+            return False
+        owned = await asyncio.to_thread(own, refs[0])
+        return objects.stage(holding, kind, owned, server.clock.monotonic_s())
+
+    async def lend_object(self, name: bytes) -> list[Any]:
+        """Return a list with the reference to an object of this shard, an empty one if it has none of that name."""
+        objects = self._server.core.objects
+        ref = objects.lend(name) if objects is not None else None
+        return [] if ref is None else [ref]

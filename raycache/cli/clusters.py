@@ -56,6 +56,8 @@ SHARDS = click.IntRange(1, 1000)
               "to start warm after a restart. Default: nowhere.")  # fmt: skip
 @click.option("--queue-memory", help="What writes that wait for a database may take of each shard. "
               "Default: a quarter.")  # fmt: skip
+@click.option("--object-memory", help="What large values may take of Ray's object store, for all shards together; "
+              "0: they are kept like others. Default: as much as --memory.")  # fmt: skip
 @click.option("--cpus-per-shard", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Of Ray's CPUs to reserve for each shard.")  # fmt: skip
 @click.option("--allow-pickle", is_flag=True, help="Let handles that allow it, too, store values of any type as signed "

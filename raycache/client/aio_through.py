@@ -17,9 +17,12 @@ from raycache.client import forks, leasing
 from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.aio_waits import AsyncWaits
 from raycache.client.guarded import Guarded
+from raycache.client.large_aio import AsyncLargeValues
 from raycache.client.settings import ClientSettings
 from raycache.client.unsealing import unsealed
 from raycache.codec import Pickles
+from raycache.codec.loaded import Header
+from raycache.descriptor import Descriptor
 from raycache.errors import CallerError, DeadlineExceededError, PickleRefusedError, RayCacheError
 from raycache.loading import steps
 from raycache.loading.basics import in_no_load, loading
@@ -63,8 +66,9 @@ class AsyncThrough:
     """Drives one handle's engine."""
 
     def __init__(self, dispatcher: AsyncDispatcher, settings: ClientSettings, cluster: str,
-                 pickles: Pickles | None = None) -> None:
+                 large: AsyncLargeValues, pickles: Pickles | None = None) -> None:
         self._dispatcher = dispatcher
+        self._large = large
         self._pickles = pickles
         self._waits = AsyncWaits(dispatcher, settings)
         self._flights = TaskFlights()
@@ -125,17 +129,22 @@ class AsyncThrough:
 
     async def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
         """Return what a read has brought if it still counts, else `absent`."""
+        if isinstance(guarded.header, Descriptor):
+            return await self._large.read(key, guarded, absent)
         is_good = guarded.header is None or (await self.run(still_good([(key, guarded.header)])))[0]
         return unsealed(guarded.result, self._pickles) if is_good else absent
 
     async def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
         """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
         open_at = [(at, value) for at, value in enumerate(values) if type(value) is Guarded]
-        asked = [(keys[at], value.header) for at, value in open_at if value.header is not None]
+        asked = [(keys[at], value.header) for at, value in open_at if isinstance(value.header, Header)]
         verdicts = iter((await self.run(still_good(asked))) if asked else ())
         for at, value in open_at:
-            is_good = value.header is None or next(verdicts)
-            values[at] = unsealed(value.result, self._pickles) if is_good else absent
+            if isinstance(value.header, Descriptor):
+                values[at] = await self._large.read(keys[at], value, absent)
+            else:
+                is_good = value.header is None or next(verdicts)
+                values[at] = unsealed(value.result, self._pickles) if is_good else absent
 
     # What the engine asks for
 

@@ -1,16 +1,17 @@
 """What callers pass, checked and brought into the wire's form.
 
-What lives here: keys, times to live, numbers. Whatever is wrong raises here, before anything is sent. The length of
-keys and values is the shard's to judge, since it is a setting there. Pure functions, any thread.
+What lives here: keys, values, times to live, numbers. Whatever is wrong raises here, before anything is sent. The
+length of keys and values is the shard's to judge, since it is a setting there. Pure functions, any thread.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+from raycache.codec import encode
 from raycache.errors import KeyTooLargeError, NotANumberError, UnsupportedTypeError
 
 K = TypeVar("K", str, bytes)
@@ -20,6 +21,18 @@ TimeToLive = float | timedelta | None
 
 # Far beyond any use, far below where "now + ttl" leaves 64 bits on the shard.
 _MAX_TTL_MS: Final = 2**52
+
+
+class Encoded(NamedTuple):
+    """A value that has been encoded already; whoever takes values takes it as one."""
+
+    kind: int
+    data: bytes
+
+
+def encoded(value: Any, encode: Callable[[Any], tuple[int, bytes]] = encode) -> tuple[int, bytes]:
+    """Return (kind, bytes) of `value`. Errors as `raycache.codec.encode`, or as those of what stands for it."""
+    return value if type(value) is Encoded else encode(value)
 
 
 def encode_key(key: str | bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import hiredis
 
 from raycache.client import frames
-from raycache.client.arguments import TimeToLive, ttl_ms
+from raycache.client.arguments import TimeToLive, encoded, ttl_ms
 from raycache.client.guarded import Guarded, opened, or_guarded
 from raycache.client.requests import MISSING, Encode
 from raycache.client.retry import RETRIED, reply_failure
@@ -159,7 +159,7 @@ class SetMany(Batch):
 
     def __init__(self, keys: list[bytes], values: Sequence[object], ttl: TimeToLive, encode: Encode = encode) -> None:
         super().__init__(keys)
-        self._values = [encode(value) for value in values]
+        self._values = [encoded(value, encode) for value in values]
         self._px = b"%d" % ttl_ms(ttl)
 
     def fitting(self, positions: list[int]) -> int:

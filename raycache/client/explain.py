@@ -15,19 +15,19 @@ import msgpack
 from raycache.client import frames
 from raycache.client.requests import Question, Request
 from raycache.client.top import shown_key
-from raycache.codec import ARRAY, INTEGER, LOADED, MSGPACK, PICKLE, RAW, TEXT
+from raycache.codec import ARRAY, INTEGER, LOADED, MSGPACK, OBJECT, PACKED, PICKLE, RAW, TEXT
 from raycache.codec.loaded import Header, header_of
 from raycache.errors import ProtocolError, ShardUnavailableError
 from raycache.ring.slots import slot_of
 from raycache.ring.topology import Topology
 
 Role = Literal["primary", "replica", ""]
-Cause = Literal["", "invalidated", "never", "expired", "evicted", "deleted", "moved"]
+Cause = Literal["", "invalidated", "never", "expired", "evicted", "deleted", "moved", "lost"]
 
 _KINDS: Final = {RAW: "bytes", TEXT: "text", INTEGER: "integer", MSGPACK: "Python value", ARRAY: "array",
-                 PICKLE: "pickle", LOADED: "loaded value"}
+                 PICKLE: "pickle", LOADED: "loaded value", OBJECT: "object", PACKED: "compressed value"}
 _HEADER_BYTES: Final = 1 << 16
-_CAUSES: Final = frozenset(("", "expired", "evicted", "deleted", "moved"))
+_CAUSES: Final = frozenset(("", "expired", "evicted", "deleted", "moved", "lost"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class KeyEntry:
     version: int
     """Of the last write, as `get_with_version` shows it."""
     kind: str
-    """What wrote it: "bytes", "text", "integer", "Python value", "array", "pickle" or "loaded value"."""
+    """What wrote it: "bytes", "text", "integer", "Python value", "array", "pickle", "loaded value",
+    "object" (in Ray's object store) or "compressed value"."""
     size_bytes: int
     """Of the value as it is stored."""
     charged_bytes: int
@@ -55,7 +56,8 @@ class KeyAtShard:
     """Of this shard for the key's slot; "" where it owns it not, or not any more."""
     entry: KeyEntry | None
     left: str
-    """Why the key left this shard last: "expired", "evicted", "deleted" or "moved"; "" where it knows of no time."""
+    """Why the key left this shard last: "expired", "evicted", "deleted", "moved" or "lost" (its object in
+    Ray's store was gone); "" where it knows of no time."""
     left_s: float | None
     """How many seconds ago that was."""
     known_s: float
@@ -98,8 +100,8 @@ class Explanation:
     missed: Cause
     """Why the key was missed last: "invalidated" (a value is there, and a plain read does not count it: one of its tags
     was invalidated, or its own lifetime is over), "never" (no shard knows of it), or why it left last: "expired",
-    "evicted", "deleted", "moved" (with its slot, and it did not arrive); "" where it is there and has not left as far
-    as is known."""
+    "evicted", "deleted", "moved" (with its slot, and it did not arrive), "lost" (its object in Ray's store was); ""
+    where it is there and has not left as far as is known."""
     missed_s: float | None
     """How many seconds ago it left; None for "", "never" and "invalidated"."""
     missed_at: str
@@ -159,7 +161,7 @@ class Explanation:
 
 
 _VERBS: Final = {"expired": "it expired", "evicted": "it was evicted", "deleted": "it was deleted",
-                 "moved": "it left with its slot"}
+                 "moved": "it left with its slot", "lost": "its object in Ray's store was lost"}
 
 
 def _as(one: KeyAtShard, role: Role) -> KeyAtShard:

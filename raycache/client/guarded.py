@@ -1,8 +1,9 @@
 """Values that a plain read may return only after another look: those with tags, those that outlive their lifetime, and
-pickles.
+pickles, and large ones, which are somewhere else.
 
 What lives here: telling them apart while replies are decoded. What does not: the second look (`through.py`,
-`raycache.loading.guarding`, `unsealing.py`). Plain values, which nearly all are, pay one comparison. Pure, any thread.
+`raycache.loading.guarding`, `unsealing.py`, `large.py`). Plain values, which nearly all are, pay one comparison. Pure,
+any thread.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from raycache.codec import LOADED, Sealed, decode, decode_payload
+from raycache.codec import LOADED, OBJECT, Sealed, decode, decode_payload
 from raycache.codec.loaded import Header, header_of
 from raycache.codec.refusal import corrupt
+from raycache.descriptor import Descriptor, descriptor_of
 
 
 class Guarded(Exception):
     """No error: a read has brought `result`, which counts only if `header` still holds. Never reaches a caller.
 
-    Without a header it counts anyway, and only the pickle in it is to be loaded (`Sealed`).
+    Without a header it counts anyway, and only the pickle in it is to be loaded (`Sealed`). With a descriptor as its
+    header the value in `result` is only a stand-in for what that describes.
     """
 
-    def __init__(self, result: Any, header: Header | None) -> None:
+    def __init__(self, result: Any, header: Header | Descriptor | None) -> None:
         super().__init__("a value that needs another look")
         self.result = result
         self.header = header
@@ -31,10 +34,12 @@ def opened(payload: bytes) -> Any:
     """Return the value of a payload, which is not empty.
 
     Raises:
-        Guarded: it needs another look.
+        Guarded: it needs another look, or has to be fetched.
         CorruptValueError: it cannot be decoded.
     """
     if payload[0] != LOADED:
+        if payload[0] == OBJECT:
+            raise Guarded(None, _descriptor_of(payload))
         try:
             return decode_payload(payload)
         except Sealed as sealed:
@@ -51,6 +56,13 @@ def opened(payload: bytes) -> Any:
     if must_hold is not None:
         raise Guarded(value, must_hold)
     return value
+
+
+def _descriptor_of(payload: bytes) -> Descriptor:
+    try:
+        return descriptor_of(memoryview(payload)[1:])
+    except ValueError as error:
+        raise corrupt(OBJECT, error) from error
 
 
 def or_guarded(payload: bytes) -> Any:

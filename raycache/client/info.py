@@ -46,6 +46,8 @@ class ConnectionInfo:
     """Whose password the secret is; None: it is the cluster's own."""
     tls: TlsSettings | None = None
     """Certificates, where the doors speak TLS."""
+    object_bytes: int = 0
+    """What each shard may own in Ray's object store; 0: the cluster takes no objects."""
 
     @property
     def login(self) -> Login:

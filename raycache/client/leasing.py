@@ -195,15 +195,15 @@ def _count(reply: Any) -> int:
 
 def look(key: bytes) -> Request[tuple[int, bytes] | None]:
     """Return a read of a key's version and payload."""
-    return Request(frames.command(b"RC.GETV", key), _look)
+    return Request(frames.command(b"RC.STORED", key), _look)
 
 
 def _look(reply: Any) -> tuple[int, bytes] | None:
     if reply is None:
         return None
-    if type(reply) is not list or len(reply) != 2 or type(reply[0]) is not int or type(reply[1]) is not bytes:
+    if type(reply) is not list or len(reply) != 3 or type(reply[0]) is not int or type(reply[2]) is not bytes:
         _unexpected(reply)
-    return reply[0], reply[1]
+    return reply[0], reply[2]
 
 
 def compare_and_set(key: bytes, version: int, kind: int, data: bytes, px: int) -> Request[bool]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 import msgpack
 
 from raycache.client import frames
-from raycache.client.arguments import TimeToLive, integer, ttl_ms
+from raycache.client.arguments import TimeToLive, encoded, integer, ttl_ms
 from raycache.client.curve import ShardCurve
 from raycache.client.guarded import Guarded, opened
 from raycache.client.info import Versioned
@@ -90,6 +90,12 @@ def payload(reply: Any) -> Any:
     return MISSING
 
 
+def _bytes(reply: Any) -> bytes | None:
+    if reply is not None and not (type(reply) is bytes and reply):
+        _unexpected(reply)
+    return reply
+
+
 def _value(row: Row) -> Any:
     return payload(row[0])
 
@@ -152,6 +158,11 @@ def get(key: bytes) -> Request[Any]:
     return Request(frames.get(key), payload, True, 1, key if len(key) <= _JOINED_KEY_BYTES else None, _value)
 
 
+def whole(key: bytes) -> Request[bytes | None]:
+    """Return a read of the payload itself, wherever the value is; None for an absent key."""
+    return Question(frames.command(b"RC.WHOLE", key), _bytes)
+
+
 def get_with_version(key: bytes) -> Request[Versioned | None]:
     """Return a read with the key's version."""
     return Request(frames.command(b"RC.GETV", key), _versioned, from_row=versioned_of)
@@ -180,13 +191,13 @@ def store(key: bytes, value: object, ttl: TimeToLive, encode: Encode = encode) -
     Raises:
         UnsupportedTypeError, ValueError: see `raycache.codec.encode` and `ttl_ms`.
     """
-    kind, data = encode(value)
+    kind, data = encoded(value, encode)
     return Request(frames.command(b"RC.SET", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl)), _done)
 
 
 def store_if(condition: bytes, key: bytes, value: object, ttl: TimeToLive, encode: Encode = encode) -> Request[bool]:
     """Return a write under the condition NX (absent) or XX (present); errors as `store`."""
-    kind, data = encode(value)
+    kind, data = encoded(value, encode)
     frame = frames.command(b"RC.SET", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl), condition)
     return Request(frame, _stored, repeatable=condition == b"XX")
 
@@ -194,7 +205,7 @@ def store_if(condition: bytes, key: bytes, value: object, ttl: TimeToLive, encod
 def compare_and_set(key: bytes, value: object, version: int, ttl: TimeToLive,
                     encode: Encode = encode) -> Request[bool]:
     """Return a write that happens only at `version`, 0 = absent; errors as `store`, and NotANumberError."""
-    kind, data = encode(value)
+    kind, data = encoded(value, encode)
     integer("version", version, minimum=0)
     frame = frames.command(b"RC.CAS", key, b"%d" % version, b"%d" % kind, data, b"%d" % ttl_ms(ttl))
     return Request(frame, _flag, repeatable=False)

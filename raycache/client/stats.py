@@ -145,6 +145,18 @@ class ShardStats:
     """Above this, writes for a database are refused."""
     queue_oldest_s: float = 0.0
     """For how long the oldest of them has been waiting."""
+    objects: int = 0
+    """Large values whose objects in Ray's store it owns, those on their way included."""
+    object_bytes: int = 0
+    """What they have; never above `object_capacity_bytes`."""
+    object_capacity_bytes: int = 0
+    """0: it takes none."""
+    objects_lost: int = 0
+    """Large values that were missed because their object was gone."""
+    objects_adopted: int = 0
+    """Objects copied from other shards, of entries that came from them."""
+    objects_arriving: int = 0
+    """Those that are still to be copied, or that it has not decided about."""
     queue_refused: int = 0
     """Writes refused because too many were waiting."""
     dead_letters: int = 0

@@ -19,6 +19,8 @@ from raycache.client.explain import Explanation
 from raycache.client.guarded import Guarded
 from raycache.client.hosting import Bound, Host
 from raycache.client.info import ConnectionInfo, Key, Place, Versioned
+from raycache.client.large import ObjectStore
+from raycache.client.large_sync import LargeValues
 from raycache.client.loads import LoadingCache
 from raycache.client.near import dispatcher_for
 from raycache.client.near_parts import DEFAULT_MAX_STALENESS_S, NearSettings
@@ -88,6 +90,8 @@ class Cache(LoadingCache):
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
         reduce: what pickling returns instead of `info`, as `__reduce__` does.
         allow_pickle: store values of other types as signed pickle, and load such values: see `raycache.connect`.
+        objects: Ray's object store, for large values (docs/large.md); None: they go through the socket.
+        compress_from: values of so many bytes are compressed where that pays; None: none are.
     Raises:
         ValueError: a time is not positive, `read_from` is none of the three, or not "primary" with `near`, `near` is no
             size, `info.topology` is no topology, or `allow_pickle` without the cluster's secret.
@@ -107,6 +111,8 @@ class Cache(LoadingCache):
         refresh_info: Callable[[], ConnectionInfo] | None = None,
         reduce: Reduce | None = None,
         allow_pickle: bool = False,
+        objects: ObjectStore | None = None,
+        compress_from: int | None = None,
     ) -> None:
         self._settings = ClientSettings(timeout_s, connect_timeout_s, hedge_s, place)
         self._wishes = ReadWishes(read_from)
@@ -119,8 +125,11 @@ class Cache(LoadingCache):
         dispatcher = self._dispatcher
         self._pickles = pickles_of(info, lambda: dispatcher.info.secret, allow_pickle)
         self._encode: requests.Encode = encode if self._pickles is None else self._pickles.encode
-        self._through = Through(self._dispatcher, self._settings, info.cluster, self._pickles)
+        large = LargeValues(self._dispatcher, objects, timeout_s, compress_from, self._encode)
+        self._large = None if objects is None and compress_from is None else large
+        self._through = Through(self._dispatcher, self._settings, info.cluster, large, self._pickles)
         self._reduce = reduce
+        self._compress_from = compress_from
         self._cluster = info.cluster
         self._host = Host(self, self._dispatcher, self._through)
 
@@ -226,6 +235,9 @@ class Cache(LoadingCache):
             RayCacheError: see the class.
         """
         wire_key = encode_key(key)
+        if self._large is not None:
+            self._store(wire_key, value, acks, w, lambda one: requests.store(wire_key, one, ttl, self._encode))
+            return
         request = requests.store(wire_key, value, ttl, self._encode)
         self._run(wire_key, request if not acks and not w else self._acknowledged(request, acks, w))
 
@@ -239,27 +251,36 @@ class Cache(LoadingCache):
             RayCacheError: see the class; some of the values may have been stored.
         """
         keys, values = encode_keys(list(mapping)), list(mapping.values())
-        if not acks and not w:
-            self._dispatcher.run_batch(SetMany(keys, values, ttl, self._encode))
+
+        def send(ready: list[Any]) -> None:
+            if not acks and not w:
+                self._dispatcher.run_batch(SetMany(keys, ready, ttl, self._encode))
+            else:
+                options = write_options(acks, w, self._settings.timeout_s)
+                self._dispatcher.run_batch(AcknowledgedSetMany(keys, ready, ttl, options, self._encode))
+
+        if self._large is None:
+            send(values)
         else:
-            options = write_options(acks, w, self._settings.timeout_s)
-            self._dispatcher.run_batch(AcknowledgedSetMany(keys, values, ttl, options, self._encode))
+            self._large.write_all(keys, values, send)
 
     def add(
         self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
     ) -> bool:
         """Store `value` only if `key` is absent; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        request = requests.store_if(b"NX", wire_key, value, ttl, self._encode)
-        return self._run(wire_key, self._acknowledged(request, acks, w))
+        return self._store(
+            wire_key, value, acks, w, lambda one: requests.store_if(b"NX", wire_key, one, ttl, self._encode)
+        )
 
     def replace(
         self, key: Key, value: Any, *, ttl: TimeToLive = None, acks: int = 0, w: int = 0
     ) -> bool:
         """Store `value` only if `key` is present; return whether it was stored. Errors as `set`."""
         wire_key = encode_key(key)
-        request = requests.store_if(b"XX", wire_key, value, ttl, self._encode)
-        return self._run(wire_key, self._acknowledged(request, acks, w))
+        return self._store(
+            wire_key, value, acks, w, lambda one: requests.store_if(b"XX", wire_key, one, ttl, self._encode)
+        )
 
     def delete(self, key: Key, *, acks: int = 0, w: int = 0) -> bool:
         """Remove `key`; return whether it was there (False, too, where a retry found its own work done)."""
@@ -345,8 +366,9 @@ class Cache(LoadingCache):
             RayCacheError: see the class; errors as `set`.
         """
         wire_key = encode_key(key)
-        request = requests.compare_and_set(wire_key, value, version, ttl, self._encode)
-        return self._run(wire_key, self._acknowledged(request, acks, w))
+        return self._store(
+            wire_key, value, acks, w, lambda one: requests.compare_and_set(wire_key, one, version, ttl, self._encode)
+        )
 
     def token(self) -> Token:
         """Return what stands for everything that this handle has written, and for the tokens that it uses.
@@ -435,6 +457,12 @@ class Cache(LoadingCache):
         except Guarded as guarded:
             found: T | None = self._through.again(key, guarded, None)
             return found
+
+    def _store(self, key: bytes, value: Any, acks: int, w: int, make: Callable[[Any], Request[T]]) -> T:
+        """Run the write that `make` makes of `value`, or of what stands for a large one."""
+        if self._large is None:
+            return self._run(key, self._acknowledged(make(value), acks, w))
+        return self._large.write(key, value, lambda one: self._run(key, self._acknowledged(make(one), acks, w)))
 
     def _acknowledged(self, request: Request[T], acks: int, w: int) -> Request[T]:
         return requests.acknowledged(request, acks, w, self._settings.timeout_s)
@@ -558,7 +586,7 @@ class Cache(LoadingCache):
             settings = self._settings
             again = _rebuild, (self._dispatcher.info, settings.timeout_s, settings.connect_timeout_s,
                                self._wishes.read_from, settings.hedge_s, self._pickles is not None,
-                               None if self._near is None else self._near.settings)
+                               None if self._near is None else self._near.settings, self._compress_from)
         return (_using, (*again, self._wishes.token)) if self._wishes.token else again
 
     def __repr__(self) -> str:
@@ -569,6 +597,7 @@ def _rebuild(
     info: ConnectionInfo, timeout_s: float, connect_timeout_s: float, read_from: ReadFrom, hedge_s: float,
     allow_pickle: bool = False,
     near: NearSettings | None = None,
+    compress_from: int | None = None,
 ) -> Cache:
     # Without the place: it is that of another process.
     return Cache(
@@ -576,6 +605,7 @@ def _rebuild(
         allow_pickle=allow_pickle,
         near=None if near is None else near.capacity_bytes,
         max_staleness_s=DEFAULT_MAX_STALENESS_S if near is None else near.max_staleness_s,
+        compress_from=compress_from,
     )
 
 

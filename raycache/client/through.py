@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from raycache.client import forks, leasing
 from raycache.client.dispatcher import Dispatcher
 from raycache.client.guarded import Guarded
+from raycache.client.large_sync import LargeValues
 from raycache.client.latch import Latch
 from raycache.client.settings import ClientSettings
 from raycache.client.shared_reads import SharedReads
@@ -23,6 +24,8 @@ from raycache.client.unsealing import unsealed
 from raycache.client.waits import Waits, deadline_of
 from raycache.client.workers import Workers
 from raycache.codec import Pickles
+from raycache.codec.loaded import Header
+from raycache.descriptor import Descriptor
 from raycache.errors import CallerError, DeadlineExceededError, PickleRefusedError, RayCacheError
 from raycache.loading import steps
 from raycache.loading.basics import loading
@@ -66,8 +69,9 @@ class Through:
     """Drives one handle's engine."""
 
     def __init__(self, dispatcher: Dispatcher, settings: ClientSettings, cluster: str,
-                 pickles: Pickles | None = None) -> None:
+                 large: LargeValues, pickles: Pickles | None = None) -> None:
         self._dispatcher = dispatcher
+        self._large = large
         self._pickles = pickles
         self._waits = Waits(dispatcher, settings)
         self._workers = Workers()
@@ -115,17 +119,22 @@ class Through:
 
     def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
         """Return what a read has brought if it still counts, else `absent`."""
+        if isinstance(guarded.header, Descriptor):
+            return self._large.read(key, guarded, absent)
         is_good = guarded.header is None or (self.run(still_good([(key, guarded.header)])))[0]
         return unsealed(guarded.result, self._pickles) if is_good else absent
 
     def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
         """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
         open_at = [(at, value) for at, value in enumerate(values) if type(value) is Guarded]
-        asked = [(keys[at], value.header) for at, value in open_at if value.header is not None]
+        asked = [(keys[at], value.header) for at, value in open_at if isinstance(value.header, Header)]
         verdicts = iter((self.run(still_good(asked))) if asked else ())
         for at, value in open_at:
-            is_good = value.header is None or next(verdicts)
-            values[at] = unsealed(value.result, self._pickles) if is_good else absent
+            if isinstance(value.header, Descriptor):
+                values[at] = self._large.read(keys[at], value, absent)
+            else:
+                is_good = value.header is None or next(verdicts)
+                values[at] = unsealed(value.result, self._pickles) if is_good else absent
 
     # What the engine asks for
 

@@ -5,9 +5,9 @@ then the elements. Any dtype but object: structured (offsets, titles and padding
 zero-size, 0-d; `StringDType` by its texts. A Fortran-ordered array stays one; other layouts come back C-ordered.
 Dtype metadata and array subclasses are not kept (subclasses are refused).
 
-A decoded array is **always writable**: one copy out of the received bytes, at about 10 GB/s a
-small part of what the socket costs. A view into those bytes would be read-only and, behind the frame's header,
-unaligned. So an array behaves the same at every size. Pure functions, any thread.
+A decoded array is **always writable**: one copy out of the received bytes, at about 10 GB/s a small part of what the
+socket costs. A view into those bytes would be read-only and, behind the frame's header, unaligned. Only large arrays
+that never came through a socket are views (`view_array`, for `parts.py`), and read-only. Pure functions, any thread.
 """
 
 from __future__ import annotations
@@ -96,11 +96,47 @@ def encode_array(array: np.ndarray[Any, Any]) -> bytes:
     Raises:
         UnsupportedTypeError: object dtype, anywhere inside, or a dtype of another package.
     """
+    header, fortran = _header_of(array)
+    body = _strings(array) if array.dtype.char == "T" else array.tobytes("F" if fortran else "C")
+    return header + body
+
+
+def can_be_split(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether the elements of `array` are plain memory: all but texts of any length are."""
+    return bool(array.dtype.char != "T" and array.dtype.itemsize > 0)
+
+
+def split_array(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Return the frame of `array` in two: all but the elements, and those, without a copy if they are in one piece.
+
+    Raises:
+        UnsupportedTypeError: see `encode_array`.
+    """
+    header, fortran = _header_of(array)
+    flat = np.ascontiguousarray(array.T if fortran else array).reshape(-1).view(np.uint8)
+    return header, flat
+
+
+def view_array(header: bytes, elements: Any) -> np.ndarray[Any, Any]:
+    """Return the array of what `split_array` made: a read-only view of `elements`.
+
+    Raises:
+        ValueError, TypeError, struct.error and what msgpack raises: they are no such parts.
+    """
+    spec, shape, order = msgpack.unpackb(header[_LENGTH.size :], unicode_errors="surrogatepass")
+    array: np.ndarray[Any, Any] = np.ndarray(tuple(shape), _dtype_from(spec), buffer=elements, order=order)
+    if array.nbytes != len(memoryview(elements)) or list(array.shape) != shape:
+        raise ValueError(f"{len(memoryview(elements))} bytes of elements, not {array.nbytes}")
+    array.flags.writeable = False
+    return array
+
+
+def _header_of(array: np.ndarray[Any, Any]) -> tuple[bytes, bool]:
+    """Return how the frame of `array` begins, and whether its elements follow in Fortran's order."""
     spec = _dtype_spec(array.dtype)
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     header = msgpack.packb([spec, list(array.shape), "F" if fortran else "C"], unicode_errors="surrogatepass")
-    body = _strings(array) if array.dtype.char == "T" else array.tobytes("F" if fortran else "C")
-    return b"".join((_LENGTH.pack(len(header)), header, body))
+    return _LENGTH.pack(len(header)) + header, fortran
 
 
 def decode_array(data: bytes | memoryview) -> np.ndarray[Any, Any]:

@@ -23,7 +23,7 @@ import msgpack
 import numpy as np
 from msgpack import ExtType, fallback, unpackb
 
-from raycache.codec import arrays, temporal
+from raycache.codec import arrays, foreign, temporal
 from raycache.codec.refusal import too_deep, unsupported
 
 # Beyond what people nest by hand; it makes a value that contains itself an error instead of a full stack.
@@ -89,6 +89,8 @@ def _plain(value: Any, depth: int) -> Any:
         return ExtType(code, to_bytes(value))
     if isinstance(value, np.generic):
         return ExtType(_SCALAR, arrays.encode_scalar(value))
+    if foreign.is_foreign(value):
+        return ExtType(*foreign.extension(value))
     raise unsupported(value)
 
 
@@ -148,6 +150,8 @@ _RESTORE: Final[dict[int, Callable[[bytes], Any]]] = {
     _COMPLEX: lambda data: complex(*struct.unpack(">dd", data)),
     _ARRAY: arrays.decode_array,
     _SCALAR: arrays.decode_scalar,
+    foreign.ARROW: partial(foreign.decode, foreign.ARROW),
+    foreign.TENSOR: partial(foreign.decode, foreign.TENSOR),
 }
 
 

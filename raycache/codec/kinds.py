@@ -26,3 +26,8 @@ LOADED: Final = 6
 DESCRIBED: Final = 7
 """Bytes that an HTTP client wrote, with their media type behind them: see `described.py`. `raycache.store.typed` and
 every door for Redis clients know the number, too."""
+OBJECT: Final = 8
+"""A value in Ray's object store: the bytes say which one and where, see `raycache.descriptor`. Only shards write it.
+`raycache.store.large` knows the number, too."""
+PACKED: Final = 9
+"""A compressed value: see `raycache.packed`. `raycache.store.packed` knows the number, too."""

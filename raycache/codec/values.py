@@ -14,11 +14,12 @@ import numpy as np
 from raycache.codec import frames
 from raycache.codec.arrays import decode_array, encode_array
 from raycache.codec.described import described
-from raycache.codec.kinds import ARRAY, INTEGER, MSGPACK, RAW, TEXT
+from raycache.codec.kinds import ARRAY, INTEGER, MSGPACK, PICKLE, RAW, TEXT
 from raycache.codec.loaded import header_of
 from raycache.codec.refusal import corrupt
 from raycache.codec.sealed import Sealed
 from raycache.errors import InternalError
+from raycache.packed import unpack
 
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
@@ -29,8 +30,9 @@ def encode(value: Any) -> tuple[int, bytes]:
     """Return (kind, bytes) for `value`, such that `decode` gives an equal value of the same type.
 
     Exact types only: None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset,
-    datetime, date, time, timedelta, timezone, ZoneInfo, Decimal, UUID, numpy arrays of any dtype but object and
-    numpy scalars; containers of these, nested up to 64 levels, with any of the hashable ones as dict keys.
+    datetime, date, time, timedelta, timezone, ZoneInfo, Decimal, UUID, numpy arrays of any dtype but object, numpy
+    scalars, Arrow tables and record batches, torch tensors in plain memory; containers of these, nested up to 64
+    levels, with any of the hashable ones as dict keys.
 
     Raises:
         UnsupportedTypeError: any other type, or a subclass of these; the text names the type and the way out.
@@ -80,9 +82,20 @@ def _decode_described(data: bytes | memoryview) -> bytes:
     return described(data).body
 
 
+def _decode_packed(data: bytes | memoryview) -> Any:
+    kind, unpacked = unpack(data)
+    if kind >= PICKLE:
+        raise ValueError(f"compressed, and of kind {kind}")
+    return _DECODERS[kind](unpacked)
+
+
+def _decode_object(data: bytes | memoryview) -> Any:
+    raise ValueError("the value is in an object store, and has to be fetched")
+
+
 _DECODERS: Final[tuple[Callable[[bytes | memoryview], Any], ...]] = (
     bytes, frames.unpack, _decode_integer, _decode_text, decode_array, _decode_pickle,
-    _decode_loaded, _decode_described,
+    _decode_loaded, _decode_described, _decode_object, _decode_packed,
 )  # fmt: skip
 
 

@@ -17,12 +17,12 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Final, get_type_hints
 
-from raycache.config import ClusterConfig, parse_bytes
+from raycache.config import ClusterConfig, object_share, parse_bytes
 from raycache.configfile.values import Place, Reader, default_text
 
 _WIDTH: Final = 100
 # ClusterConfig's own fields of which a file says something else, or nothing.
-_REPLACED: Final = {"memory_per_shard_bytes", "max_entries_per_shard", "queue_bytes", "shards"}
+_REPLACED: Final = {"memory_per_shard_bytes", "max_entries_per_shard", "queue_bytes", "object_bytes", "shards"}
 _OURS_ALONE: Final = {"life"}
 
 
@@ -42,6 +42,8 @@ class Launch:
     """For all shards together. null: only memory counts."""
     queue_memory: int | str | None = None
     """What writes that wait for a database may take of each shard. null: a quarter."""
+    object_memory: int | str | None = None
+    """For the large values of all shards together, in Ray's object store. 0: none there. null: as much as memory."""
     nodes: int = 0
     """Wait until so many Ray nodes that take shards are there before anything is placed. 0: start with those there."""
     timeout_s: float = 60.0
@@ -122,6 +124,8 @@ def cluster_config(given: Mapping[str, Any], *, shards: int | None = None) -> Cl
         own["max_entries_per_shard"] = entries // count
     if (queue := given.get("queue_memory")) is not None:
         own["queue_bytes"] = parse_bytes(queue)
+    if "object_memory" in given:
+        own["object_bytes"] = object_share(given["object_memory"], count)
     return ClusterConfig(shards=count, **own)
 
 

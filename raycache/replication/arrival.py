@@ -4,9 +4,10 @@ What lives here: one arrival's state, as a machine that is asked for its next me
 not: serving commands meanwhile (`raycache.shard.careful`), the giver's side (`giving`). Belongs to the shard's loop;
 time is handed in.
 
-A transfer (out of the topology) has four states. *starting*: the giver is told, so that it stops serving; commands on
+A transfer (out of the topology) has five states. *starting*: the giver is told, so that it stops serving; commands on
 these slots wait, for `START_WAIT_S` at most. *streaming*: entries come chunk by chunk, while commands are served and
-pull what they miss. *checking*: digests are compared; slots that differ are asked for again, twice at most. *done*. The
+pull what they miss. *checking*: digests are compared; slots that differ are asked for again, twice at most. *copying*:
+only objects of large values are on their way still. *done*. The
 receiver asks for each chunk, so its pace is the throttle, and its cursor lets it go on after any interruption.
 
 A repair is the same without the first state: these slots differ from what another owner has. Where that owner is the
@@ -75,6 +76,8 @@ class Arrival:
         self.state = "streaming" if is_repair else "starting"
         self.began_s = now_s
         self.ended_s = 0.0
+        self.is_copying = False
+        """All entries have come, and the objects of large values are still being copied (`raycache.shard.objects`)."""
         self.is_alone = False
         """The giver has not answered for so long that commands go on without it."""
         self.needs_clock = 0
@@ -102,7 +105,7 @@ class Arrival:
 
     @property
     def is_done(self) -> bool:
-        return self.state == "done"
+        return self.state == "done" and not self.is_copying
 
     def step(self, now_s: float, epoch: int) -> Message | None:
         """Return the next question for the giver, if one is due; of "start" only the name."""
@@ -110,7 +113,7 @@ class Arrival:
             self.is_alone = True
             self._release()
         wait_s = RETRY_S if self._is_asked else self._pace_s
-        if self.is_done or self.state == "pruning" or now_s - self._asked_s < wait_s:
+        if self.state in ("done", "pruning") or now_s - self._asked_s < wait_s:
             return None
         self._asked_s, self._is_asked = now_s, True
         if self.state == "starting":
@@ -200,7 +203,8 @@ class Arrival:
 
     def describe(self, now_s: float) -> dict[str, object]:
         """Return what the router and an operator want to know."""
-        return {"state": self.state, "giver": self.giver, "slots": len(self.slots), "entries": self.entries,
+        state = "copying" if self.is_copying else self.state
+        return {"state": state, "giver": self.giver, "slots": len(self.slots), "entries": self.entries,
                 "bytes": self.bytes, "misses": self.misses, "mismatches": self.mismatches,
                 "seconds": (self.ended_s or now_s) - self.began_s}
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 PRUNED_PER_STEP = 1000
 """Entries looked at per step while pruning: about 0.3 ms."""
+COPYING_S = 120.0
+"""How long a transfer waits for the objects of large values: not for ever, because where such values are written all
+the time there may always be some on their way."""
 
 
 class Transfers:
@@ -108,6 +111,9 @@ class Transfers:
             if arrival.is_holding and self._is_emptying(arrival):
                 # What an earlier ownership left would be taken for what has arrived, and emptied with it.
                 arrival.began_s = now_s
+                continue
+            if arrival.is_copying:
+                self._arrived(arrival)
                 continue
             self._ask(arrival, now_s)
             if arrival.state == "pruning":
@@ -225,7 +231,13 @@ class Transfers:
 
     def _arrived(self, arrival: Arrival) -> None:
         owner = self._owner
-        arrival.finish(owner.now_s)
+        if not arrival.is_copying:
+            arrival.finish(owner.now_s)
+        # The giver keeps what it has until this has ended, and its objects with it.
+        arrival.is_copying = (not arrival.is_repair and owner.host.whole.is_copying()
+                              and owner.now_s - arrival.ended_s < COPYING_S)
+        if arrival.is_copying:
+            return
         if arrival.is_repair:
             del self.arrivals[arrival.id]
             if (stream := owner.streams.get(arrival.giver)) is not None:

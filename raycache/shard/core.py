@@ -36,9 +36,11 @@ from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.commands.kinds import kinds_taken
 from raycache.shard.commands.replication import READ
 from raycache.shard.commands.tracking import run_tracked
+from raycache.shard.commands.whole import WholeNeeded, run_when_whole, unpacked
 from raycache.shard.figures import latency_of, shard_samples
 from raycache.shard.guard import Guard
 from raycache.shard.meter import Meter
+from raycache.shard.objects import Objects
 from raycache.shard.owned import ELSEWHERE, PLAIN, OwnedSlots
 from raycache.shard.queues import QUEUE_SHARE, WriteQueues
 from raycache.shard.recording import Recording
@@ -164,6 +166,10 @@ class ShardCore:
         """To be called with monotonic seconds at the start of each turn, where there is something to look at."""
         self.recording: Recording | None = None
         """The recording under way, which has taken the place of `execute_many` in this object."""
+        self.objects: Objects | None = None
+        """The objects in Ray's store that this shard owns; None: it has none, and takes none."""
+        self.unpack: Callable[[bytes, Callable[[bytes], None]], None] = _unpack
+        """Unpacks a compressed value and tells what is in it; the shell does that in a thread."""
         self.replies_by_topology: dict[Any, bytes] = {}
         """Long replies worked out from the topology (CLUSTER SLOTS and the like), kept until the next one."""
 
@@ -202,6 +208,8 @@ class ShardCore:
                 return self.serve(session, command, argv, keys)
         try:
             return command.handler(self, session, argv)
+        except WholeNeeded as needed:
+            return run_when_whole(self, session, command, argv, needed)
         except Exception as error:
             return self.answer_failure(command, error)
 
@@ -301,6 +309,8 @@ class ShardCore:
         """Run a checked command's handler; whatever it raises becomes an error reply."""
         try:
             return command.handler(self, session, argv)
+        except WholeNeeded as needed:
+            return run_when_whole(self, session, command, argv, needed)
         except Exception as error:
             return self.answer_failure(command, error)
 
@@ -346,8 +356,7 @@ class ShardCore:
         assert command is not None
         try:
             while True:
-                next(steps)
-                yield None
+                yield next(steps)
                 if command.first_key and self.slots.losses != losses:
                     return self.counted_error(MOVED_MEANWHILE)
         except StopIteration as stop:
@@ -490,6 +499,8 @@ class ShardCore:
         self.usage.step(now_ms)
         more = self.store.step(now_ms, budget)
         self.leases.step(self.monotonic_s())
+        if self.objects is not None:
+            self.objects.step(now_ms, self.monotonic_s())
         if self.slots.has_stale:
             more = self.slots.sweep(self.whole, now_ms, budget // 2) or more
             self.owns_all = self.slots.owns_all
@@ -565,6 +576,10 @@ def _spanned(steps: Steps, span: Span) -> Steps:
         return reply
     finally:
         span.end(reply)
+
+
+def _unpack(packed: bytes, done: Callable[[bytes], None]) -> None:
+    done(unpacked(packed))
 
 
 def _silenced(steps: Steps) -> Steps:

@@ -23,11 +23,12 @@ import numpy.typing as npt
 from raycache.resp import encode
 from raycache.ring.slots import SLOT_COUNT, slot_of, slots_of_bitmap
 from raycache.ring.topology import Topology
-from raycache.store import WholeStore
+from raycache.store import LargeValue, WholeStore
 from raycache.store.departures import MOVED
 
 if TYPE_CHECKING:
     from raycache.replication.replicator import Replicator
+    from raycache.shard.objects import Objects
 
 _SLOT_MASK: Final = SLOT_COUNT - 1
 Marks = npt.NDArray[np.uint8]
@@ -51,6 +52,7 @@ class OwnedSlots:
         self.shard_id = shard_id
         self.topology: Topology | None = None
         self.replicator: Replicator | None = None
+        self.objects: Objects | None = None
         self.owned = bytearray([PLAIN]) * SLOT_COUNT
         """How each slot is served. Changed in place: the core keeps a reference."""
         self.owns_all = True
@@ -137,6 +139,9 @@ class OwnedSlots:
         stale, replicator = self._stale, self.replicator
         for key in keys:
             if stale[slot_of(key)]:
+                if self.objects is not None and (entry := store.peek(key, now_ms)) is not None and (
+                        type(entry.value) is LargeValue):
+                    self.objects.linger(entry.value)
                 if replicator is not None:
                     replicator.copies.drop(key)
                 else:

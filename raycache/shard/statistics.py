@@ -31,6 +31,7 @@ def statistics_of(core: ShardCore) -> dict[str, Any]:
         "policy": core.policy,
         **_choice(store),
         **store.stats.as_dict(),
+        **(core.objects.figures() if core.objects is not None else {}),
         **core.queues.figures(core.slots, core.whole.pinned.bytes, core.now_ms),
         "commands": core.commands,
         "errors": core.errors,

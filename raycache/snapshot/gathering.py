@@ -6,6 +6,8 @@ The view is consistent in this sense: every key that is there from the walk's be
 the value that it had at the beginning or a newer one. Newer ones do no harm, because what is loaded is merged by
 version; and a key that is deleted behind the walk's back is in the file, which is why a snapshot is only loaded while
 deletions are remembered elsewhere (`keeper`).
+
+Large values are not in it: their objects die with this process.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from itertools import islice
 
 from raycache.replication.copies import Copies
 from raycache.replication.mutation import Mutation
-from raycache.store import WholeStore
+from raycache.store import LARGE_KIND, WholeStore
 
 
 def walk(store: WholeStore, copies: Copies, now_ms: int, count: int) -> Iterator[list[Mutation]]:
@@ -26,7 +28,7 @@ def walk(store: WholeStore, copies: Copies, now_ms: int, count: int) -> Iterator
         found: list[Mutation] = []
         for key in keys:
             entry = store.peek(key, now_ms)
-            if entry is not None and isinstance(entry.value, bytes):
+            if entry is not None and isinstance(entry.value, bytes) and entry.kind != LARGE_KIND:
                 found.append((key, entry.version, entry.kind, entry.expires_ms or 0, entry.value))
         yield found
         if cursor == 0:

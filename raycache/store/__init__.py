@@ -3,11 +3,14 @@
 `store.py` joins the parts: `entry.py` the record, `wheel.py` active expiry, `weight.py` what an
 entry is charged, `policies/` who leaves when room is needed, `stats.py` what is counted,
 `departures.py` why keys went, `pinned.py` what never leaves by itself, `whole.py` the view on both,
-`typed.py` values of HTTP clients.
+`typed.py` values of HTTP clients, `large.py` values that are elsewhere,
+`packed.py` compressed ones.
 """
 
 from raycache.store.entry import KIND_BITS, KIND_MASK, Entry, RemovalCause, RemovalListener
 from raycache.store.errors import StoreFullError
+from raycache.store.large import LARGE_KIND, Holding, LargeValue
+from raycache.store.packed import PACKED_KIND, PackedValue
 from raycache.store.pinned import PINNED_KIND, PinnedEntries
 from raycache.store.policies import EvictionPolicy, make_policy
 from raycache.store.stats import StoreStats
@@ -18,10 +21,15 @@ from raycache.store.whole import WholeStore
 __all__ = [
     "KIND_BITS",
     "KIND_MASK",
+    "LARGE_KIND",
+    "PACKED_KIND",
     "PINNED_KIND",
     "TYPED_KIND",
     "Entry",
     "EvictionPolicy",
+    "Holding",
+    "LargeValue",
+    "PackedValue",
     "PinnedEntries",
     "RemovalCause",
     "RemovalListener",

@@ -18,7 +18,8 @@ EXPIRED: Final = 1
 EVICTED: Final = 2
 DELETED: Final = 3
 MOVED: Final = 4
-CAUSES: Final = ("", "expired", "evicted", "deleted", "moved")
+LOST: Final = 5
+CAUSES: Final = ("", "expired", "evicted", "deleted", "moved", "lost")
 """The names of the causes, by number."""
 
 CAUSE_BITS: Final = 3
@@ -36,7 +37,8 @@ class Departure:
     """When a key left last, as far as is known."""
 
     cause: str
-    """One of "expired", "evicted", "deleted", "moved"; "" where the table has nothing of the key."""
+    """One of "expired", "evicted", "deleted", "moved", "lost" (its object in Ray's store is gone); "" where the table
+    has nothing of the key."""
     at_ms: int
     """When it left, to about 10 ms. Without a cause: since when it has surely not left; 0 = as long as the table is."""
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from raycache.store.large import LARGE_KIND, LargeValue
+from raycache.store.packed import PACKED_KIND, PackedValue
+
 TYPED_KIND: Final = 7
 """The kind of every such entry."""
 
@@ -37,4 +40,10 @@ def body_bytes(value: bytes) -> int:
 
 def held(value: Any, kind: int) -> Any:
     """Return `value` as a store keeps it under `kind`."""
-    return TypedValue(value) if kind == TYPED_KIND and type(value) is bytes else value
+    if kind < TYPED_KIND or type(value) is not bytes:
+        return value
+    kept = _CLASSES.get(kind)
+    return value if kept is None else kept(value)
+
+
+_CLASSES: Final[dict[int, type[bytes]]] = {TYPED_KIND: TypedValue, LARGE_KIND: LargeValue, PACKED_KIND: PackedValue}

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from raycache.store.entry import Entry
 from raycache.store.journal import Journal
+from raycache.store.large import LARGE_KIND
 from raycache.store.pinned import PINNED_KIND, PinnedEntries
 from raycache.store.store import Store
 from raycache.store.typed import held
@@ -34,6 +35,10 @@ class WholeStore:
         self.peek: Callable[[bytes, int], Entry | None] = entries.peek
         """(key, now_ms) -> the live entry or None; nobody will know. The store's own until something is pinned: most
         clusters have no database, and replication looks at every key."""
+        self.on_large: Callable[[Entry], None] | None = None
+        """Called with an entry that came from another shard and whose value is in Ray's store."""
+        self.is_copying: Callable[[], bool] = bool
+        """Whether objects of such entries are being copied, so that the other shard must keep them."""
         self.pinned.on_first = self._look_at_both
 
     def __len__(self) -> int:
@@ -55,7 +60,10 @@ class WholeStore:
         """
         if kind == PINNED_KIND and key.startswith(self._prefix):
             return self.pinned.put(key, value, now_ms)
-        return self.entries.put(key, held(value, kind), kind, expires_ms, now_ms)
+        entry = self.entries.put(key, held(value, kind), kind, expires_ms, now_ms)
+        if kind == LARGE_KIND and self.on_large is not None:
+            self.on_large(entry)
+        return entry
 
     def rewrite(self, entry: Entry, value: Any, kind: int, now_ms: int) -> None:
         """Give an entry another value; its expiry stays."""

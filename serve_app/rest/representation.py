@@ -21,9 +21,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from raycache.codec import ARRAY, DESCRIBED, INTEGER, LOADED, MSGPACK, RAW, TEXT, decode
+from raycache.codec import ARRAY, DESCRIBED, INTEGER, LOADED, MSGPACK, OBJECT, PACKED, RAW, TEXT, decode
 from raycache.codec.described import described
 from raycache.codec.refusal import corrupt
+from raycache.packed import unpack
 from serve_app.rest import negotiation
 
 OCTETS: Final = "application/octet-stream"
@@ -49,6 +50,12 @@ def represent(payload: bytes, accept: str | None = None) -> Representation:
         CorruptValueError: it is not what its kind says.
     """
     kind = payload[0]
+    if kind == PACKED:
+        try:
+            inside, data = unpack(memoryview(payload)[1:])
+        except ValueError as error:
+            raise corrupt(PACKED, error) from error
+        return represent(bytes([inside]) + data, accept)
     if kind == DESCRIBED:
         try:
             return Representation(*described(memoryview(payload)[1:]))
@@ -68,8 +75,8 @@ def represent(payload: bytes, accept: str | None = None) -> Representation:
 
 
 def is_loaded(payload: bytes) -> bool:
-    """Return whether only the handle can say if the value still counts (`get_or_load` stored it)."""
-    return payload[0] == LOADED
+    """Return whether only the handle can read it: `get_or_load` stored it, or it is in Ray's object store."""
+    return payload[0] == LOADED or payload[0] == OBJECT
 
 
 def _npy(array: Any) -> bytes:

@@ -91,3 +91,31 @@ def test_a_ray_with_another_token_is_told_at_once(ray_cluster: str) -> None:
         with pytest.raises(RayCacheError, match="no Ray, or it is just"):
             environment.attach(f"127.0.0.1:{deaf.getsockname()[1]}")
     assert time.monotonic() - before_s < 10
+
+
+def test_a_reference_can_be_made_of_where_its_object_is(ray_cluster: str) -> None:
+    """Without it large values still work: each read then costs a call to the shard."""
+    import numpy as np
+
+    from raycache.actors.object_refs import reference_to, where_is
+
+    @ray.remote(num_cpus=0)
+    class Reader:
+        def read(self, where: bytes) -> bool:
+            found = ray.get(reference_to(where), timeout=10)
+            return bool(found.flags.writeable is False and found[-1] == 99)
+
+    reader = Reader.remote()
+    ref = ray.put(np.arange(100_000) % 100)
+    assert ray.get(reader.read.remote(where_is(ref)))
+    where = where_is(ref)
+    del ref
+
+    def is_gone() -> bool:
+        try:
+            ray.get(reader.read.remote(where), timeout=20)
+        except ray.exceptions.RayTaskError:  # at once: were it one of time, it would hang for every lost value
+            return True
+        return False
+
+    wait_until(is_gone, 20)  # it keeps nothing alive; Ray takes a moment to free the object

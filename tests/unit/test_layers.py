@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curves": set(),
     "ring": set(),
     "resp": {"config", "errors"},
-    "codec": {"errors"},
+    "codec": {"errors", "packed"},
     "leases": set(),
     # The values of a near cache.
     "near": set(),
@@ -31,8 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What joins them.
     "replication": {"config", "ring", "store"},
     "router": {"access", "config", "errors", "metrics", "ring"},
-    "shard": {"access", "clock", "config", "curves", "errors", "handshake", "leases", "metrics", "replication", "resp",
-              "ring", "store", "strangers", "tls", "usage", "__version__"},
+    "shard": {"access", "clock", "config", "curves", "descriptor", "errors", "handshake", "leases", "metrics", "packed",
+              "replication", "resp", "ring", "store", "strangers", "tls", "usage", "__version__"},
     "gateway": {"access", "clock", "config", "errors", "handshake", "metrics", "resp", "ring", "shard", "store",
                 "strangers", "tls"},
     "snapshot": {"clock", "replication", "ring", "store"},
@@ -40,15 +40,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loading": {"codec", "errors"},
     # Functions whose results are kept: their keys, options and counters. `client` gives them a handle.
     "functions": {"errors", "loading", "usage"},
-    "client": {"codec", "config", "curves", "errors", "functions", "loading", "near", "ring", "tls", "usage"},
+    "client": {"codec", "config", "curves", "descriptor", "errors", "functions", "loading", "near", "packed", "ring",
+               "tls", "usage"},
     "warming": {"client", "codec", "errors"},
     "stores": {"client", "codec", "errors", "ring"},
     # Ray, and what starts from it.
-    "actors": {"access", "client", "clock", "cluster_status", "config", "errors", "gateway", "logs", "metrics",
-               "replication", "ring", "router", "shard", "snapshot", "store", "stores", "tls", "tracing"},
+    "actors": {"access", "client", "clock", "cluster_status", "codec", "config", "descriptor", "errors", "gateway",
+               "logs", "metrics", "replication", "ring", "router", "shard", "snapshot", "store", "stores", "tls",
+               "tracing"},
     "tracing": {"__version__", "client"},
     "logs": set(),
-    "connecting": {"actors", "client", "tls"},
+    "connecting": {"actors", "client", "config", "tls"},
     "anywhere": {"client", "connecting", "functions", "tls"},
     "backing": {"actors", "client", "stores"},
     "testing": {"access", "client", "clock", "config", "errors", "gateway", "replication", "resp", "ring", "router",
@@ -66,6 +68,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handshake": {"config", "tls"},
     "strangers": {"config"},
     "clock": set(),
+    # What an entry holds whose value is in Ray's object store.
+    "descriptor": set(),
+    # zstandard, and nothing else.
+    "packed": set(),
     "cluster_status": set(),
     "__init__": {"actors", "anywhere", "backing", "client", "cluster_status", "config", "connecting", "errors",
                  "functions", "near", "ring", "stores", "tls", "usage", "warming"},
@@ -90,7 +96,7 @@ PURE_FOLDERS = ("access", "curves", "metrics",
                 "shard", "gateway", "snapshot", "warming", "configfile")
 PURE_CLIENT = {f"client/{name}.py" for name in (
     "arguments", "batches", "discovery", "frames", "guarded", "info", "reading", "requests", "results", "retry",
-    "routes", "scanning", "stats", "stored", "token", "top", "wished", "wishes", "invalidation", "leasing",
+    "routes", "scanning", "stats", "stored", "token", "top", "wished", "wishes", "invalidation", "large", "leasing",
     "near_parts", "near_wire")}
 PURE_STORES = {f"stores/{name}.py" for name in ("backoff", "config", "plans", "protocol", "reading", "wire", "writer")}
 PURE_FUNCTIONS = {f"functions/{name}.py" for name in ("attempt", "naming", "recipe", "text")}

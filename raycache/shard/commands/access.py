@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
+from raycache.descriptor import descriptor_of
 from raycache.resp import encode
 from raycache.shard.commands.command import STRING_TOO_LONG, WRONG_TYPE, Handler, Refusal, Reply, Steps
-from raycache.store import TypedValue
+from raycache.shard.commands.whole import whole_of
+from raycache.store import LARGE_KIND, LargeValue, PackedValue, TypedValue, held
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -23,6 +25,8 @@ PlainHandler = Callable[["ShardCore", "Session", list[bytes]], bytes]
 
 KIND_RAW: Final = 0
 KIND_INT: Final = 2
+
+NO_OBJECT: Final = "NOOBJECT this shard has no such object waiting to be stored"
 
 LARGE_VALUE_BYTES: Final = 128 * 1024
 """From here on a value may displace so many small ones that it would stop the loop: room is made in steps."""
@@ -62,7 +66,52 @@ def string_of(value: object) -> bytes:
         return value
     if isinstance(value, TypedValue):
         return value.body
+    if isinstance(value, LargeValue | PackedValue):
+        return whole_of(value)
     raise Refusal(WRONG_TYPE)
+
+
+def fetched_of(entry: Entry) -> tuple[int, bytes]:
+    """Return kind and encoded value of an entry, those of a large value itself and not of its descriptor.
+
+    Raises:
+        Refusal: it is no string, or (`WholeNeeded`) is not here yet.
+    """
+    value = entry.value
+    if not isinstance(value, bytes):
+        raise Refusal(WRONG_TYPE)
+    return (descriptor_of(value).kind, whole_of(value)) if isinstance(value, LargeValue) else (entry.kind, value)
+
+
+def plain_of(entry: Entry) -> tuple[int, bytes]:
+    """Return what `fetched_of` does, unpacked where it is compressed."""
+    value = entry.value
+    if not isinstance(value, PackedValue):
+        return fetched_of(entry)
+    whole = whole_of(value)
+    return (value[0] if whole is not value else KIND_RAW), whole
+
+
+def use(core: ShardCore, entry: Entry) -> None:
+    """Take note that a large value was read, for the budget of objects."""
+    if core.objects is not None:
+        core.objects.use(entry.value)
+
+
+def sent(core: ShardCore, key: bytes, value: bytes, kind: int) -> bytes:
+    """Return the value that a handle sent as (kind, value), as the store keeps it. The object of a large one has come
+    before, and waits under the name that was sent.
+
+    Raises:
+        Refusal: there is no such object.
+    """
+    if kind != LARGE_KIND:
+        stored: bytes = held(value, kind)
+        return stored
+    claimed = core.objects.claim(value, key) if core.objects is not None else None
+    if claimed is None:
+        raise Refusal(NO_OBJECT)
+    return claimed
 
 
 def check_size(core: ShardCore, key: bytes, value_bytes: int) -> None:
@@ -76,6 +125,8 @@ def put(core: ShardCore, key: bytes, value: bytes, kind: int, expires_ms: int | 
     size = len(value)
     if len(key) > core.max_key_bytes or size > core.max_value_bytes or size > core.store.capacity_bytes:
         refuse_write(core, key, size)
+    if kind == LARGE_KIND and type(value) is not LargeValue:  # a descriptor that somebody made up
+        raise Refusal(NO_OBJECT)
     core.store.put(key, value, kind, expires_ms, core.now_ms)
     if core.watched:
         core.watch.touch(key)

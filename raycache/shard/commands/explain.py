@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from raycache.descriptor import descriptor_of
 from raycache.resp import encode
 from raycache.shard.commands.access import peek
 from raycache.shard.commands.command import Command
+from raycache.store import LargeValue
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -31,13 +33,17 @@ def explain(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     if entry is not None:
         expires_ms = entry.expires_ms
         found = {
-            "version": store.version_of(entry), "kind": entry.kind, "size": len(entry.value),
+            "version": store.version_of(entry), "kind": entry.kind, "size": _size(entry.value),
             "charge": store.charge_of(entry), "ttl_ms": None if expires_ms is None else expires_ms - core.now_ms,
         }  # fmt: skip
     return encode.bulk(msgpack.packb({
         "shard_id": core.shard_id, "now_ms": core.now_ms, "started_ms": core.started_ms, "entry": found,
         "cause": departure.cause, "at_ms": departure.at_ms,
     }))
+
+
+def _size(value: Any) -> int:
+    return descriptor_of(value).size_bytes if isinstance(value, LargeValue) else len(value)
 
 
 COMMANDS = [

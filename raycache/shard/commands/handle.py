@@ -17,10 +17,13 @@ from raycache.shard.commands.access import (
     KIND_INT,
     LONG_KEYS,
     check_size,
+    fetched_of,
     in_chunks,
     peek,
     put,
     refuse_key,
+    sent,
+    use,
     with_room,
 )
 from raycache.shard.commands.arguments import integer
@@ -28,7 +31,7 @@ from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, R
 from raycache.shard.commands.counters import add
 from raycache.shard.commands.keyspace import MAX_SCAN_COUNT, scan_cursor
 from raycache.shard.commands.kinds import KINDS, kind_of
-from raycache.store import KIND_MASK, held
+from raycache.store import KIND_MASK, LARGE_KIND
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -72,7 +75,21 @@ def get(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     value = entry.value
     if not isinstance(value, bytes):
         raise Refusal(WRONG_TYPE)
-    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[entry.stamp & KIND_MASK], value)
+    kind = entry.stamp & KIND_MASK
+    if kind == LARGE_KIND:
+        use(core, entry)
+    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[kind], value)
+
+
+def whole(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+    """RC.WHOLE key -> payload, or null; of a large value the bytes themselves, for who cannot reach its object."""
+    entry = core.get(argv[1], core.now_ms)
+    if entry is None:
+        if len(argv[1]) > core.max_key_bytes:
+            refuse_key(core, argv[1])
+        return NULLS[session.protocol]
+    kind, value = fetched_of(entry)
+    return b"$%d\r\n%b%b\r\n" % (len(value) + 1, KIND_BYTES[kind], value)
 
 
 def mget(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
@@ -106,11 +123,15 @@ def _payloads(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
             continue
         found.append(entry)
         value = entry.value
-        if type(value) is bytes or isinstance(value, bytes):
-            size, kind = len(value) + 1, entry.stamp & KIND_MASK
-            parts += (HEADERS[size] if size < _SHORT else b"$%d\r\n" % size, kinds[kind], value, CRLF)
-        else:
-            parts.append(null)
+        kind = entry.stamp & KIND_MASK
+        if type(value) is not bytes:
+            if not isinstance(value, bytes):
+                parts.append(null)
+                continue
+            if kind == LARGE_KIND:
+                use(core, entry)
+        size = len(value) + 1
+        parts += (HEADERS[size] if size < _SHORT else b"$%d\r\n" % size, kinds[kind], value, CRLF)
     store.stats.hits += len(found)
     on_hits(found)
     return b"".join(parts)
@@ -122,12 +143,15 @@ def getv(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     if entry is None:
         return NULLS[session.protocol]
     payload = _payload(entry.kind, entry.value)
+    if entry.kind == LARGE_KIND:
+        use(core, entry)
     return encode.array([encode.integer(core.store.version_of(entry)), payload])
 
 
 def _set(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.SET key kind value px [NX | XX] -> OK, or null if the condition does not hold."""
     key, kind, px = argv[1], kind_of(core, argv[2], argv[3]), lifetime_of(argv[4])
+    value = sent(core, key, argv[3], kind)
     if len(argv) > 5:
         condition = argv[5].upper()
         if len(argv) > 6 or condition not in (b"NX", b"XX"):
@@ -135,7 +159,7 @@ def _set(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         check_size(core, key, len(argv[3]))
         if (peek(core, key) is not None) == (condition == b"NX"):
             return NULLS[session.protocol]
-    put(core, key, held(argv[3], kind), kind, expires_ms_of(core, key, px))
+    put(core, key, value, kind, expires_ms_of(core, key, px))
     return OK
 
 
@@ -151,8 +175,8 @@ def mset(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3 * LONG_KEYS or sum(map(len, argv)) > core.large_value_bytes:
         return core.in_steps(session, steps)
     for at in range(2, len(argv), 3):
-        kind = KINDS[argv[at]]
-        put(core, argv[at + 1], held(argv[at + 2], kind), kind, expires_ms_of(core, argv[at + 1], px))
+        key, kind = argv[at + 1], KINDS[argv[at]]
+        put(core, key, sent(core, key, argv[at + 2], kind), kind, expires_ms_of(core, key, px))
     return OK
 
 
@@ -164,7 +188,7 @@ def _mset_steps(core: ShardCore, argv: list[bytes], px: int) -> Steps:
             while core.store.reserve(key, value, core.now_ms):
                 yield None
         kind = KINDS[argv[at]]
-        put(core, key, held(value, kind), kind, expires_ms_of(core, key, px))
+        put(core, key, sent(core, key, value, kind), kind, expires_ms_of(core, key, px))
         written_bytes, count = written_bytes + len(value), count + 1
         if count == LONG_KEYS or written_bytes > core.large_value_bytes:
             written_bytes = count = 0
@@ -176,11 +200,12 @@ def _cas(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.CAS key version kind value px -> 1 if it was written, else 0. Version 0: the key must be absent."""
     key, version, kind, px = argv[1], integer(argv[2]), kind_of(core, argv[3], argv[4]), lifetime_of(argv[5])
     check_size(core, key, len(argv[4]))
+    value = sent(core, key, argv[4], kind)
     entry = peek(core, key)
     # An entry that nobody asked for since its last write has version 0: no token can be valid for it.
     if version != (entry.version if entry is not None else 0) or (entry is not None and version == 0):
         return ZERO
-    put(core, key, held(argv[4], kind), kind, expires_ms_of(core, key, px))
+    put(core, key, value, kind, expires_ms_of(core, key, px))
     return ONE
 
 
@@ -230,6 +255,8 @@ COMMANDS = [
     _key(name="rc.mget", arity=-2, flags="readonly fast", handler=mget, last_key=-1, key_use=("RO access",),
          complexity="O(N)",
          summary="Returns kinds and values of several keys."),
+    _key(name="rc.whole", arity=2, flags="readonly", handler=whole, key_use=("RO access",),
+         summary="Returns kind and value of a key, wherever the value is."),
     _key(name="rc.getv", arity=2, flags="readonly fast", handler=getv, key_use=("RO access",),
          summary="Returns version, kind and value of a key."),
     _key(name="rc.set", arity=-5, flags=_WRITE, handler=with_room(_set, 3), key_use=("OW update",),

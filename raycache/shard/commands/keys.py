@@ -14,13 +14,14 @@ from raycache.resp.encode import OK, ONE, ZERO
 from raycache.shard.commands.access import counting, peek, put, refuse_key, refuse_write, remove
 from raycache.shard.commands.arguments import check_database
 from raycache.shard.commands.command import NO_SUCH_KEY, SYNTAX_ERROR, Command, Refusal, Reply, Steps
-from raycache.store import Entry, StoreFullError, TypedValue
+from raycache.store import Entry, LargeValue, PackedValue, StoreFullError, TypedValue
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
     from raycache.shard.session import Session
 
-TYPE_NAMES: dict[type, bytes] = {bytes: b"string", TypedValue: b"string"}
+TYPE_NAMES: dict[type, bytes] = {bytes: b"string", TypedValue: b"string", LargeValue: b"string",
+                               PackedValue: b"string"}
 """What TYPE and SCAN call the type of a value. Later data types add themselves here."""
 
 

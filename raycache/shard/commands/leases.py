@@ -19,11 +19,12 @@ from raycache.leases.table import FREED, NO_LEASE
 from raycache.resp import encode
 from raycache.resp.encode import CRLF, NULLS, ONE, ZERO
 from raycache.shard.careful import CUT_OFF
-from raycache.shard.commands.access import KIND_INT, LONG_KEYS, check_size, in_chunks, peek, put, refuse_key
+from raycache.shard.commands.access import KIND_INT, LONG_KEYS, check_size, fetched_of, in_chunks, peek, put, refuse_key
 from raycache.shard.commands.arguments import integer
-from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
+from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps
 from raycache.shard.commands.handle import KIND_BYTES
 from raycache.shard.commands.kinds import check_pickle
+from raycache.shard.commands.whole import with_whole
 from raycache.shard.wait import Wait
 from raycache.store import KIND_MASK, PINNED_KIND, StoreFullError
 
@@ -45,11 +46,9 @@ _PER_FILL: Final = 5
 
 def aged(core: ShardCore, entry: Entry) -> bytes:
     """Return an entry's aged payload."""
-    value, timer = entry.value, entry.timer
-    if not isinstance(value, bytes):
-        raise Refusal(WRONG_TYPE)
+    (kind, value), timer = fetched_of(entry), entry.timer
     left = _NEVER if timer is None else (int(timer) - core.now_ms).to_bytes(8, "big")
-    return b"".join((left, KIND_BYTES[entry.stamp & KIND_MASK], value))
+    return b"".join((left, KIND_BYTES[kind], value))
 
 
 def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -60,8 +59,8 @@ def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
             refuse_key(core, argv[1])
         return NULLS[session.protocol]
     value, timer = entry.value, entry.timer
-    if not isinstance(value, bytes):
-        raise Refusal(WRONG_TYPE)
+    if type(value) is not bytes:
+        return encode.bulk(aged(core, entry))
     left = _NEVER if timer is None else (int(timer) - core.now_ms).to_bytes(8, "big")
     return b"".join((b"$%d\r\n" % (len(value) + 9), left, KIND_BYTES[entry.stamp & KIND_MASK], value, CRLF))
 
@@ -76,7 +75,7 @@ def mgetl(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
 def _mgetl_steps(core: ShardCore, session: Session, keys: list[bytes]) -> Steps:
     parts: list[bytes] = []
     for chunk in in_chunks(keys):
-        parts += _many(core, session, chunk)
+        parts += yield from with_whole(core, chunk, partial(_many, core, session, chunk))
         yield None
     return encode.array(parts)
 

@@ -18,9 +18,11 @@ from raycache.resp import encode
 from raycache.resp.encode import NULLS, OK
 from raycache.ring.slots import slot_of
 from raycache.shard.careful import Independent, Writes, acknowledged, is_independent, run_carefully, until
+from raycache.shard.commands.access import use
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
 from raycache.shard.wait import NEVER_S, Wait
+from raycache.store import LARGE_KIND
 
 if TYPE_CHECKING:
     from raycache.replication.replicator import Replicator
@@ -112,6 +114,8 @@ def _rows(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
             continue
         version = core.store.version_of(entry)
         age_ms = max(0, core.now_ms - version_ms(version)) if is_versioned else -1
+        if entry.kind == LARGE_KIND:
+            use(core, entry)
         payload = encode.bulk(bytes([entry.kind]) + entry.value)
         rows.append(encode.array([payload, encode.integer(version), source, encode.integer(age_ms)]))
     return encode.array(rows)

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from raycache.resp import encode
 from raycache.resp.encode import NULLS, ONE, ZERO
-from raycache.shard.commands.access import check_size, peek, put, refuse_key, remove, with_room
+from raycache.shard.commands.access import check_size, peek, plain_of, put, refuse_key, remove, sent, with_room
 from raycache.shard.commands.arguments import integer
-from raycache.shard.commands.command import WRONG_TYPE, Command, Refusal
+from raycache.shard.commands.command import Command, Refusal
 from raycache.shard.commands.handle import KIND_BYTES, expires_ms_of, lifetime_of
 from raycache.shard.commands.kinds import kind_of
-from raycache.store import held
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -34,20 +33,19 @@ def stored(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         if len(argv[1]) > core.max_key_bytes:
             refuse_key(core, argv[1])
         return NULLS[session.protocol]
-    value, timer = entry.value, entry.timer
-    if not isinstance(value, bytes):
-        raise Refusal(WRONG_TYPE)
-    version = core.store.version_of(entry)
+    version, timer = core.store.version_of(entry), entry.timer
     left = _NEVER if timer is None else encode.integer(int(timer) - core.now_ms)
     if len(argv) == 3 and integer(argv[2]) == version:
         return b"*3\r\n:%d\r\n%b%b" % (version, left, NULLS[session.protocol])
-    return b"*3\r\n:%d\r\n%b$%d\r\n%b%b\r\n" % (version, left, len(value) + 1, KIND_BYTES[entry.kind], value)
+    kind, value = plain_of(entry)
+    return b"*3\r\n:%d\r\n%b$%d\r\n%b%b\r\n" % (version, left, len(value) + 1, KIND_BYTES[kind], value)
 
 
 def _put(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     """RC.PUT key kind value px ANY | NX | XX | version -> [1 if it was absent, new version], or null if it may not."""
     key, kind, px, condition = argv[1], kind_of(core, argv[2], argv[3]), lifetime_of(argv[4]), argv[5].upper()
     check_size(core, key, len(argv[3]))
+    value = sent(core, key, argv[3], kind)
     entry = peek(core, key)
     if condition == b"NX":
         holds = entry is None
@@ -58,7 +56,7 @@ def _put(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         holds = condition == b"ANY" or (entry is not None and 0 < entry.version == integer(condition))
     if not holds:
         return NULLS[session.protocol]
-    put(core, key, held(argv[3], kind), kind, expires_ms_of(core, key, px))
+    put(core, key, value, kind, expires_ms_of(core, key, px))
     written = core.store.peek(key, core.now_ms)
     version = core.store.version_of(written) if written is not None else 0
     return b"*2\r\n:%d\r\n:%d\r\n" % (entry is None, version)

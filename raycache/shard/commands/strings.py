@@ -25,6 +25,7 @@ from raycache.shard.commands.access import (
 )
 from raycache.shard.commands.arguments import expiry_ms, getex_options, set_options
 from raycache.shard.commands.command import Command, Refusal, Reply, Steps
+from raycache.shard.commands.whole import with_whole
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -143,7 +144,7 @@ def mget(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
 def _mget_steps(core: ShardCore, session: Session, keys: list[bytes], header: bytes) -> Steps:
     parts = [header]
     for chunk in in_chunks(keys):
-        parts.append(_mget_values(core, session, chunk))
+        parts.append((yield from with_whole(core, chunk, partial(_mget_values, core, session, chunk))))
         yield None
     return b"".join(parts)
 

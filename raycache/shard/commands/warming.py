@@ -14,11 +14,12 @@ import msgpack
 
 from raycache.resp import encode
 from raycache.resp.encode import NULLS, OK, ONE, ZERO
-from raycache.shard.commands.access import LONG_KEYS, check_size, in_chunks, peek, put, string_at
+from raycache.shard.commands.access import LONG_KEYS, check_size, fetched_of, in_chunks, peek, put, sent
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps
 from raycache.shard.commands.keyspace import encoded_in_steps
 from raycache.shard.commands.kinds import check_pickle
+from raycache.shard.commands.whole import with_whole
 from raycache.shard.recording import MAX_EVENTS, Recording
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def _add(core: ShardCore, argv: list[bytes], at: int) -> bytes:
     if peek(core, key) is not None:
         return ZERO
     lifetime_ms = int(px)
-    put(core, key, value, _KINDS[kind], core.now_ms + lifetime_ms if lifetime_ms else None)
+    number = _KINDS[kind]
+    put(core, key, sent(core, key, value, number), number, core.now_ms + lifetime_ms if lifetime_ms else None)
     return ONE
 
 
@@ -98,15 +100,19 @@ def mpeek(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """RC.MPEEK key [key ...] -> for each: [payload, milliseconds to live or 0 for ever], or null."""
     if len(argv) > LONG_KEYS + 1:
         return core.in_steps(session, _mpeek_steps(core, session, argv[1:]))
-    return encode.array([_peeked(core, session, key) for key in argv[1:]])
+    return encode.array(_peeked_all(core, session, argv[1:]))
 
 
 def _mpeek_steps(core: ShardCore, session: Session, keys: list[bytes]) -> Steps:
     replies: list[bytes] = []
     for chunk in in_chunks(keys):
-        replies += [_peeked(core, session, key) for key in chunk]
+        replies += yield from with_whole(core, chunk, partial(_peeked_all, core, session, chunk))
         yield None
     return encode.array(replies)
+
+
+def _peeked_all(core: ShardCore, session: Session, keys: list[bytes]) -> list[bytes]:
+    return [_peeked(core, session, key) for key in keys]
 
 
 def _peeked(core: ShardCore, session: Session, key: bytes) -> bytes:
@@ -115,7 +121,8 @@ def _peeked(core: ShardCore, session: Session, key: bytes) -> bytes:
         return NULLS[session.protocol]
     timer = entry.timer
     left_ms = 0 if timer is None else timer.expires_ms - core.now_ms
-    payload = encode.bulk(bytes([entry.kind]) + string_at(entry))
+    kind, value = fetched_of(entry)
+    payload = encode.bulk(bytes([kind]) + value)
     return encode.array([payload, encode.integer(left_ms)])
 
 

@@ -26,8 +26,8 @@ def test_up_starts_prints_addresses_and_passes_every_setting(run: Any, backend: 
         "shards": 4, "memory": "2GiB", "policy": "lfu", "max_entries": 1000, "port": 7000, "gateway_port": 6400,
         "bind": "127.0.0.1", "cpus_per_shard": 0.5, "split_transactions": False, "timeout_s": 30.0, "copies": 3,
         "replication": "quorum", "read_quorum": 1, "write_quorum": 2, "allow_stale": True, "snapshot_dir": "/snapshots",
-        "queue_memory": "64MiB", "users": (), "tls": None, "metrics_port": 9400, "measure_every": 8,
-        "log_format": "json", "tracing": "my.traces:set_up", "allow_pickle": True,
+        "queue_memory": "64MiB", "object_memory": None, "users": (), "tls": None, "metrics_port": 9400,
+        "measure_every": 8, "log_format": "json", "tracing": "my.traces:set_up", "allow_pickle": True,
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def test_every_setting_of_a_cluster_can_be_in_the_file() -> None:
     """A field that somebody adds is in it at once; only these are counted by shard, or are nobody's to choose."""
     own = {one.name for one in fields(ClusterConfig)}
     assert own - configfile.settings().keys() == {"memory_per_shard_bytes", "max_entries_per_shard", "queue_bytes",
-                                                  "life"}
+                                                  "object_bytes", "life"}
     started = inspect.signature(launch.start).parameters.keys()
     assert {one.name for one in fields(Launch)} - started == {"memory_per_shard", "nodes"}
 
