@@ -12,7 +12,7 @@ from types import ModuleType
 import click
 from rich.console import Console
 
-from benchmarks import get_many, handle_get, memory_pauses, near, redis_benchmark
+from benchmarks import get_many, handle_get, large, memory_pauses, near, redis_benchmark
 from benchmarks.harness.product import running_ray
 from benchmarks.harness.progress import RunProgress
 from benchmarks.harness.report import Outcome
@@ -22,7 +22,7 @@ from benchmarks.harness.servers import MissingProgramError, ServerFailedError, c
 from benchmarks.suite import hits, memory, pauses, scaling, side_by_side
 
 QUESTIONS: dict[str, ModuleType] = {
-    module.NAME: module for module in (handle_get, redis_benchmark, get_many, near, memory_pauses)
+    module.NAME: module for module in (handle_get, redis_benchmark, get_many, near, memory_pauses, large)
 }
 """Those with goals."""
 SUITE: dict[str, ModuleType] = {module.NAME: module for module in (side_by_side, scaling, pauses, memory, hits)}

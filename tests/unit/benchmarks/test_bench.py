@@ -56,7 +56,7 @@ def test_a_whole_run_asks_everything_and_writes_both_files(tmp_path: Path) -> No
     result = run()
     assert result.exit_code == 0, result.output
     names = [*bench.QUESTIONS, *bench.SUITE]
-    assert names[:6] == ["handle_get", "redis_benchmark", "get_many", "near", "memory_pauses", "side_by_side"]
+    assert names[:7] == ["handle_get", "redis_benchmark", "get_many", "near", "memory_pauses", "large", "side_by_side"]
     assert [figure["figure"] for figure in json.loads((tmp_path / "bench.json").read_text())] == [
         f"{n} p50" for n in names
     ]
