@@ -51,6 +51,7 @@ SYNTAX: Final[dict[str, str]] = {
     "client|kill": "address | (ID client-id | ADDR address | LADDR address | USER username | "
                    "TYPE (NORMAL | MASTER | REPLICA | PUBSUB) | SKIPME yes-or-no)...",
     "client|no-evict": "ON | OFF", "client|reply": "ON | OFF | SKIP",
+    "client|tracking": "(ON | OFF) [BCAST] [PREFIX prefix...] [OPTIN] [OPTOUT] [NOLOOP]", "client|caching": "YES | NO",
     # The server
     "info": "[section...]", "config|get": "pattern:string...", "config|set": "(parameter value)...",
     "command|info": "[command-name...]", "command|docs": "[command-name...]",
@@ -70,6 +71,7 @@ SYNTAX: Final[dict[str, str]] = {
     "rc.stored": "key [version]", "rc.put": "key kind value px (ANY | NX | XX | version)", "rc.cad": "key version",
     "rc.lease": "lease-ms wait-ms (key seen)...", "rc.fill": f"(key {_LOADED})...",
     "rc.free": "(key token:integer text)...",
+    "rc.policy": "policy", "rc.whole": "key", "rc.link": "token", "rc.near": "key token", "rc.mnear": "token key...",
     "rc.gens": "key...", "rc.void": "prefix", "rc.madd": "(key kind px value)...", "rc.present": "key...",
     "rc.mpeek": "key...", "rc.hottest": "count", "rc.record": "READ (id sample lease-ms) | STOP id",
     "rc.explain": "key:string", "rc.top": "count", "rc.used": "map", "rc.trace": "traceparent",
