@@ -86,7 +86,9 @@ async def _best_pool(redis_port: int, values: dict[str, bytes], outcome: Outcome
 
 
 def _pool(redis_port: int, connections: int) -> redis.asyncio.BlockingConnectionPool:
-    return redis.asyncio.BlockingConnectionPool(host=HOST, port=redis_port, max_connections=connections, timeout=None)
+    # No limits of time: with so many who wait, a connection may take longer to be made than its defaults allow.
+    return redis.asyncio.BlockingConnectionPool(host=HOST, port=redis_port, max_connections=connections, timeout=None,
+                                                socket_timeout=None, socket_connect_timeout=None)
 
 
 async def _rate(get: Get, values: dict[str, bytes]) -> float:
