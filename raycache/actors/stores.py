@@ -5,6 +5,7 @@ What lives here: the user's side; it blocks. What does not: the actor (`store`),
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -60,7 +61,7 @@ def attach_store(cluster: str, name: str, where: str, *, write: WriteMode | None
 def attach(cluster: str, attachment: Attachment, settings: WriterSettings) -> Attachment:
     """Create the store's actor; return the attachment as all will know it. Errors as `attach_store`."""
     if attachment.config is not None:
-        attachment = replace(attachment, config=attachment.config.placed())
+        attachment = replace(attachment, config=attachment.config.placed(os.getcwd()))
     found = calls.describe_store(calls.create_store(cluster, attachment, settings), _CALL_TIMEOUT_S)
     if found != (attachment, settings):
         raise RayCacheError(f"store {attachment.name!r} is attached to {cluster!r} already, with other settings; "

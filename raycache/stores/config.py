@@ -7,7 +7,7 @@ the stores. Nothing is unpickled: a class of one's own goes by its import path.
 from __future__ import annotations
 
 import importlib
-import os
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -82,12 +82,12 @@ class StoreConfig:
         shown = str(text).replace(self.where, self.shown)
         return masked(shown.replace(found[2], MASK) if found is not None and found[2] else shown)
 
-    def placed(self) -> StoreConfig:
-        """Return the same with the whole path of a SQLite file: processes have folders of their own."""
+    def placed(self, folder: str) -> StoreConfig:
+        """Return the same with the whole path of a SQLite file in `folder`: processes have folders of their own."""
         found = _SQLITE_FILE.fullmatch(self.where)
         if found is None:
             return self
-        return replace(self, where=f"{found[1]}{os.path.abspath(found[2])}{found[3]}")
+        return replace(self, where=f"{found[1]}{posixpath.normpath(posixpath.join(folder, found[2]))}{found[3]}")
 
     def open(self) -> BackingStore:
         """Return the store; it connects when it is first used.

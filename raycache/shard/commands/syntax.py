@@ -51,7 +51,7 @@ SYNTAX: Final[dict[str, str]] = {
     "client|kill": "address | (ID client-id | ADDR address | LADDR address | USER username | "
                    "TYPE (NORMAL | MASTER | REPLICA | PUBSUB) | SKIPME yes-or-no)...",
     "client|no-evict": "ON | OFF", "client|reply": "ON | OFF | SKIP",
-    "client|tracking": "(ON | OFF) [BCAST] [PREFIX prefix...] [OPTIN] [OPTOUT] [NOLOOP]", "client|caching": "YES | NO",
+    "client|tracking": "(ON | OFF) [BCAST] [PREFIX prefix]... [OPTIN] [OPTOUT] [NOLOOP]", "client|caching": "YES | NO",
     # The server
     "info": "[section...]", "config|get": "pattern:string...", "config|set": "(parameter value)...",
     "command|info": "[command-name...]", "command|docs": "[command-name...]",

@@ -67,10 +67,9 @@ def test_it_can_be_sent_elsewhere() -> None:
     ("postgresql://host/db", "postgresql://host/db"),
     ("my_module:Store", "my_module:Store"),
 ])
-def test_a_file_is_in_the_folder_of_whoever_names_it(monkeypatch: pytest.MonkeyPatch, where: str, placed: str) -> None:
-    monkeypatch.setattr("os.getcwd", lambda: "/here")
+def test_a_file_is_in_the_folder_of_whoever_names_it(where: str, placed: str) -> None:
     config = StoreConfig(where, table="t")
-    assert config.placed() == StoreConfig(placed, table="t")
+    assert config.placed("/here") == StoreConfig(placed, table="t")
 
 
 @pytest.mark.parametrize("where", ["", "x", "mysql", "a.b.c", ":Class"])
