@@ -23,7 +23,8 @@ from raycache.errors import (
     WrongTypeError,
 )
 
-SHORT_S = 0.3
+SHORT_S = 1.0
+"""Long enough to connect on a machine that has much else to do."""
 HELLO = b"$6\r\n\x00hello\r\n"
 
 
