@@ -104,7 +104,7 @@ def test_a_refused_connection_ends_at_the_deadline(open_handle: Any) -> None:
 
 def test_every_operation_ends_at_the_deadline(peer: Any, info: ConnectionInfo, open_handle: Any) -> None:
     peer.script = lambda argv: None
-    handle = open_handle(info, timeout_s=0.1)
+    handle = open_handle(info, timeout_s=0.5)
     for work in (
         lambda: handle.set("k", 1), lambda: handle.get_many(["a", "b"]), lambda: handle.set_many({"a": 1}),
         lambda: handle.delete_many(["a"]), lambda: handle.exists("a"), lambda: handle.ttl("a"),
