@@ -183,8 +183,9 @@ def test_stopping_writes_all_that_waits_first(
 
 
 def _takes(backed: raycache.BackedCache) -> bool:
+    """Whether every shard does: each hears for itself that the writer goes on."""
     try:
-        backed.set("probe", 1)
+        backed.set_many({f"probe{number}": 1 for number in range(100)})
     except raycache.QueueClosedError:
         return False
     return True

@@ -332,12 +332,12 @@ def test_a_shard_that_is_slow_and_answers_is_waited_for(peers: list[Any], connec
     def slow(argv: list[bytes]) -> bytes:
         if argv[0] in (b"RC.GET", b"RC.READ", b"RC.MGET"):
             with one_at_a_time:
-                clock.wait(0.02)
+                clock.wait(0.1)
         return serving(b"s0")(argv)
 
     for peer in peers:
         peer.script = slow
-    handle = connect(hedge_s=0.1, read_from=read_from)
+    handle = connect(hedge_s=0.5, read_from=read_from)
     found: list[Any] = []
     threads = [threading.Thread(target=lambda n=n: found.append(handle.get(f"k{n}"))) for n in range(16)]
     for thread in threads:
