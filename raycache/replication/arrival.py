@@ -7,8 +7,8 @@ time is handed in.
 A transfer (out of the topology) has five states. *starting*: the giver is told, so that it stops serving; commands on
 these slots wait, for `START_WAIT_S` at most. *streaming*: entries come chunk by chunk, while commands are served and
 pull what they miss. *checking*: digests are compared; slots that differ are asked for again, twice at most. *copying*:
-only objects of large values are on their way still. *done*. The
-receiver asks for each chunk, so its pace is the throttle, and its cursor lets it go on after any interruption.
+only objects of large values are on their way still. *done*. The receiver asks for each chunk, so its pace is the
+throttle, and its cursor lets it go on after any interruption.
 
 A repair is the same without the first state: these slots differ from what another owner has. Where that owner is the
 primary, a repair also removes what the primary does not have (*pruning*).

@@ -221,9 +221,10 @@ class Transfers:
             self._arrived(arrival)
 
     def _unexpected(self, arrival: Arrival, differing: list[int]) -> list[int]:
-        """Return the slots without those that must differ: written since, and the giver is no owner that would know."""
+        """Return the slots without those that must differ: written since, and the giver is no owner that would know.
+        Where a chunk did not come as it was sent, that excuses nothing."""
         topology, rewritten = self._owner.topology, self._owner.copies.rewritten
-        if arrival.is_repair or topology is None or not differing:
+        if arrival.is_repair or arrival.mismatches or topology is None or not differing:
             return differing
         giver = next((at for at, shard in enumerate(topology.shards) if shard.id == arrival.giver), -2)
         knows = (topology.owners[differing] == giver).any(axis=1).tolist()

@@ -312,7 +312,8 @@ def test_what_is_written_meanwhile_is_not_asked_of_a_giver_that_cannot_know_it()
     assert one == two
 
 
-def test_a_difference_that_nothing_written_explains_is_asked_for_again() -> None:
+@pytest.mark.parametrize("excuse", ["nothing", "written since, and a chunk came damaged"])
+def test_a_difference_that_nothing_written_explains_is_asked_for_again(excuse: str) -> None:
     cluster = PureCluster(3, copies=2)
     cluster.publish([0, 1])
     cluster.step(0.3)
@@ -324,6 +325,9 @@ def test_a_difference_that_nothing_written_explains_is_asked_for_again() -> None
     while arrival.state != "checking":
         cluster.step()
     receiver.replicator.copies.drop(keys[0].encode())  # as if it had been lost on its way
+    if excuse != "nothing":
+        receiver.replicator.copies.rewritten[slot_of(keys[0].encode())] = 1
+        arrival.mismatches = 1
     cluster.step(1)
     assert arrival.is_done
     assert not arrival.is_first_pass
