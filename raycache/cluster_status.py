@@ -145,6 +145,10 @@ class ClusterStatus:
     """Slots on their way now."""
     events: tuple[Event, ...] = ()
     """What happened lately, newest first."""
+    router_machine: str = ""
+    """Where the router runs."""
+    standby_machine: str = ""
+    """Where its standby runs, which takes over if that machine is lost; "" where there is none."""
 
     @property
     def serving(self) -> bool:

@@ -36,13 +36,13 @@ def running_doors(shards: int) -> Iterator[tuple[str, str, str]]:
         from ray.serve.config import HTTPOptions
         from ray.serve.schema import LoggingConfig
 
-        from serve_app.app import build
+        from serve_app.app import application_of
 
         port = free_port()
         serve.start(http_options=HTTPOptions(host=HOST, port=port),
                     logging_config=LoggingConfig(enable_access_log=False))
         try:
-            serve.run(build({"cluster": product.name}, num_replicas=1), name="door", route_prefix="/")
+            serve.run(application_of({"cluster": product.name}, num_replicas=1), name="door", route_prefix="/")
             serve.run(bare_endpoint(), name="bare", route_prefix="/bare")
             yield product.name, f"http://{HOST}:{port}", f"http://{HOST}:{port}/bare"
         finally:

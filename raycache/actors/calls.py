@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NewType
 
 import ray
 
-from raycache.actors.names import NAMESPACE, gateway_name, router_name, shard_name, store_name
+from raycache.actors.names import NAMESPACE, gateway_name, router_name, shard_name, standby_name, store_name
 
 if TYPE_CHECKING:
     from raycache.actors.shard import Door
@@ -44,6 +44,18 @@ def create_router(config: ClusterConfig, door: Door) -> RouterHandle:
 
     actor: Any = ray.remote(RouterActor).options(**_options(router_name(config.name), 0))
     return RouterHandle(actor.remote(config, door))
+
+
+def create_standby(config: ClusterConfig, door: Door, *, not_on: list[str]) -> RouterHandle:
+    """Create a router that waits for the other one's end, away from the nodes `not_on`; or return the one that is
+    there."""
+    from raycache.actors.router import RouterActor
+
+    actor: Any = ray.remote(RouterActor).options(
+        **_options(standby_name(config.name), 0), label_selector={"ray.io/node-id": f"!in({','.join(not_on)})"},
+        fallback_strategy=[{"label_selector": {}}],
+    )
+    return RouterHandle(actor.remote(config, door, is_standby=True))
 
 
 def create_shard(config: ClusterConfig, shard_id: str, index: int, door: Door, *, node_id: str,
@@ -159,6 +171,12 @@ def kill_by_name(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+async def router_node(router: RouterHandle) -> str:
+    """Return the id of the Ray node that a router, or its standby, runs on."""
+    answer: str = await router.node_id.remote()  # type: ignore[attr-defined]
+    return answer
 
 
 async def register_shard(router: RouterHandle, report: dict[str, Any]) -> bytes | None:

@@ -21,7 +21,7 @@ from raycache.access.user import user_of
 from raycache.actors import calls
 from raycache.actors.described import status_of
 from raycache.actors.environment import answers, ensure_initialized, ray_token
-from raycache.actors.names import cluster_of, router_name, store_of
+from raycache.actors.names import cluster_of, router_name, standby_name, store_of
 from raycache.actors.shard import Door
 from raycache.actors.stores import attach, drain, reopen
 from raycache.client.info import ConnectionInfo
@@ -181,8 +181,8 @@ def stop(name: str, *, drain_timeout_s: float = 30.0, force: bool = False) -> No
                 "them, or say force=True (--force)")
     doors = _doors(name)
     # The router first: it would start the shards again.
-    router = router_name(name)
-    for actor in [router, *(actor for actor in mine if actor != router)]:
+    routers = [router_name(name), standby_name(name)]
+    for actor in [*routers, *(actor for actor in mine if actor not in routers)]:
         calls.kill_by_name(actor)
     deadline_s = time.monotonic() + _CALL_TIMEOUT_S
     # A router that was at work may have created one more while it was being ended.

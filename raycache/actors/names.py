@@ -16,6 +16,11 @@ def router_name(cluster: str) -> str:
     return f"{_PREFIX}{cluster}:router"
 
 
+def standby_name(cluster: str) -> str:
+    """Return the name of the actor that takes over from the router when its machine is lost."""
+    return f"{_PREFIX}{cluster}:standby"
+
+
 def shard_name(cluster: str, shard_id: str) -> str:
     """Return the name of a shard's actor."""
     return f"{_PREFIX}{cluster}:shard:{shard_id}"

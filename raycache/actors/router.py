@@ -4,6 +4,10 @@ What lives here: creating and ending actors, what others call. What does not: an
 the connections to shards (`shard_links`), Ray's nodes (`ray_nodes`). Everything runs on the actor's loop; what asks
 Ray's GCS runs in a thread, because it hangs while that is gone. Noticing a loss, promoting and telling the shards need
 no GCS. The data path never comes here: shards and clients go on without a router.
+
+The standby is the same actor under another name: it pings and hears, but stands for election only when the shards miss
+the router, and goes back to waiting when a newer router is in office. It promotes, and makes and ends no actors. Others
+call the one named "router" alone.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from ray import get_runtime_context
+
 from raycache.actors import calls
 from raycache.actors.background import die, spawn
 from raycache.actors.link import Link
@@ -25,9 +31,11 @@ from raycache.actors.names import gateway_name, router_name, shard_name
 from raycache.actors.ray_nodes import node_reports
 from raycache.actors.shard import Door
 from raycache.actors.shard_links import ShardLinks
+from raycache.actors.standby import StandbyKeeper, machine_of
 from raycache.clock import SystemClock
 from raycache.config import ClusterConfig
 from raycache.logs import event, set_up
+from raycache.ring.topology import Topology
 from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
 from raycache.router.messages import (
@@ -41,6 +49,7 @@ from raycache.router.messages import (
     RemoveShard,
     ShardReport,
 )
+from raycache.router.standing_by import Move, begin, new_basis, next_move
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +75,23 @@ _DEAD: Final = 4
 
 
 class RouterActor:
-    """One cluster's router."""
+    """One cluster's router, or its standby."""
 
-    def __init__(self, config: ClusterConfig, door: Door) -> None:
-        set_up(config.log_format, [door.secret], cluster=config.name, role="router")
+    def __init__(self, config: ClusterConfig, door: Door, *, is_standby: bool = False) -> None:
+        set_up(config.log_format, [door.secret], cluster=config.name, role="standby" if is_standby else "router")
         self._config = config
         self._door = door
+        self._is_standby = is_standby
         self._clock = SystemClock()
-        self._core = RouterCore(config, self._now_s(), term=self._clock.unix_ms())
         self._wake = asyncio.Event()
         self._users = SharedUsers(config.users)
-        self._shards = ShardLinks(self._core, door.secret, self._clock, self._wake.set, self._users,
-                                  config.tls)
+        self._core, self._shards = self._new_core()
         self._gcs = ThreadPoolExecutor(GCS_THREADS, thread_name_prefix="gcs")
-        self._alive_nodes = 0
+        self._node_id: str = get_runtime_context().get_node_id()
+        self._standby = StandbyKeeper(config, door, self._node_id, self._gcs)
+        self._nodes: list[NodeReport] = []
+        self._basis: Topology | None = None
+        """What a standby has begun with."""
         self._gateways: dict[str, Link] = {}
         self._handles: dict[str, Any] = {}
         """Actors' handles by name; once there, they need no GCS."""
@@ -88,8 +100,13 @@ class RouterActor:
         self._starts: dict[str, set[int]] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._run_task = spawn(self._run(), "router")
-        self._push_task = spawn(push_forever(config.name, self._core.samples), "metrics")
-        self._core.on_event = lambda kind, text: log.info("%s", text, extra=event(kind))
+        if not is_standby:
+            self._push_task = spawn(push_forever(config.name, self._core.samples), "metrics")
+
+    def _new_core(self) -> tuple[RouterCore, ShardLinks]:
+        core = RouterCore(self._config, self._now_s(), term=0 if self._is_standby else self._clock.unix_ms())
+        core.on_event = lambda kind, text: log.info("%s", text, extra=event(kind))
+        return core, ShardLinks(core, self._door.secret, self._clock, self._wake.set, self._users, self._config.tls)
 
     def _now_s(self) -> float:
         return self._clock.monotonic_s()
@@ -98,14 +115,19 @@ class RouterActor:
 
     async def _run(self) -> None:
         await self._recover()
+        self._ping_task = spawn(self._ping_forever(), "pings")
         spawn_ask = spawn(self._ask_forever(), "ask")
         spawn_nodes = spawn(self._watch_nodes(), "nodes")
         self._background = (spawn_ask, spawn_nodes)
         while True:
             self._wake.clear()
-            for action in self._core.step(self._now_s()):
-                self._carry_out(action)
-            self._mind_terms()
+            if self._is_standby:
+                self._stand_by()
+            if self._core.term:  # else it only stands by
+                for action in self._core.step(self._now_s()):
+                    self._carry_out(action)
+            if not self._is_standby:
+                self._mind_terms()
             try:
                 await asyncio.wait_for(self._wake.wait(), HURRY_S if self._core.is_hurrying else STEP_S)
             except TimeoutError:
@@ -119,26 +141,48 @@ class RouterActor:
         if core.needs_term > core.term:
             core.take_term(max(self._clock.unix_ms(), core.needs_term + random.randint(1, 1000)))
 
+    def _stand_by(self) -> None:
+        """Do what a standby does next; the step of its core comes after."""
+        match next_move(self._core, self._basis, self._now_s()):
+            case Move.STAND:
+                log.warning("the shards miss the router: standing for election")
+                now_ms, core = self._clock.unix_ms(), self._core
+                core.take_term(max(now_ms, core.needs_term + random.randint(1, 1000)), epoch_floor=now_ms // 1000)
+                self._shards.ping_all()
+                for gateway in self._basis.gateways if self._basis is not None else ():
+                    self._start(f"ask gateway {gateway.node_id}", self._ask_gateway(gateway.node_id))
+            case Move.BEGIN_ANEW:
+                log.info("standing by")
+                self._basis = new_basis(self._core)
+                self._shards.close()
+                self._core, self._shards = self._new_core()
+                self._core.nodes_reported(self._nodes)
+                begin(self._core, self._basis, self._now_s())
+
     async def _in_gcs(self, question: Callable[[], T]) -> T:
         """Ask what may hang in Ray's GCS."""
         return await asyncio.get_running_loop().run_in_executor(self._gcs, question)
 
     async def _recover(self) -> None:
         """Show the core which actors there are, and Ray's nodes, before its first step."""
-        names = await self._in_gcs(calls.actor_names)
         mine = router_name(self._config.name).removesuffix("router")
-        parts = [name.removeprefix(mine).split(":") for name in names if name.startswith(mine)]
+        while True:
+            names = await self._in_gcs(calls.actor_names)
+            parts = [name.removeprefix(mine).split(":") for name in names if name.startswith(mine)]
+            shards = [part[1] for part in parts if part[0] == "shard"]
+            gateways = [part[1] for part in parts if part[0] == "gateway"]
+            if shards or not self._is_standby:
+                break
+            await asyncio.sleep(NODES_S)
         self._take_nodes(await self._in_gcs(node_reports))
-        shards = [part[1] for part in parts if part[0] == "shard"]
-        gateways = [part[1] for part in parts if part[0] == "gateway"]
         # Epochs start from the time in seconds, so that they never repeat: what a lost shard, or a handle on an
         # older cluster of this name, still holds must count as older.
         self._core.recover(shards, gateways, self._now_s(), epoch_floor=self._clock.unix_ms() // 1000)
         for shard_id in shards:
             self._start(f"ask {shard_id}", self._ask_shard(shard_id))
-        for node_id in gateways:
-            self._start(f"ask gateway {node_id}", self._ask_gateway(node_id))
-        self._ping_task = spawn(self._ping_forever(), "pings")
+        if not self._is_standby:
+            for node_id in gateways:
+                self._start(f"ask gateway {node_id}", self._ask_gateway(node_id))
 
     async def _watch_nodes(self) -> None:
         while True:
@@ -147,6 +191,8 @@ class RouterActor:
                 self._take_nodes(await self._in_gcs(node_reports))
             except Exception as error:
                 log.warning("Ray does not say which nodes there are: %s", error)
+            if not self._is_standby and self._config.copies > 1 and self._core.topology.epoch:
+                self._start("standby", self._standby.step(self._nodes))
 
     async def _ask_forever(self) -> None:
         while True:
@@ -176,6 +222,8 @@ class RouterActor:
     # Carrying out
 
     def _carry_out(self, action: Action) -> None:
+        if self._is_standby and not isinstance(action, PushTopology):
+            return  # it promotes, and leaves to the router what takes Ray: two would undo each other's work
         log.info("%s", action if not isinstance(action, PushTopology) else f"push epoch {action.topology.epoch}")
         match action:
             case CreateShard():
@@ -273,7 +321,7 @@ class RouterActor:
     # News
 
     def _take_nodes(self, nodes: list[NodeReport]) -> None:
-        self._alive_nodes = sum(node.is_alive for node in nodes)
+        self._nodes = nodes
         self._core.nodes_reported(nodes)
 
     def _take_shard(self, report: dict[str, Any]) -> None:
@@ -331,6 +379,10 @@ class RouterActor:
         """Return the topology if it is newer than `known_epoch`."""
         return self._newer_than(known_epoch)
 
+    async def node_id(self) -> str:
+        """Return the Ray node that it runs on."""
+        return self._node_id
+
     async def users(self) -> bytes:
         """Return the list of users, for a shard or gateway that starts."""
         return self._users.to_bytes()
@@ -376,7 +428,7 @@ class RouterActor:
         notes = list(dict.fromkeys(note for notes in self._notes.values() for note in notes))
         notes += [f"shard {shard_id}: {failure}" for shard_id, one in zip(up, stats, strict=True)
                   if (failure := one.get("snapshot_failure"))]
-        if not self._door.require_auth and self._alive_nodes > 1:
+        if not self._door.require_auth and sum(node.is_alive for node in self._nodes) > 1:
             notes.append('the doors listen on loopback, and Ray has several nodes: start the cluster with bind="node"')
         return {
             "topology": self._core.topology.to_bytes(), "settled": self._core.is_settled,
@@ -395,7 +447,8 @@ class RouterActor:
         now_s, topology, progress = self._now_s(), self._core.topology, self._core.progress(self._now_s())
         return {
             "pid": os.getpid(), "copies": topology.copies, "replication": self._config.replication,
-            "term": self._core.term,
+            "term": self._core.term, "router_machine": machine_of(self._nodes, self._node_id),
+            "standby_machine": machine_of(self._nodes, self._standby.node_id),
             "transfers": progress.pop("transfers"), "progress": progress, "draining": list(topology.draining),
             "suspected": [view.id for view in self._core.shards if view.is_suspected],
             "loss": {shard_id: pong.loss for shard_id, pong in self._core.pongs.items()},

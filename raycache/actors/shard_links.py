@@ -64,6 +64,16 @@ class ShardLinks:
         for link in list(self._links.values()):
             link.check(loop_s)
 
+    def ping_all(self) -> None:
+        """Ping everybody now."""
+        for shard_id in self._links:
+            self._ping(shard_id)
+
+    def close(self) -> None:
+        """Close every connection for good."""
+        for shard_id in [*self._links]:
+            self._forget(shard_id)
+
     def push(self, shard_id: str, data: bytes) -> bool:
         """Send a topology; return whether there is a connection to send it on."""
         link = self._links.get(shard_id)

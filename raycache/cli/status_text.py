@@ -41,6 +41,8 @@ def print_status(status: ClusterStatus) -> None:
     rows = [_shard_row(shard, has_copies=has_copies) for shard in status.shards]
     print_table(_COPIES if has_copies else _ONE_COPY, rows, left=len(_FIRST))
     click.echo(f"gateways: {', '.join(status.gateways) or 'none'}")
+    if status.standby_machine:
+        click.echo(f"router: on {status.router_machine}, with a standby on {status.standby_machine}")
     if waiting := queue_text(status):
         click.echo(f"queue: {waiting}")
     for transfer in status.transfers:

@@ -99,6 +99,11 @@ class Copies:
         """1 = older entries of the slot are still on their way here."""
         self.led_since: dict[int, int] = {}
         """Slot -> where the clock stood when this shard began to lead it; only of slots that it leads now."""
+        self.seen: dict[int, int] = {}
+        """Slot that is led here -> the newest version of others' that has come meanwhile."""
+        self.led_until: dict[int, int] = {}
+        """Slot that was led here once -> the newest version of others' that was known here when somebody else took it:
+        what others wrote there under a later one, they wrote afterwards."""
         self.is_stranger = False
         """Whether the topology still means an earlier process of this shard, whose entries are gone: it owns slots, and
         has nothing of them. Once the router knows this one, transfers say what is on its way."""
@@ -185,6 +190,47 @@ class Copies:
 
     # Others' writes
 
+    def lead(self, slots: Iterable[int]) -> None:
+        """Take note that this shard leads `slots` from now on."""
+        since = self.clock.latest
+        for slot in slots:
+            self.led_since[slot] = since
+            self.seen.pop(slot, None)
+            self.led_until.pop(slot, None)
+
+    def lead_no_more(self, slots: Iterable[int]) -> None:
+        """Take note that others lead `slots` from now on."""
+        for slot in slots:
+            since = self.led_since.pop(slot)
+            self.led_until[slot] = max(since, self.seen.pop(slot, since))
+
+    def merge_deposed(self, mutation: Mutation, knew: int) -> bool:
+        """Take over what a shard wrote while it led the slot, and delivers now that it leads it no more: another
+        shard's write of which it did not know is later, whatever the versions say, and is written again by who leads.
+
+        Args:
+            knew: the newest of others' versions that the writer had then (`led_until`).
+        """
+        key, version = mutation[0], mutation[1]
+        host = self._host
+        entry = host.whole.peek(key, host.now_ms)
+        local = entry.version if entry is not None else self.tombstones.get(key, -1)
+        if not knew < local < version or version_shard(local) == version_shard(version):
+            return self.merge_behind(mutation)
+        self._refuse(version, entry, key, slot_of(key))
+        return False
+
+    def _refuse(self, version: int, entry: Entry | None, key: bytes, slot: int) -> None:
+        """Stay with what is here, under a newer version where it is this shard's to say."""
+        self.clock.observe(version)
+        self.ignored += 1
+        if slot not in self.led_since:
+            return
+        if entry is None:
+            self._deleted(key, slot)
+        else:
+            self._host.whole.rewrite(entry, entry.value, entry.kind, self._host.now_ms)
+
     def merge_behind(self, mutation: Mutation) -> bool:
         """Take over what somebody wrote who leads no more, and whose clock may have been ahead: what was written here
         since is later, whatever the versions say, and is written again."""
@@ -198,12 +244,7 @@ class Copies:
         local = entry.version if entry is not None else self.tombstones.get(key, -1)
         if not since < local < version or version_shard(local) != self._shard_index:
             return self.merge(mutation)
-        self.clock.observe(version)
-        self.ignored += 1
-        if entry is None:
-            self._deleted(key, slot)
-        else:
-            host.whole.rewrite(entry, entry.value, entry.kind, host.now_ms)
+        self._refuse(version, entry, key, slot)
         return False
 
     def merge(self, mutation: Mutation, *, is_vouched: bool = False) -> bool:
@@ -243,6 +284,8 @@ class Copies:
             return False
         finally:
             self._merging = 0
+        if slot in self.led_since:
+            self.seen[slot] = max(version, self.seen.get(slot, 0))
         host.key_changed(key)
         self.merged += 1
         return True

@@ -36,7 +36,7 @@ def report(replicator: Replicator) -> dict[str, Any]:
         "silent": {peer: now_s - one.heard_s for peer, one in replicator.contacts.items() if peer != ROUTER},
         "applied": {peer: stream.clock for peer, stream in replicator.streams.items()},
         "arrivals": {one.id: one.describe(now_s) for one in arrivals if not one.is_repair},
-        "access": replicator.access_digest(),
+        "access": replicator.access_digest(), "router_silence_s": min(now_s - replicator.router_pinged_s, 1e9),
         "lease_left_s": min(replicator.lease_until_s - now_s, 1e9), "loss": loss_window(replicator),
     }
 

@@ -32,6 +32,7 @@ from raycache.replication.quorum import Question
 from raycache.replication.repairs import Repairs
 from raycache.replication.streams import Contact, Stream
 from raycache.replication.transfers import Transfers
+from raycache.replication.version import version_shard
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from raycache.ring.topology import Topology
 
@@ -97,6 +98,8 @@ class Replicator:
         self._questions_due_s = now_s
         self._last_offsets: dict[str, int] = {}
         self._router_heard_s = float("-inf")
+        self.router_pinged_s = float("-inf")
+        """When a router that may act has asked last; one whose term is lower than the granted one may not."""
         self._sweep_cursor = -1
         transfers, repairs = self.transfers, self.repairs
         self._handlers: dict[str, _Handler] = {
@@ -165,9 +168,8 @@ class Replicator:
                 self.repairs.soon(peer, now_s + COMPARE_S)
         if self.has_leases:
             led, leads = np.frombuffer(led_before, np.uint8), np.frombuffer(self.neighbours.leads, np.uint8)
-            for slot in np.flatnonzero(led > leads).tolist():
-                del copies.led_since[slot]
-            copies.led_since.update(dict.fromkeys(np.flatnonzero(leads > led).tolist(), copies.clock.latest))
+            copies.lead_no_more(np.flatnonzero(led > leads).tolist())
+            copies.lead(np.flatnonzero(leads > led).tolist())
         copies.holds[:] = self.neighbours.holds
         copies.boxes[:] = self.neighbours.boxes
         if self.is_versioned:
@@ -249,7 +251,16 @@ class Replicator:
         assert self.topology is not None
         contact.sent_s = self.now_s
         contact.in_flight += 1
-        self.post(peer, ["batch", self.topology.epoch, self.incarnation, clock, first, batch, self.now_s])
+        message: Message = ["batch", self.topology.epoch, self.incarnation, clock, first, batch, self.now_s]
+        if batch and self.copies.led_until and any(knew := self._knew(batch)):
+            message.append(knew)
+        self.post(peer, message)
+
+    def _knew(self, batch: list[Mutation]) -> list[int]:
+        """Return, for each write of this shard's to a slot that it leads no more, what it had of others'; else 0."""
+        led_until, mine = self.copies.led_until, int(self.me[1:])
+        return [led_until.get(slot_of(one[0]), 0) if one[2] >= 0 and version_shard(one[1]) == mine else 0
+                for one in batch]
 
     def send_again(self, peer: str, mutation: Mutation) -> None:
         """Put into the stream to `peer` what others wrote, and it seems to lack."""
@@ -341,7 +352,7 @@ class Replicator:
         return replies + self._asides
 
     def _on_batch(self, sender: str, message: Message) -> Message | None:
-        _, epoch, incarnation, clock, first, batch, sent_s = message
+        _, epoch, incarnation, clock, first, batch, sent_s, *more = message
         stream = self.streams.get(sender)
         is_named = incarnation == self._incarnations.get(sender)  # lower, where its clock was set back
         if stream is None or incarnation > stream.incarnation or (is_named and incarnation < stream.incarnation):
@@ -356,8 +367,12 @@ class Replicator:
                 return self._ack(stream, sent_s)
         is_behind = self.has_leases and epoch <= self.epoch
         merge: Callable[[Mutation], bool] = self.copies.merge_behind if is_behind else self.copies.merge
-        for mutation in batch:
-            merge(mutation)
+        if more and self.has_leases:
+            for mutation, knew in zip(batch, more[0], strict=True):
+                self.copies.merge_deposed(mutation, knew) if knew else merge(mutation)
+        else:
+            for mutation in batch:
+                merge(mutation)
         if self.transfers.arrivals:
             rewritten = self.copies.rewritten
             for mutation in batch:
@@ -429,7 +444,7 @@ class Replicator:
     def _on_ping(self, sender: str, message: Message) -> Message:
         _, term, _, heard_s = message
         if term >= self.granted_term:
-            self.granted_term = term
+            self.granted_term, self.router_pinged_s = term, self.now_s
             self._router_heard_s = max(self._router_heard_s, min(heard_s, self.now_s))
             self._renew_lease()
         return ["pong", self.granted_term, self.report()]

@@ -31,6 +31,8 @@ How the shell drives it. `now_s` is monotonic time throughout; nothing here asks
 7. If `must_stand_down`: another router has been granted a newer term, and this one does nothing any more; end it (Ray
    starts it again, if it was the right one). If `needs_term` is more than `term` before this router was granted its
    own: its clock is behind; `take_term` with a higher one.
+8. With `term=0` it is a standby, of which `standing_by` says what it does before each step; no step before it has taken
+   a term.
 
 What it keeps to. Epochs only grow; a restarted router keeps the newest table that anybody shows, under a newer epoch,
 once most shards have granted its term. With one copy, a slot changes its owner only when shards are added, removed or
@@ -61,10 +63,11 @@ from raycache.router.messages import Action, Event, GatewayReport, NodeReport, P
 from raycache.router.publishing import note_leavers, publish, push
 from raycache.router.records import NEVER, Delivery, GatewayRecord, Patience, Phase, ShardRecord
 from raycache.router.recovery import take_over
+from raycache.router.spreading import spread
 from raycache.router.state import RouterState
 from raycache.router.status import Address, addresses, close_change, is_settled, progress, warnings
 from raycache.router.upgrading import proceed
-from raycache.router.voting import confirm_losses, count_grants, follow_topology, is_outvoted
+from raycache.router.voting import confirm_losses, count_grants, follow_topology, is_outvoted, misses_router
 
 
 class RouterCore:
@@ -220,11 +223,16 @@ class RouterCore:
             self._state.note("refused", str(error))
             raise
 
-    def take_term(self, term: int) -> None:
-        """Stand for election with a higher term; only a router that was not elected may."""
+    def take_term(self, term: int, *, epoch_floor: int = 0) -> None:
+        """Stand for election with a higher term; only a router that was not elected may.
+
+        Args:
+            epoch_floor: as for `recover`, if that was long ago.
+        """
         state = self._state
         if not state.is_elected and term > state.term:
             state.term = term
+            state.epoch_floor = max(state.epoch_floor, epoch_floor)
 
     # What follows
 
@@ -243,6 +251,7 @@ class RouterCore:
         if not state.is_elected and state.topology.epoch:
             return []
         proceed(state)
+        spread(state, now_s)
         line_up(state)
         confirm_losses(state, now_s)
         give_up_waiting(state, now_s)
@@ -268,6 +277,20 @@ class RouterCore:
     def needs_term(self) -> int:
         """The lowest term with which this router could be granted its own."""
         return max(self._state.term, self._state.highest_term)
+
+    @property
+    def is_elected(self) -> bool:
+        """Whether this router is in office, as far as it knows."""
+        return self._state.is_elected
+
+    def misses_router(self, now_s: float) -> bool:
+        """Return whether most shards say that no router that may act has asked them for too long."""
+        return misses_router(self._state, now_s)
+
+    @property
+    def newest_seen(self) -> Topology | None:
+        """The newest topology that anybody has shown."""
+        return self._state.best_seen
 
     @property
     def must_stand_down(self) -> bool:

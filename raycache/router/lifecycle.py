@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from raycache.router.messages import Action, CreateShard, RemoveShard
+from raycache.router.messages import Action, CreateShard, NodeReport, RemoveShard
 from raycache.router.placing import Choice, choose_nodes
 from raycache.router.records import Phase, ShardRecord
 from raycache.router.state import RouterState
-from raycache.router.upgrading import must_be_replaced
+from raycache.router.upgrading import must_be_replaced, spare_of
 
 
 def line_up(state: RouterState) -> None:
@@ -64,17 +64,33 @@ def give_up_waiting(state: RouterState, now_s: float) -> None:
 def create(state: RouterState, now_s: float) -> Iterator[Action]:
     """Place and create every wanted shard. All are placed before the first is created, so that each knows its peers."""
     wanted = [state.shards[index] for index in sorted(state.shards) if _is_missing(state.shards[index])]
-    occupied = [record.node_id for record in state.shards.values() if record.phase is not Phase.WANTED]
+    if not wanted:
+        return
+    # An upgrade's spare goes in the end: where it is, there is room.
+    spare = spare_of(state)
+    occupied = [record.node_id for record in state.shards.values()
+                if record.phase is not Phase.WANTED and record.id != spare]
     wish = state.config.cpus_per_shard
     wishes = [wish if record.reserves_cpus else 0.0 for record in wanted]
-    nodes = [replace(node, is_draining=state.is_node_going(node.node_id)) for node in state.nodes.values()]
-    choices = choose_nodes(nodes, occupied, wishes, _promised(state))
+    choices = choose_nodes(_candidates(state), occupied, wishes, _promised(state))
     chosen = {*occupied, *(choice.node.node_id for choice in choices)}
     # Without a living node there are no choices, and the shards stay wanted.
     for record, choice in zip(wanted, choices, strict=False):
         peers = tuple(sorted(chosen - {choice.node.node_id, ""}))
         _start(record, choice, wish, now_s)
         yield CreateShard(record.id, record.index, choice.node.node_id, peers, choice.cpus)
+
+
+def _candidates(state: RouterState) -> list[NodeReport]:
+    return [replace(node, is_draining=state.is_node_going(node.node_id)) for node in state.nodes.values()]
+
+
+def best_place(state: RouterState, record: ShardRecord) -> NodeReport | None:
+    """Return the node that a shard would be created on if it were not there; None where there is none."""
+    occupied = [one.node_id for one in state.shards.values() if one.phase is not Phase.WANTED and one is not record]
+    wish = state.config.cpus_per_shard if record.reserves_cpus else 0.0
+    choices = choose_nodes(_candidates(state), occupied, [wish], _promised(state))
+    return choices[0].node if choices else None
 
 
 def _is_missing(record: ShardRecord) -> bool:

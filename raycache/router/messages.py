@@ -86,6 +86,8 @@ class Pong:
     lease_left_s: float | None = None
     loss: dict[str, Any] = field(default_factory=dict)
     """Writes that it has acknowledged and not replicated."""
+    router_silence_s: float = 0.0
+    """For how many seconds no router that may act has asked it."""
 
     @classmethod
     def of(cls, granted_term: int, report: dict[str, Any]) -> Pong:
@@ -102,6 +104,7 @@ class Pong:
                 {str(peer): int(offset) for peer, offset in (report.get("applied") or {}).items()},
                 {str(arrival): dict(state) for arrival, state in (report.get("arrivals") or {}).items()},
                 None if lease_left_s is None else float(lease_left_s), dict(report.get("loss") or {}),
+                float(report.get("router_silence_s", 0.0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no answer to a ping: {error!r}") from error

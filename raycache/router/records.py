@@ -39,10 +39,16 @@ class Patience:
     """A push or a removal that nobody confirmed is repeated after this."""
     suspect_s: float = 1.0
     """The silence that the detector and peers take for a loss; leases are shorter (`raycache.replication.lease`)."""
+    router_silence_s: float = 1.0
+    """A standby stands for election when most shards have not been asked by the router for this long: it asks four
+    times a second, and Ray starts its process again within 0.7 s where only that has died."""
     fresh_wait_s: float = 0.15
     """With several candidates: how long a promotion waits to hear, after the loss, how far each of them has come."""
     even_wait_s: float = 2.0
     """Primaries are dealt evenly again when nothing has happened for this long."""
+    spread_wait_s: float = 10.0
+    """A shard that shares its machine, while another machine has none, is moved when nothing has happened for this
+    long."""
     slots_moved_at_once: int = 1024
     """A larger change moves slots in several turns. While a slot is on its way some reads of it take a second hop: with
     6 % of the slots at a time three reads in a hundred do. A change can also be cancelled between two turns, and a loss

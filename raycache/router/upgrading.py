@@ -14,6 +14,7 @@ The last one in it is the spare.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from raycache.ring.slots import SLOT_COUNT
@@ -28,11 +29,12 @@ def text_of(shards: int) -> str:
     return f"upgrade of {shards} {'shard' if shards == 1 else 'shards'}"
 
 
-def begin(state: RouterState) -> None:
-    """Line everybody up, and want the spare."""
+def begin(state: RouterState, queue: Iterable[str] | None = None) -> None:
+    """Line up these shards, all of them by default, and want the spare."""
     count = state.config.shards
     state.config = replace(state.config, shards=count + 1)
-    state.upgrading = tuple(shard_id_of(index) for index in range(count + 1))
+    everybody = map(shard_id_of, range(count))
+    state.upgrading = (*(everybody if queue is None else queue), shard_id_of(count))
     state.is_scaled = state.is_dirty = True
     if state.change is not None:
         state.change.linger_s = state.patience.linger_s
@@ -55,6 +57,11 @@ def proceed(state: RouterState) -> None:
 def _serves(state: RouterState, index: int) -> bool:
     record = state.shards.get(index)
     return record is not None and record.is_up and record.suspected_at_s is None
+
+
+def spare_of(state: RouterState) -> str:
+    """Return the id of the upgrade's spare, "" without an upgrade."""
+    return state.upgrading[-1] if state.upgrading else ""
 
 
 def must_be_replaced(state: RouterState, record: ShardRecord) -> bool:

@@ -53,6 +53,18 @@ def may_act(state: RouterState) -> bool:
     return state.is_elected and not is_outvoted(state) and has_majority(state)
 
 
+def misses_router(state: RouterState, now_s: float) -> bool:
+    """Return whether most shards, dead ones counted, have said lately that no router has asked them for too long."""
+    if state.best_seen is None:
+        return False
+    patience_s = state.patience.router_silence_s
+    by_id = state.by_id()
+    known = [by_id.get(shard.id) for shard in state.best_seen.shards if shard.state != "down"]
+    missing = [record is not None and record.pong is not None and record.pong.router_silence_s >= patience_s
+               and now_s - record.pong_at_s < patience_s for record in known]
+    return 2 * sum(missing) > len(missing)
+
+
 def count_grants(state: RouterState, now_s: float) -> None:
     """Take office once more than half of the shards have granted this router's term, and their newest topology is seen.
     """

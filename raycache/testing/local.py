@@ -211,7 +211,8 @@ class LocalCluster:
                 "secret": self.secret or "", "requires_auth": self.secret is not None,
                 "policy": policy if isinstance(policy, str) else policy.__name__,
                 "memory_per_shard_bytes": self.config.memory_per_shard_bytes, "failures": [],
-                "warnings": list(core.warnings), "restarts": {}, "stats": {}, "transfers": progress.pop("transfers"),
+                "warnings": list(core.warnings), "router_machine": "", "standby_machine": "",
+                "restarts": {}, "stats": {}, "transfers": progress.pop("transfers"),
                 "progress": progress,
                 "events": [{"age_s": now_s - event.at_s, "kind": event.kind, "text": event.text}
                            for event in reversed(core.events)],

@@ -5,6 +5,8 @@ The hosts, their Ray and the cluster are started once; each test leaves all mach
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +17,8 @@ from typing import Any
 import pytest
 
 import raycache
-from benchmarks.harness.sites import Cluster, Machines, cluster_on, machines
+from benchmarks.harness.servers import ServerFailedError
+from benchmarks.harness.sites import ROUTER, Cluster, Machines, cluster_on, machines
 from benchmarks.harness.watch import Watcher, has_given_up, is_whole
 from raycache.ring.slots import slot_of
 from raycache.ring.topology import ShardInfo
@@ -55,6 +58,28 @@ class Stage:
         kept = {self.site.hosts[0].address, self.site.hosts[-1].address}
         shard = next(shard for shard in self.watcher.topology().shards if shard.machine not in kept)
         return self.site.host_at(shard.machine), shard
+
+    def routers_victim(self) -> tuple[Host, ShardInfo]:
+        """As `victim`, on the machine of the router, with its standby elsewhere: the router's process is killed until
+        Ray starts it on such a machine."""
+        while True:
+            wait_until(self.has_standby, 30)
+            place = self.status()["router_machine"]
+            kept = {self.site.hosts[0].address, self.site.hosts[-1].address}
+            for shard in self.watcher.topology().shards:
+                if shard.machine == place and place not in kept:
+                    return self.site.host_at(place), shard
+            (pid,) = self.site.host_at(place).pids(ROUTER)
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"))
+
+    def has_standby(self) -> bool:
+        """Say whether the router answers, and has a standby on another machine."""
+        try:
+            status = self.status()
+        except ServerFailedError:
+            return False
+        return status["standby_machine"] not in ("", status["router_machine"])
 
     def wait_until_whole(self) -> None:
         self.watcher.wait_for("a whole cluster", partial(is_whole, shards=SHARDS), 90)
@@ -101,6 +126,23 @@ def test_a_machine_without_power_costs_no_entry_and_no_error(stage: Stage) -> No
     host.power_on()
     stage.site.ray.join(host)
     stage.wait_until_whole()
+    assert stage.read_all() == dict.fromkeys(KEYS, "after")
+
+
+def test_without_the_routers_machine_its_standby_promotes(stage: Stage) -> None:
+    """Long before Ray has noticed the loss of the machine, and started the router elsewhere."""
+    host, shard = stage.routers_victim()
+    stage.cache.set_many(dict.fromkeys(KEYS, "before"))
+    stage.wait_until_copied()
+    host.power_off()
+    assert stage.read_all() == dict.fromkeys(KEYS, "before"), "read while the loss is being noticed"
+    stage.cache.set_many(dict.fromkeys(KEYS, "after"))
+    stage.watcher.wait_for("the failover", partial(has_given_up, shard=shard), 5)
+    assert stage.read_all() == dict.fromkeys(KEYS, "after")
+    host.power_on()
+    stage.site.ray.join(host)
+    stage.wait_until_whole()
+    wait_until(stage.has_standby, 30)
     assert stage.read_all() == dict.fromkeys(KEYS, "after")
 
 

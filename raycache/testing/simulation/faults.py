@@ -115,7 +115,8 @@ class Faults:
     # The network
 
     def _everybody(self) -> list[str]:
-        return [*sorted(self._world.actors.places), "router", *(client.name for client in self._world.workload.clients)]
+        clients = [client.name for client in self._world.workload.clients]
+        return [*sorted(self._world.actors.places), "router", "standby", *clients]
 
     def _block(self, paths: list[tuple[str, str]]) -> None:
         network = self._world.network
@@ -127,7 +128,7 @@ class Faults:
     def _sides(self) -> tuple[list[str], list[str]]:
         """Split shards and router in two; clients stay with both, or fall on one side."""
         rng = self._world.rng
-        names = [*sorted(self._world.actors.places), "router"]
+        names = [*sorted(self._world.actors.places), "router", "standby"]
         if rng.random() < 0.4:  # one shard alone
             one = [rng.choice(names)]
         else:

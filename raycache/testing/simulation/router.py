@@ -53,20 +53,27 @@ class RouterNode(Process):
     def boot(self) -> None:
         """Start, knowing nothing but who exists."""
         self.start()
-        actors, now_s, now_ms = self.world.actors, self._now_s(), self.clock.unix_ms()
-        self.core = RouterCore(self.world.config, now_s, term=now_ms, patience=PATIENCE)
+        now_ms, known = self.clock.unix_ms(), sorted(self.world.actors.places)
+        self.know_nothing(now_ms)
+        self.core.recover(known, [], self._now_s(), epoch_floor=now_ms // 1000 if known else 0)
+        self.begin_loops()
+
+    def know_nothing(self, term: int) -> None:
+        """Make a core that has observed nothing but the machines."""
+        self.core = RouterCore(self.world.config, self._now_s(), term=term, patience=PATIENCE)
         self.links = RouterLinks(self)
+        self.core.nodes_reported(self.world.actors.machines.values())
+
+    # Its loops
+
+    def begin_loops(self) -> None:
+        """Ask everybody, and go on with steps and pings."""
         self._is_woken = False
-        self.core.nodes_reported(actors.machines.values())
-        known = sorted(actors.places)
-        self.core.recover(known, [], now_s, epoch_floor=now_ms // 1000 if known else 0)
-        for shard in known:
+        for shard in sorted(self.world.actors.places):
             self._ask(shard)
         self._step()
         self._tick()
         self._ask_all()
-
-    # Its loops
 
     def _step(self) -> None:
         self._run_step()

@@ -46,6 +46,16 @@ class RouterLinks:
         for link in list(self._links.values()):
             link.check(now_s)
 
+    def ping_all(self) -> None:
+        """Ping everybody now."""
+        for shard in self._links:
+            self._ping(shard)
+
+    def close(self) -> None:
+        """Close every connection for good."""
+        for shard in [*self._links]:
+            self._forget(shard)
+
     def push(self, shard: str, data: bytes) -> bool:
         """Send a topology; return whether there is a connection to send it on."""
         link = self._links.get(shard)

@@ -24,6 +24,7 @@ from raycache.testing.simulation.router import RouterNode
 from raycache.testing.simulation.scenario import Scenario
 from raycache.testing.simulation.scheduler import Scheduler
 from raycache.testing.simulation.shard import ShardNode, make_store
+from raycache.testing.simulation.standby import StandbyNode
 from raycache.testing.simulation.wire import ErrorReply
 from raycache.testing.simulation.workload import Workload
 
@@ -63,6 +64,7 @@ class World:
         self.actors = Actors(self, MACHINES)
         self.shards: dict[str, ShardNode] = {}
         self.router = RouterNode(self, "router", self._clock(7))
+        self.standby = StandbyNode(self, "standby", self._clock(6))
         self.workload = Workload(self, scenario.mix)
         self._routers = 1
         self.faults = Faults(self)
@@ -155,6 +157,8 @@ class World:
         """Go through all phases and return what promises were broken."""
         scenario, scheduler = self.scenario, self.scheduler
         self.router.boot()
+        if self.copies > 1:
+            self.standby.boot()
         if not self._settle(START_S):
             return [f"start: {self.unsettled()}"]
         self.workload.start(scenario.clients)

@@ -8,6 +8,7 @@ from world import PATIENCE, World, of
 from raycache.ring.topology import Topology
 from raycache.router.core import RouterCore
 from raycache.router.messages import CreateShard, Pong, PushTopology, RemoveShard
+from raycache.router.standing_by import Move, begin, new_basis, next_move
 
 
 def leads(world: World, shard_id: str) -> int:
@@ -316,3 +317,67 @@ def test_of_a_shard_that_does_not_answer_a_lower_incarnation_is_a_later_process(
     assert world.core.shard_reported(world.report("s1", incarnation=earlier - 1), world.now)
     world.step()
     assert world.topology.shard("s1").incarnation == earlier - 1
+
+
+# The standby
+
+
+def standby_of(world: World) -> RouterCore:
+    """Return the core of one that has begun with the newest topology and heard everybody who can be reached."""
+    core = RouterCore(world.config, world.now, patience=PATIENCE, term=0)
+    core.nodes_reported(world.nodes.values())
+    begin(core, world.topology, world.now)
+    return core
+
+
+def hear(core: RouterCore, world: World, router_silence_s: float) -> None:
+    for shard_id in sorted(world.actors.keys() - world.unreachable):
+        core.pong(shard_id, world.pong_of(shard_id, router_silence_s=router_silence_s), world.now)
+
+
+def test_a_standby_stands_when_most_shards_miss_the_router_and_promotes() -> None:
+    world = World(copies=2).settle()
+    core, basis = standby_of(world), world.topology
+    hear(core, world, 0.4)
+    assert next_move(core, basis, world.now) is Move.WAIT
+    world.silence("s1")
+    core.silent("s1", world.actors["s1"].incarnation, world.now)
+    hear(core, world, PATIENCE.router_silence_s)
+    assert next_move(core, basis, world.now) is Move.STAND
+    core.take_term(core.needs_term + 1, epoch_floor=5000)
+    world.core = core
+    world.step()
+    assert core.is_elected
+    assert (world.state_of("s1"), leads(world, "s1")) == ("down", 0)
+    assert world.topology.epoch > 5000
+
+
+def test_one_shard_alone_may_miss_it() -> None:
+    world = World(copies=2).settle()
+    core = standby_of(world)
+    hear(core, world, 0.1)
+    core.pong("s0", world.pong_of("s0", router_silence_s=9.0), world.now)
+    assert next_move(core, world.topology, world.now) is Move.WAIT
+
+
+def test_what_shards_said_long_ago_does_not_count() -> None:
+    world = World(copies=2).settle()
+    core = standby_of(world)
+    hear(core, world, 9.0)
+    assert next_move(core, world.topology, world.now + PATIENCE.router_silence_s) is Move.WAIT
+
+
+def test_a_standby_follows_the_topology_and_stands_down_for_a_router() -> None:
+    world = World(copies=2).settle()
+    core, basis = standby_of(world), world.topology
+    world.start("s1")
+    world.settle()
+    core.shown("shard s0", world.topology.to_bytes())
+    assert next_move(core, basis, world.now) is Move.BEGIN_ANEW
+    assert new_basis(core).shards == world.topology.shards
+    core, basis = standby_of(world), world.topology
+    hear(core, world, 9.0)
+    core.take_term(core.needs_term + 1)
+    assert next_move(core, basis, world.now) is Move.WAIT
+    core.pong("s0", world.pong_of("s0", granted_term=core.term + 1), world.now)
+    assert next_move(core, basis, world.now) is Move.BEGIN_ANEW
