@@ -171,6 +171,8 @@ class Replicator:
             copies.lead_no_more(np.flatnonzero(led > leads).tolist())
             copies.lead(np.flatnonzero(leads > led).tolist())
         copies.holds[:] = self.neighbours.holds
+        if self.is_versioned and self.mode != "primary-replica":
+            self._tell_newcomers(copies.boxes, self.neighbours.boxes)
         copies.boxes[:] = self.neighbours.boxes
         if self.is_versioned:
             self._pass_on(topology, np.flatnonzero(held & ~np.frombuffer(self.neighbours.holds, np.uint8) & 1))
@@ -187,6 +189,16 @@ class Replicator:
         copies.settle_doubts(self.enough)
         self._renew_lease()
         self.on_change()
+
+    def _tell_newcomers(self, before: list[Boxes], after: list[Boxes]) -> None:
+        """Send new owners of slots what this shard, which stays one, wrote there last: whoever fills them may not have
+        it, since this one may have been cut off."""
+        waiting = {one[:2]: one for box in self.outboxes.values() for one in box.waiting() if one[2] != CLEAR}
+        for mutation in waiting.values():
+            slot = slot_of(mutation[0])
+            for box in after[slot]:
+                if box not in before[slot]:
+                    box.add(mutation)
 
     def _pass_on(self, topology: Topology, lost: npt.NDArray[np.int64]) -> None:
         """Send the owners of slots that this shard has lost what it wrote there last, and somebody does not have:
@@ -252,14 +264,14 @@ class Replicator:
         contact.sent_s = self.now_s
         contact.in_flight += 1
         message: Message = ["batch", self.topology.epoch, self.incarnation, clock, first, batch, self.now_s]
-        if batch and self.copies.led_until and any(knew := self._knew(batch)):
+        if batch and self.copies.led_until and max(knew := self._knew(batch)) >= 0:
             message.append(knew)
         self.post(peer, message)
 
     def _knew(self, batch: list[Mutation]) -> list[int]:
-        """Return, for each write of this shard's to a slot that it leads no more, what it had of others'; else 0."""
+        """Return, for each write of this shard's to a slot that it leads no more, what it had of others'; else -1."""
         led_until, mine = self.copies.led_until, int(self.me[1:])
-        return [led_until.get(slot_of(one[0]), 0) if one[2] >= 0 and version_shard(one[1]) == mine else 0
+        return [led_until.get(slot_of(one[0]), -1) if one[2] >= 0 and version_shard(one[1]) == mine else -1
                 for one in batch]
 
     def send_again(self, peer: str, mutation: Mutation) -> None:
@@ -369,7 +381,7 @@ class Replicator:
         merge: Callable[[Mutation], bool] = self.copies.merge_behind if is_behind else self.copies.merge
         if more and self.has_leases:
             for mutation, knew in zip(batch, more[0], strict=True):
-                self.copies.merge_deposed(mutation, knew) if knew else merge(mutation)
+                self.copies.merge_deposed(mutation, knew) if knew >= 0 else merge(mutation)
         else:
             for mutation in batch:
                 merge(mutation)

@@ -411,6 +411,44 @@ def test_it_does_not_replace_what_was_written_after_the_failover(words: tuple[st
     assert [get(cluster, name, "k") for name in ("s0", "s1")] == [left, left]
 
 
+@pytest.mark.parametrize(("words", "left"), [(("SET", "k", "later"), b"later"), (("DEL", "k"), None)])
+def test_nor_where_a_third_one_leads_by_then(words: tuple[str, ...], left: bytes | None) -> None:
+    cluster = PureCluster(3, copies=3)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "before")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2"))}
+    clock = cluster.cores["s0"].replicator.copies.clock
+    clock.observe(clock.latest + (1 << 43))
+    assert cluster.run("s0", "SET", "k", "ahead") == b"+OK\r\n"
+    cluster.publish([1, 2, 0])
+    cluster.step(1)
+    cluster.run("s1", *words)
+    cluster.step(0.1)
+    cluster.publish([2, 1, 0])
+    cluster.step(0.3)
+    cluster.cut = set()
+    cluster.step(2)
+    assert [get(cluster, name, "k") for name in ("s0", "s1", "s2")] == [left, left, left]
+
+
+def test_a_new_owner_is_told_what_only_one_that_was_cut_off_has() -> None:
+    """So that a token of that write holds there as soon as it says so."""
+    cluster = PureCluster(3, copies=2, replication="multi-primary")
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.cut = {frozenset(("s0", "s1")), frozenset(("s0", "s2"))}
+    cluster.step(0.3)
+    assert cluster.run("s0", "SET", "k", "alone") == b"+OK\r\n"
+    token = dict([cluster.cores["s0"].replicator.token()])
+    cluster.publish([0, 2], [("s1", "s2", range(SLOT_COUNT))])
+    cluster.cut = {frozenset(("s0", "s1"))}
+    while cluster.cores["s2"].replicator.is_behind(token):
+        cluster.step()
+    assert get(cluster, "s2", "k") == b"alone"
+
+
 def test_what_only_a_replica_has_goes_back_to_the_primary() -> None:
     """The one that led before told this replica alone, and the other one was promoted."""
     cluster = PureCluster(3, copies=3)
