@@ -3,7 +3,8 @@
 What lives here: when that is so. What does not: where a shard should be (`placing`), and moving it (`upgrading`, of
 that one shard). Ray starts a lost machine's shard again where it likes; it knows the nodes that there were when the
 shard was made, and a machine that comes back is another node. Left so, the next loss takes two shards at once: copies,
-and votes.
+and votes. A full shard moves only for that: where others would still be a majority, a node that joins for some other
+work is no reason to carry gigabytes there.
 """
 
 from __future__ import annotations
@@ -30,12 +31,18 @@ def spread(state: RouterState, now_s: float) -> None:
             return
     if not crowded or state.change is not None or now_s - state.unrest_at_s < state.patience.spread_wait_s:
         return
-    if is_settled(state):
-        record = crowded[-1]
+    if is_settled(state) and (risky := [record for record in crowded if _is_at_risk(state, record)]):
+        record = risky[-1]
         text = f"move of {record.id} away from {record.machine}, which has others"
         state.change = Change(text, now_s, True, state.config.shards, state.draining)
         state.note("change", text)
         upgrading.begin(state, [record.id])
+
+
+def _is_at_risk(state: RouterState, record: ShardRecord) -> bool:
+    """Say whether the loss of a shard's machine would take both copies of a slot, or half of the votes."""
+    together = sum(other.machine == record.machine for other in state.shards.values())
+    return bool(state.shared_slots) or 2 * together >= len(state.shards)
 
 
 def _crowded(state: RouterState) -> list[ShardRecord]:

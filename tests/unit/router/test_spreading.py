@@ -74,6 +74,13 @@ def test_a_restarted_router_goes_on_with_a_move() -> None:
     assert world.ids() == ["s0", "s1", "s2"]
 
 
+def test_a_node_that_joins_draws_none_where_the_others_are_a_majority() -> None:
+    world = World(shards=6, nodes=3, copies=2).settle()
+    world.report_nodes(node(7))
+    wait(world, PATIENCE.spread_wait_s)
+    assert len(set(machines(world))) == 3
+
+
 @pytest.mark.parametrize("config", [{"copies": 1}])
 def test_with_one_copy_nothing_moves_by_itself(config: dict[str, int]) -> None:
     world = World(**config).settle()
