@@ -44,5 +44,5 @@ def status_of(name: str, described: Mapping[str, Any], table: Topology | None = 
         warnings=tuple(described["warnings"]), requires_auth=described["requires_auth"], secret=described["secret"],
     )
     events = tuple(Event(one["age_s"], one["kind"], one["text"]) for one in described["events"])
-    return replace(with_copies(status, table, stats), events=events, router_machine=described["router_machine"],
-                   standby_machine=described["standby_machine"])
+    return replace(with_copies(status, table, stats), events=events, router_machine=described.get("router_machine", ""),
+                   standby_machine=described.get("standby_machine", ""))

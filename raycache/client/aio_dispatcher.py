@@ -340,7 +340,7 @@ class AsyncDispatcher:
         addresses = discovery.candidates(self._routes, self._info, failure, live, self._settings.rng, suspects)
         try:
             try:
-                found = await self._search(addresses, deadline_s)
+                found = await self._search(addresses, suspects, deadline_s)
             except (*RETRIED, ClusterNotFoundError) as error:
                 self._obstacle = error
                 if self._refresh_info is None:
@@ -355,9 +355,9 @@ class AsyncDispatcher:
             self._refreshes += 1
         return None
 
-    async def _search(self, addresses: list[Address], deadline_s: float) -> Routes | None:
+    async def _search(self, addresses: list[Address], silent: set[Address], deadline_s: float) -> Routes | None:
         search = discovery.search(self._routes, addresses, self._settings.place, self._info.cluster)
-        question = requests.topology(0 if self._routes is None else self._routes.epoch)
+        question = requests.topology(0 if self._routes is None else self._routes.epoch, silent)
         answer: discovery.Answer = None
         try:
             address = next(search)

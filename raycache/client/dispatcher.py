@@ -400,7 +400,7 @@ class Dispatcher:
         suspects = [pool.address for pool in self._table.patient if pool.is_doubtful]
         addresses = discovery.candidates(routes, self._info, failure, live, self._settings.rng, suspects)
         try:
-            found = self._search(routes, addresses, deadline_s)
+            found = self._search(routes, addresses, suspects, deadline_s)
         except (*RETRIED, ClusterNotFoundError) as error:
             if self._refresh_info is None:
                 raise
@@ -408,10 +408,11 @@ class Dispatcher:
         if found is not None:
             self._adopt(found)
 
-    def _search(self, routes: Routes | None, addresses: list[Address], deadline_s: float) -> Routes | None:
+    def _search(self, routes: Routes | None, addresses: list[Address], silent: list[Address],
+                deadline_s: float) -> Routes | None:
         search = discovery.search(routes, addresses, self._settings.place, self._info.cluster)
         ask_timeout_s = discovery.BRISK_ASK_TIMEOUT_S if self._table.patient else discovery.ASK_TIMEOUT_S
-        question = requests.topology(0 if routes is None else routes.epoch)
+        question = requests.topology(0 if routes is None else routes.epoch, silent)
         answer: discovery.Answer = None
         try:
             address = next(search)

@@ -7,7 +7,7 @@ once (`batches.py`), routing (`routes.py`), sending. Pure, any thread.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 
 import msgpack
@@ -16,7 +16,7 @@ from raycache.client import frames
 from raycache.client.arguments import TimeToLive, encoded, integer, ttl_ms
 from raycache.client.curve import ShardCurve
 from raycache.client.guarded import Guarded, opened
-from raycache.client.info import Versioned
+from raycache.client.info import Address, Versioned
 from raycache.client.results import Result, Row, presence_of, result_of, rows_of, versioned_of
 from raycache.client.stats import ShardStats
 from raycache.client.top import ShardUse
@@ -35,6 +35,8 @@ MISSING: Final = object()
 
 
 _JOINED_KEY_BYTES: Final = 1024
+MOST_SILENT: Final = 8
+"""So many shards are told of in one question: who is cut off from more has other worries."""
 
 
 class Request(Generic[T]):
@@ -307,9 +309,11 @@ def used(uses: Mapping[str, FunctionUse]) -> Request[None]:
     return Request(frames.command(b"RC.USED", packed), _done, repeatable=False)
 
 
-def topology(known_epoch: int) -> Request[bytes | None]:
-    """Return a question for a topology newer than `known_epoch`."""
-    return Question(frames.command(b"RC.TOPOLOGY", b"%d" % known_epoch), lambda reply: reply)
+def topology(known_epoch: int, silent: Iterable[Address] = ()) -> Request[bytes | None]:
+    """Return a question for a topology newer than `known_epoch`; it tells of shards that do not answer the caller."""
+    words = [b"%s:%d" % (host.encode(), port) for host, port in silent]
+    report = (b"SILENT", *words[:MOST_SILENT]) if words else ()
+    return Question(frames.command(b"RC.TOPOLOGY", b"%d" % known_epoch, *report), lambda reply: reply)
 
 
 def authenticate(secret: str, user: str | None = None) -> Request[None]:

@@ -29,13 +29,14 @@ def loss_window(replicator: Replicator) -> dict[str, Any]:
 
 def report(replicator: Replicator) -> dict[str, Any]:
     """Return what the router needs to know, and the shard's own time, for the next ping to echo."""
-    now_s, topology = replicator.now_s, replicator.topology
+    now_s, now_ms, topology = replicator.now_s, replicator.host.now_ms, replicator.topology
     arrivals = replicator.transfers.arrivals.values()
     return {
         "now_s": now_s, "epoch": topology.epoch if topology is not None else 0, "incarnation": replicator.incarnation,
         "silent": {peer: now_s - one.heard_s for peer, one in replicator.contacts.items() if peer != ROUTER},
         "applied": {peer: stream.clock for peer, stream in replicator.streams.items()},
         "arrivals": {one.id: one.describe(now_s) for one in arrivals if not one.is_repair},
+        "complaints": {shard: (now_ms - at_ms) / 1000 for shard, at_ms in replicator.complaints.items()},
         "access": replicator.access_digest(), "router_silence_s": min(now_s - replicator.router_pinged_s, 1e9),
         "lease_left_s": min(replicator.lease_until_s - now_s, 1e9), "loss": loss_window(replicator),
     }

@@ -81,6 +81,8 @@ class Replicator:
         self.on_topology: Callable[[bytes], None] = lambda data: None
         self.on_access: Callable[[bytes], bytes | None] = lambda packed: None
         """Takes a list of users; returns this shard's own if that says more."""
+        self.complaints: dict[str, int] = {}
+        """Shard -> when clients have last said, in Unix ms, that it does not answer them."""
         self.access_digest: Callable[[], bytes] = bytes
         """By which the router sees whether this shard's list of users is another one."""
         """Called with a newer topology that somebody sent."""

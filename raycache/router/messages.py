@@ -86,6 +86,8 @@ class Pong:
     lease_left_s: float | None = None
     loss: dict[str, Any] = field(default_factory=dict)
     """Writes that it has acknowledged and not replicated."""
+    complaints: dict[str, float] = field(default_factory=dict)
+    """Shard -> seconds since a client has told this one that it does not answer."""
     router_silence_s: float = 0.0
     """For how many seconds no router that may act has asked it."""
 
@@ -104,6 +106,7 @@ class Pong:
                 {str(peer): int(offset) for peer, offset in (report.get("applied") or {}).items()},
                 {str(arrival): dict(state) for arrival, state in (report.get("arrivals") or {}).items()},
                 None if lease_left_s is None else float(lease_left_s), dict(report.get("loss") or {}),
+                {str(shard): float(age_s) for shard, age_s in (report.get("complaints") or {}).items()},
                 float(report.get("router_silence_s", 0.0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -42,6 +42,8 @@ class Patience:
     router_silence_s: float = 1.0
     """A standby stands for election when most shards have not been asked by the router for this long: it asks four
     times a second, and Ray starts its process again within 0.7 s where only that has died."""
+    complaint_s: float = 10.0
+    """What clients tell of a shard that does not answer them counts for this long."""
     fresh_wait_s: float = 0.15
     """With several candidates: how long a promotion waits to hear, after the loss, how far each of them has come."""
     even_wait_s: float = 2.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raycache.router.deciding import placement
-from raycache.router.records import Phase
+from raycache.router.records import Phase, ShardRecord
 from raycache.router.state import RouterState
 from raycache.router.upgrading import slots_to_come
 from raycache.router.voting import has_majority, is_outvoted
@@ -115,9 +115,22 @@ def warnings(state: RouterState) -> tuple[str, ...]:
     return (*found, *state.doubts.values())
 
 
+def _is_complained_of(state: RouterState, record: ShardRecord) -> bool:
+    """Say whether clients have lately told others that a shard does not answer, which does answer the router."""
+    if record.phase is not Phase.UP or record.suspected_at_s is not None:
+        return False
+    for other in state.shards.values():
+        age_s = other.pong.complaints.get(record.id) if other.pong is not None else None
+        if age_s is not None and age_s + state.now_s - other.pong_at_s < state.patience.complaint_s:
+            return True
+    return False
+
+
 def _about_votes(state: RouterState) -> list[str]:
     found = [f"{record.id} does not answer the router" for record in state.shards.values()
              if record.phase is Phase.UP and record.suspected_at_s is not None]
+    found += [f"{record.id} answers the router, but not some clients: the network between them may be cut"
+              for record in state.shards.values() if _is_complained_of(state, record)]
     if is_outvoted(state):
         found.append("another router has been granted a newer term: this one does nothing any more")
     elif not state.is_elected:

@@ -171,6 +171,8 @@ class ShardCore:
         self.unpack: Callable[[bytes, Callable[[bytes], None]], None] = _unpack
         """Unpacks a compressed value and tells what is in it; the shell does that in a thread."""
         self.replies_by_topology: dict[Any, bytes] = {}
+        self.complaints: dict[str, int] = {}
+        """Shard -> when a client has last said, in Unix ms, that it does not answer; of shards in the topology only."""
         """Long replies worked out from the topology (CLUSTER SLOTS and the like), kept until the next one."""
 
     execute_many = run_turn
@@ -400,6 +402,7 @@ class ShardCore:
         replicator.on_topology = lambda data: self._take_topology(data)
         replicator.on_access = self.guard.take
         replicator.access_digest = lambda: self.guard.users.digest()
+        replicator.complaints = self.complaints
         if replicator.is_versioned:
             self.at_turn = self._at_turn
         return replicator
@@ -472,6 +475,14 @@ class ShardCore:
             self.tracking.all_changed()
         self.replies_by_topology.clear()
         return True
+
+    def complain(self, addresses: list[bytes]) -> None:
+        """Take note that the shards at these addresses ("host:port") do not answer a client."""
+        if addresses and self.topology is not None:
+            by_address = {b"%s:%d" % (shard.host.encode(), shard.port): shard.id for shard in self.topology.shards}
+            for address in addresses:
+                if (shard_id := by_address.get(address)) is not None:
+                    self.complaints[shard_id] = self.now_ms
 
     def _take_topology(self, data: bytes) -> None:
         try:

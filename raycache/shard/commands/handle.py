@@ -227,10 +227,14 @@ def scan(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
 
 
 def topology(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """RC.TOPOLOGY [known-epoch] -> the topology's bytes, or null if there is none or none newer."""
-    if len(argv) > 2:
-        raise Refusal("ERR wrong number of arguments for 'rc.topology' command")
-    known = integer(argv[1]) if len(argv) == 2 else -1
+    """RC.TOPOLOGY [known-epoch [SILENT host:port...]] -> the topology's bytes, or null if there is none or none newer.
+
+    Those that are named have not answered the caller, which the router may want to know.
+    """
+    if len(argv) > 2 and argv[2].upper() != b"SILENT":
+        raise Refusal(SYNTAX_ERROR)
+    known = integer(argv[1]) if len(argv) > 1 else -1
+    core.complain(argv[3:])
     current = core.topology
     if current is None or current.epoch <= known:
         return NULLS[session.protocol]

@@ -67,7 +67,7 @@ SYNTAX: Final[dict[str, str]] = {
     "rc.get": "key", "rc.mget": "key...", "rc.getv": "key", "rc.getl": "key", "rc.mgetl": "key...",
     "rc.set": "key kind value px [NX | XX]", "rc.mset": "px (kind key value)...",
     "rc.cas": "key version kind value px", "rc.incrby": "key delta px", "rc.scan": "cursor prefix count",
-    "rc.topology": "[epoch]", "rc.read": "options key...", "rc.write": "options command arg...",
+    "rc.topology": "[epoch [SILENT address...]]", "rc.read": "options key...", "rc.write": "options command arg...",
     "rc.stored": "key [version]", "rc.put": "key kind value px (ANY | NX | XX | version)", "rc.cad": "key version",
     "rc.lease": "lease-ms wait-ms (key seen)...", "rc.fill": f"(key {_LOADED})...",
     "rc.free": "(key token:integer text)...",

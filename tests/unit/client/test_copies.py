@@ -445,6 +445,24 @@ def test_a_write_to_a_silent_primary_is_repeated_once_another_leads(
     assert sorted(names(peers[0])) == sorted(names(peers[1])) == [b"DEL", b"RC.MSET", b"RC.SET"], "each sent once"
 
 
+def test_those_who_are_asked_for_a_topology_hear_which_shard_is_silent(
+        peers: list[Any], connect: Any, wait_until: Any) -> None:
+    peers[0].script = lambda argv: None
+    handle = connect(hedge_s=0.1)
+    thread = threading.Thread(target=lambda: handle.set("k", 2))
+    thread.start()
+    host, port = peers[0].address
+
+    def told() -> bool:
+        questions = [argv for peer in peers[1:] for argv in peer.named(b"RC.TOPOLOGY")]
+        return [b"RC.TOPOLOGY", b"1", b"SILENT", b"%s:%d" % (host.encode(), port)] in questions
+
+    wait_until(told)
+    publish(peers[1:], copied(peers, first=1, epoch=2, down=(0,)))
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_a_write_that_cannot_be_repeated_is_unknown_once_another_leads(
         peers: list[Any], connect: Any, wait_until: Any) -> None:
     peers[0].script = lambda argv: None

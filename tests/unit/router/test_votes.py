@@ -319,6 +319,16 @@ def test_of_a_shard_that_does_not_answer_a_lower_incarnation_is_a_later_process(
     assert world.topology.shard("s1").incarnation == earlier - 1
 
 
+def test_what_clients_tell_of_a_shard_that_answers_the_router_is_a_warning_and_no_more() -> None:
+    world = World(copies=2).settle()
+    world.core.pong("s0", world.pong_of("s0", complaints={"s1": 0.5}), world.now)
+    assert world.core.step(world.now) == []
+    assert world.core.warnings == ("s1 answers the router, but not some clients: the network between them may be cut",)
+    world.now += PATIENCE.complaint_s
+    world.core.step(world.now)
+    assert world.core.warnings == ()
+
+
 # The standby
 
 

@@ -96,6 +96,14 @@ def test_topology_is_sent_only_if_newer(shard: Shard) -> None:
     assert shard.run("RC.TOPOLOGY 4") is None
 
 
+def test_a_client_may_tell_of_shards_that_do_not_answer_it(shard: Shard) -> None:
+    infos = tuple(ShardInfo(id=f"s{number}", host="h", port=1 + number, node_id="n", machine="m", zone="", state="up",
+                            weight=1, incarnation=1) for number in range(3))
+    shard.core.set_topology(Topology("c", 4, infos, np.zeros((SLOT_COUNT, 1), dtype=np.int16)))
+    assert shard.run("RC.TOPOLOGY 4 SILENT h:2 h:99 nowhere") is None
+    assert list(shard.core.complaints) == ["s1"], "what is no shard is not kept"
+
+
 def test_statistics_travel_as_msgpack(shard: Shard) -> None:
     shard.run("SET k v")
     stats = msgpack.unpackb(shard.run("RC.STATS"))
