@@ -132,6 +132,11 @@ def find_router(cluster: str) -> RouterHandle:
     return RouterHandle(ray.get_actor(router_name(cluster), namespace=NAMESPACE))
 
 
+def find_standby(cluster: str) -> RouterHandle:
+    """Return the router's standby. Raises ValueError if there is none."""
+    return RouterHandle(ray.get_actor(standby_name(cluster), namespace=NAMESPACE))
+
+
 def find_shard(cluster: str, shard_id: str) -> ShardHandle:
     """Return a shard's actor. Raises ValueError if there is none."""
     return ShardHandle(ray.get_actor(shard_name(cluster, shard_id), namespace=NAMESPACE))

@@ -23,38 +23,30 @@ def spread(state: RouterState, now_s: float) -> None:
     """Have one crowded shard be elsewhere: an empty one is made anew there, a full one is moved once all is quiet."""
     if state.config.copies == 1 or state.upgrading:
         return
-    crowded = _crowded(state)
+    there = [record for record in state.shards.values() if record.node_id and record.phase is not Phase.WANTED]
+    counts = Counter(record.machine for record in there)
+    empty = {node.machine for node in state.nodes.values() if node.takes_shards} - counts.keys()
+    if not empty or max(counts.values(), default=0) < 2:  # this is asked at every step, of clusters of any size
+        return
+    crowded = [one for one in there if counts[one.machine] > 1 and not one.gives_away and not one.is_leaving]
     for record in crowded:
-        if record.is_up and record.is_blank and record.is_member:
+        if record.is_up and record.is_blank and record.is_member and _belongs_in(state, record, empty):
             state.note("change", f"{record.id} is made anew on another machine than {record.machine}, which has others")
             record.enter(Phase.REMOVING, now_s)
             return
-    if not crowded or state.change is not None or now_s - state.unrest_at_s < state.patience.spread_wait_s:
+    if state.change is not None or now_s - state.unrest_at_s < state.patience.spread_wait_s or not is_settled(state):
         return
-    if is_settled(state) and (risky := [record for record in crowded if _is_at_risk(state, record)]):
-        record = risky[-1]
+    # The loss of its machine would take both copies of a slot, or half of the votes.
+    at_risk = [one for one in crowded if state.shared_slots or 2 * counts[one.machine] >= len(state.shards)]
+    if at_risk and _belongs_in(state, at_risk[-1], empty):
+        record = at_risk[-1]
         text = f"move of {record.id} away from {record.machine}, which has others"
         state.change = Change(text, now_s, True, state.config.shards, state.draining)
         state.note("change", text)
         upgrading.begin(state, [record.id])
 
 
-def _is_at_risk(state: RouterState, record: ShardRecord) -> bool:
-    """Say whether the loss of a shard's machine would take both copies of a slot, or half of the votes."""
-    together = sum(other.machine == record.machine for other in state.shards.values())
-    return bool(state.shared_slots) or 2 * together >= len(state.shards)
-
-
-def _crowded(state: RouterState) -> list[ShardRecord]:
-    """Return the shards that share a machine, and would be placed on one without any."""
-    there = [record for record in state.shards.values() if record.node_id and record.phase is not Phase.WANTED]
-    counts = Counter(record.machine for record in there)
-    if max(counts.values(), default=0) < 2:
-        return []
-    found = []
-    for record in there:
-        if counts[record.machine] > 1 and not record.gives_away and not record.is_leaving:
-            best = best_place(state, record)
-            if best is not None and not counts[best.machine]:
-                found.append(record)
-    return found
+def _belongs_in(state: RouterState, record: ShardRecord, empty: set[str]) -> bool:
+    """Say whether a shard would be placed on one of the empty machines, were it not there."""
+    best = best_place(state, record)
+    return best is not None and best.machine in empty
