@@ -7,8 +7,8 @@ a while. Any thread.
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -23,40 +23,31 @@ class Workers:
     """Runs work in the background, at most `MAX_WORKERS` pieces at a time."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(MAX_QUEUED)
-        self._lock = threading.Lock()
+        self._queue: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()  # what is queued and who is idle must be seen as of one moment
         self._threads = 0
         self._idle = 0
         self._is_closed = False
 
     def submit(self, work: Callable[[], None]) -> bool:
         """Have `work`, which raises nothing, done soon; return False if there is too much already, or it is closed."""
-        with self._lock:
-            if self._is_closed:
+        with self._changed:
+            if self._is_closed or len(self._queue) >= MAX_QUEUED:
                 return False
-            try:
-                self._queue.put_nowait(work)
-            except queue.Full:
-                return False
-            if self._idle < self._queue.qsize() and self._threads < MAX_WORKERS:
+            self._queue.append(work)
+            if self._idle < len(self._queue) and self._threads < MAX_WORKERS:
                 self._threads += 1
                 threading.Thread(target=self._work, name="raycache-loading", daemon=True).start()
+            self._changed.notify()
         return True
 
     def close(self) -> list[Callable[[], None]]:
         """Take no more work; return what was not begun. What runs now goes on to its end."""
-        with self._lock:
+        with self._changed:
             self._is_closed = True
-            left = []
-            while True:
-                try:
-                    work = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if work is not None:
-                    left.append(work)
-            for _ in range(self._threads):
-                self._queue.put_nowait(None)
+            left = list(self._queue)
+            self._queue.clear()
+            self._changed.notify_all()
         return left
 
     def forget(self) -> None:
@@ -66,17 +57,16 @@ class Workers:
         self._is_closed = is_closed
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            try:
-                work = self._queue.get(timeout=IDLE_S)
-            except queue.Empty:
-                work = None
-            with self._lock:
-                self._idle -= 1
-                if work is None and (self._is_closed or self._queue.empty()):  # else it came in this very moment
-                    self._threads -= 1
-                    return
-            if work is not None:
-                work()
+        while (work := self._next()) is not None:
+            work()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for work; None: there is none, and this thread counts no longer."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._queue or self._is_closed, IDLE_S)
+            self._idle -= 1
+            if self._queue:
+                return self._queue.popleft()
+            self._threads -= 1
+            return None

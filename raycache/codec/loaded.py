@@ -11,6 +11,7 @@ entry's lifetime, of which the last `grace` is beyond the value's own.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Final, NamedTuple
 
@@ -56,7 +57,7 @@ def frame(kind: int, data: bytes, *, number: int, load_s: float, grace_ms: int, 
     if any(len(name) > 0xFFFF for name, _ in tags):
         raise ValueError("a tag is at most 65,535 bytes long")
     packed = b"".join([_TAG.pack(len(name), generation) + name for name, generation in tags])
-    microseconds = min(int(load_s * 1e6), _MOST)
+    microseconds = min(math.ceil(load_s * 1e6), _MOST)  # no load takes nothing: a 0 would never be refreshed early
     return b"".join((_HEADER.pack(FORMAT, kind, len(packed), number, microseconds, grace_ms), packed, data))
 
 

@@ -498,7 +498,7 @@ def test_values_are_refreshed_before_they_expire(cache: Any, other: Cache) -> No
     load = Loader("new", goes=True)
     assert cache.get_or_load("k", load, ttl=60, beta=0) == "old"
     assert load.calls == 0
-    assert cache.get_or_load("k", load, ttl=60, beta=1e9) == "old"  # due at once, and still not waited for
+    assert cache.get_or_load("k", load, ttl=60, beta=1e15) == "old"  # due at once, and still not waited for
     wait_until(lambda: other.get("k") == "new")
     assert load.calls == 1
 

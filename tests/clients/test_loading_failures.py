@@ -221,7 +221,7 @@ def test_a_refresh_that_a_load_has_started_is_no_part_of_it(cluster: LocalCluste
         refreshed = asyncio.Event()
 
         async def outer() -> int:
-            return await mine.get_or_load("inner", inner, ttl=60, beta=1e9) + 10
+            return await mine.get_or_load("inner", inner, ttl=60, beta=1e15) + 10
 
         async def inner() -> int:
             value = await mine.get_or_load("outer", outer, ttl=60, beta=0)  # waits for it, and not the other way round
@@ -374,7 +374,7 @@ def test_background_work_ends_with_the_handle(cluster: LocalCluster) -> None:
     cache = Cache(cluster.info)
     cache.get_or_load("k", lambda: 1, ttl=60)
     load = Loader(2)
-    cache.get_or_load("k", load, ttl=60, beta=1e9)
+    cache.get_or_load("k", load, ttl=60, beta=1e15)
     assert load.begun.wait(10)
     cache.close()
     load.go.set()
@@ -386,10 +386,10 @@ def test_refreshes_whose_loaders_hang_hold_up_no_other_key(cluster: LocalCluster
         hung = Loader(2)
         for number in range(MAX_WORKERS):
             cache.get_or_load(f"hung:{number}", lambda: 1, ttl=60)
-            cache.get_or_load(f"hung:{number}", hung, ttl=60, beta=1e9)
+            cache.get_or_load(f"hung:{number}", hung, ttl=60, beta=1e15)
         wait_until(lambda: hung.calls == MAX_WORKERS)
         cache.get_or_load("k", lambda: 1, ttl=60)
-        assert cache.get_or_load("k", lambda: 2, ttl=60, beta=1e9) == 1  # its refresh waits for a thread
+        assert cache.get_or_load("k", lambda: 2, ttl=60, beta=1e15) == 1  # its refresh waits for a thread
         cache.delete("k")
         assert cache.get_or_load("k", lambda: 3, wait_s=5) == 3
         hung.go.set()

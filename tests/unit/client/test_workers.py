@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 
 import pytest
@@ -58,3 +59,27 @@ def test_threads_end_when_there_is_nothing_to_do_and_others_begin(monkeypatch: p
         thread.join(10)
         assert not thread.is_alive()
     pool.close()
+
+
+def test_a_thread_that_has_just_taken_work_is_not_counted_on_for_more() -> None:
+    """Else what comes next waits for ever behind work that hangs, though there may be more threads."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            pool, go, begun = Workers(), threading.Event(), threading.Semaphore(0)
+            assert pool.submit(begun.release)
+            assert begun.acquire(timeout=10)
+
+            def work(go: threading.Event = go, begun: threading.Semaphore = begun) -> None:
+                begun.release()
+                go.wait(10)
+
+            for _ in range(MAX_WORKERS):
+                assert pool.submit(work)
+            for _ in range(MAX_WORKERS):
+                assert begun.acquire(timeout=5)
+            go.set()
+            pool.close()
+    finally:
+        sys.setswitchinterval(interval_s)
