@@ -46,11 +46,25 @@ class Repairs:
         self._due_s: dict[str, float] = {}
         self._asked: dict[str, tuple[bytes, float]] = {}
         """The slots of the last question, and when to ask again if there is no answer."""
+        self._thorough: set[str] = set()
+        """Peers with whom evictions explain no difference at the next comparison."""
         self._comparison = Comparison(set())
 
-    def soon(self, peer: str, at_s: float) -> None:
-        """Compare with `peer` at `at_s` at the latest."""
+    def soon(self, peer: str, at_s: float, *, is_thorough: bool = False) -> None:
+        """Compare with `peer` at `at_s` at the latest.
+
+        Args:
+            is_thorough: bring what differs also where one of both has evicted something, since one of both may have
+                heard of writes that the other has not.
+        """
         self._due_s[peer] = min(at_s, self._due_s.get(peer, at_s))
+        if is_thorough:
+            self._thorough.add(peer)
+
+    def mended(self, peer: str) -> None:
+        """Take note that a repair has brought what differed from `peer`'s."""
+        if self._due_s.get(peer, 0.0) > self._owner.now_s:  # else something has called for a comparison since
+            self._thorough.discard(peer)
 
     def at_once(self) -> None:
         """Compare with everybody at the next step."""
@@ -130,12 +144,13 @@ class Repairs:
             self._comparison.evicted += len(differing) - len(unexplained)
             owner.tell_listeners()
         elif tag == _COMPARE:
-            if self._asked.get(sender) == (bitmap, self._due_s.get(sender)):  # else something has called for it since
+            is_latest = self._asked.get(sender) == (bitmap, self._due_s.get(sender))
+            if is_latest:  # else something has called for it since
                 # While something is in doubt here, only more comparisons can settle it.
                 self._due_s[sender] = owner.now_s + (RETRY_S if doubts else INTERVAL_S)
             stream = owner.streams.get(sender)
             owner.copies.knows(doubts.keys() & set(slots).difference(differing), sender, floor, owner.enough)
-            has_gap = stream is not None and stream.has_gap
+            has_gap = (stream is not None and stream.has_gap) or sender in self._thorough
             # The answer may be older than the topology: of slots that are held in common no more, nothing would come.
             shared = set(owner.neighbours.compared.get(sender, ()))
             wanted = [slot for slot in differing
@@ -144,3 +159,5 @@ class Repairs:
                 owner.transfers.mend(sender, wanted)
             elif stream is not None:
                 stream.has_gap = False
+            if is_latest and not wanted:
+                self._thorough.discard(sender)

@@ -153,6 +153,7 @@ class Replicator:
     def set_topology(self, topology: Topology, now_s: float) -> None:
         """Take over a newer topology: who gets what, which slots arrive."""
         self.now_s = self.copies.now_s = now_s
+        self.copies.clock.step(self.host.now_ms)
         if self.has_leases and self.topology is not None:
             self.inherited |= inherited(self.me, self.topology, topology)
         self.topology = topology
@@ -167,7 +168,7 @@ class Replicator:
         self.neighbours = neighbours_of(self.me, topology, self.mode, self._outbox)
         for peer, slots in self.neighbours.compared.items():
             if slots != before.get(peer):  # who led these before may have told that peer more than us
-                self.repairs.soon(peer, now_s + COMPARE_S)
+                self.repairs.soon(peer, now_s + COMPARE_S, is_thorough=True)
         if self.has_leases:
             led, leads = np.frombuffer(led_before, np.uint8), np.frombuffer(self.neighbours.leads, np.uint8)
             copies.lead_no_more(np.flatnonzero(led > leads).tolist())
@@ -226,6 +227,7 @@ class Replicator:
     def step(self, now_s: float) -> None:
         """Send heartbeats, go on with arrivals and repairs, forget what is old."""
         self.now_s = self.copies.now_s = now_s
+        self.copies.clock.step(self.host.now_ms)
         self.copies.tombstones.step(now_s)
         if self.is_versioned:
             self._beat(now_s)
@@ -379,6 +381,11 @@ class Replicator:
             if first > stream.applied + 1 or not all(map(self._is_held, batch)):
                 # Acknowledged, they would be nowhere: this shard does not know yet that it owns these slots.
                 return self._ack(stream, sent_s)
+        last = first + len(batch) - 1
+        if not stream.has_gap and (known := min(stream.applied - first + 1, len(batch))) > 0:
+            # They were merged when they came first. What they wrote may have expired here since, by a clock that is
+            # ahead, and what is older would then pass for news.
+            first, batch, more = first + known, batch[known:], [knew[known:] for knew in more]
         is_behind = self.has_leases and epoch <= self.epoch
         merge: Callable[[Mutation], bool] = self.copies.merge_behind if is_behind else self.copies.merge
         if more and self.has_leases:
@@ -392,7 +399,7 @@ class Replicator:
             for mutation in batch:
                 rewritten[slot_of(mutation[0])] = 1
         self.copies.clock.observe(clock)
-        stream.take(first, len(batch), clock)
+        stream.take(first, last, clock)
         stream.epoch = max(stream.epoch, epoch)
         self._has_news = True
         if stream.has_gap:
@@ -513,8 +520,8 @@ class Replicator:
         return min(others, others - self.config.quorums[1] + 2)
 
     def token(self) -> tuple[int, int]:
-        """Return this shard's index and how far its clock has come: whatever it wrote so far is at most that."""
-        return int(self.me[1:]), self.copies.clock.latest
+        """Return this shard's index and the version that it gave out last: whatever it wrote so far is at most that."""
+        return int(self.me[1:]), self.copies.clock.given
 
     def is_behind(self, token: dict[int, int]) -> bool:
         """Return whether something that `token` speaks of may not have reached this shard."""

@@ -23,11 +23,11 @@ class Stream:
     has_gap: bool = False
     """Mutations are missing: this copy must be compared with the peer's."""
 
-    def take(self, first: int, count: int, clock: int) -> None:
-        """Take note of a batch that has been merged."""
+    def take(self, first: int, last: int, clock: int) -> None:
+        """Take note that the mutations from number `first` to `last` have been merged."""
         if first > self.applied + 1:
             self.has_gap = True
-        self.applied = max(self.applied, first + count - 1)
+        self.applied = max(self.applied, last)
         self.clock = max(self.clock, clock)
 
 

@@ -241,11 +241,12 @@ class Transfers:
             return
         if arrival.is_repair:
             del self.arrivals[arrival.id]
+            owner.repairs.mended(arrival.giver)
             if (stream := owner.streams.get(arrival.giver)) is not None:
                 stream.has_gap = False
         else:  # the giver may have left the slots before all of the primary's writes had reached it
             for peer in owner.neighbours.compared:
-                owner.repairs.soon(peer, owner.now_s)
+                owner.repairs.soon(peer, owner.now_s, is_thorough=True)
         self._mark()
         owner.on_change()
 

@@ -37,9 +37,14 @@ def first_version(ms: int) -> int:
 
 
 class HybridClock:
-    """Never goes back, whatever the machine's clock does, and is never behind what it has seen of others'."""
+    """Never goes back, whatever the machine's clock does, and is never behind what it has seen of others'.
 
-    __slots__ = ("_shard", "_ticks")
+    Between two readings of others' it goes on as fast as theirs: where machines' clocks differ by minutes, all follow
+    the one that is furthest ahead. So of two writes that are a heartbeat apart the later one has the larger version,
+    also where a shard has taken over from one that it hears no more.
+    """
+
+    __slots__ = ("_ahead_ms", "_shard", "_ticks", "given")
 
     def __init__(self, shard_index: int) -> None:
         """Make a clock for the shard of this index.
@@ -51,20 +56,33 @@ class HybridClock:
             raise ValueError(f"a shard's index must be 0 to {MAX_SHARD_INDEX}, not {shard_index}")
         self._shard = shard_index
         self._ticks = 0  # milliseconds and counter, without the shard
+        self._ahead_ms = 0
+        self.given = 0
+        """The last version that it gave out."""
 
     def next(self, now_ms: int) -> int:
         """Return a version above every one that this clock gave out or saw."""
-        ticks = now_ms << COUNTER_BITS
+        ticks = (now_ms + self._ahead_ms) << COUNTER_BITS
         if ticks <= self._ticks:
             ticks = self._ticks + 1
         self._ticks = ticks
-        return (ticks << SHARD_BITS) | self._shard
+        self.given = version = (ticks << SHARD_BITS) | self._shard
+        return version
+
+    def step(self, now_ms: int) -> None:
+        """Go on to `now_ms`, by the machine's clock."""
+        self._ahead_ms = max(self._ahead_ms, (self._ticks >> COUNTER_BITS) - now_ms)
+        self._ticks = max(self._ticks, (now_ms + self._ahead_ms) << COUNTER_BITS)
 
     def observe(self, version: int) -> None:
         """Take note of another shard's version."""
         ticks = version >> SHARD_BITS
         if ticks > self._ticks:
             self._ticks = ticks
+
+    def age_ms(self, version: int, now_ms: int) -> int:
+        """Return how long ago a version was given out, by whatever clock, as far as this one knows."""
+        return max(0, now_ms + self._ahead_ms - version_ms(version))
 
     @property
     def latest(self) -> int:

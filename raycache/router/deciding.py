@@ -27,7 +27,7 @@ def is_due(state: RouterState, shards: tuple[ShardInfo, ...], now_s: float) -> b
     """Say whether the rules could find anything to do, though the shards are the same."""
     if state.is_dirty or _finished(state):
         return True
-    return not state.topology.transfers and (_must_deal(state, shards) or _must_even(state, shards, now_s))
+    return not state.topology.transfers and (_must_deal(state, shards, now_s) or _must_even(state, shards, now_s))
 
 
 def decide(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_s: float) -> None:
@@ -49,10 +49,10 @@ def decide(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_
     # Who leads comes first, and nothing moves to or from a shard that may be lost.
     is_unsure = any(record.suspected_at_s is not None for record in state.members() if record.is_up)
     is_calm = not (draft.flows or promoted or waiting or is_unsure)
-    if is_orphaned or (is_calm and _must_deal(state, shards)):
-        _deal(state, draft, shards)
+    if is_orphaned or (is_calm and _must_deal(state, shards, now_s)):
+        _deal(state, draft, shards, now_s)
     if is_calm and not draft.flows and _must_even(state, shards, now_s):
-        _even(state, draft, shards)
+        _even(state, draft, shards, now_s)
 
 
 def _finished(state: RouterState) -> set[str]:
@@ -76,21 +76,29 @@ def _settle_returns(state: RouterState) -> None:
 # Where slots belong
 
 
-def _deal(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...]) -> None:
+def _deal(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_s: float) -> None:
     """Move slots towards where they belong now."""
     config = state.config
     before = replace(state.topology, shards=shards, owners=draft.owners, transfers=())
     table = dealt(shards, before, copies=config.copies, vnodes_per_shard=config.vnodes_per_shard,
                   max_load=config.max_load)
-    state.slots_waiting = shift(draft, in_order_of(table, draft.owners), state.patience.slots_moved_at_once)
+    awaited = _awaited(state, now_s)
+    state.slots_waiting = shift(draft, in_order_of(table, draft.owners), state.patience.slots_moved_at_once,
+                                np.array([shard_id in awaited for shard_id in draft.ids], dtype=np.bool_))
     state.dealt_for = None if state.slots_waiting else placement(shards)
-    state.tried["deal"] = _situation(state, shards)
+    state.tried["deal"] = _situation(state, shards, now_s)
 
 
-def _must_deal(state: RouterState, shards: tuple[ShardInfo, ...]) -> bool:
+def _awaited(state: RouterState, now_s: float) -> tuple[str, ...]:
+    """Return the shards that are silent and may be back shortly with all they had."""
+    return tuple(one.id for one in state.members() if not (one.is_up or one.is_dead or one.is_blank)
+                 and now_s - one.lost_at_s < state.patience.return_wait_s)
+
+
+def _must_deal(state: RouterState, shards: tuple[ShardInfo, ...], now_s: float) -> bool:
     if state.dealt_for == placement(shards):
         return False
-    return state.tried.get("deal") != _situation(state, shards)
+    return state.tried.get("deal") != _situation(state, shards, now_s)
 
 
 def placement(shards: tuple[ShardInfo, ...]) -> list[tuple[str, str, str, int]]:
@@ -98,22 +106,23 @@ def placement(shards: tuple[ShardInfo, ...]) -> list[tuple[str, str, str, int]]:
     return [(shard.id, shard.machine, shard.zone, shard.weight) for shard in shards]
 
 
-def _even(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...]) -> None:
+def _even(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_s: float) -> None:
     """Let some replicas lead, so that primaries are spread evenly."""
     weights = [shard.weight if is_alive else 0 for shard, is_alive in zip(shards, draft.is_alive.tolist(), strict=True)]
     limit = state.patience.slots_swapped_at_once
     wanted = evened(draft.owners, weights, may_lead=draft.complete(), limit=limit)
     if not np.array_equal(wanted, draft.owners):
         shift(draft, wanted, limit)
-    state.tried["even"] = _situation(state, shards)
+    state.tried["even"] = _situation(state, shards, now_s)
 
 
 def _must_even(state: RouterState, shards: tuple[ShardInfo, ...], now_s: float) -> bool:
     if state.config.copies == 1 or now_s - state.unrest_at_s < state.patience.even_wait_s:
         return False
-    return state.tried.get("even") != _situation(state, shards)
+    return state.tried.get("even") != _situation(state, shards, now_s)
 
 
-def _situation(state: RouterState, shards: tuple[ShardInfo, ...]) -> object:
+def _situation(state: RouterState, shards: tuple[ShardInfo, ...], now_s: float) -> object:
     """Return what must be other before trying once more is worth it."""
-    return state.topology.epoch, tuple((shard.id, shard.state, shard.weight) for shard in shards)
+    return (state.topology.epoch, tuple((shard.id, shard.state, shard.weight) for shard in shards),
+            _awaited(state, now_s))

@@ -44,6 +44,9 @@ class Patience:
     times a second, and Ray starts its process again within 0.7 s where only that has died."""
     complaint_s: float = 10.0
     """What clients tell of a shard that does not answer them counts for this long."""
+    return_wait_s: float = 10.0
+    """So long a silent shard keeps its slots, though others are to have them: it may come back with writes that they
+    have from somebody who has died meanwhile."""
     fresh_wait_s: float = 0.15
     """With several candidates: how long a promotion waits to hear, after the loss, how far each of them has come."""
     even_wait_s: float = 2.0

@@ -60,11 +60,11 @@ def refill(draft: Draft) -> None:
     draft.is_behind = draft.is_behind & ~draft.is_alive
 
 
-def shift(draft: Draft, wanted: Owners, limit: int) -> int:
+def shift(draft: Draft, wanted: Owners, limit: int, awaited: Mask | None = None) -> int:
     """Make the table as `wanted` as can be done now, moving the data of at most `limit` slots; return how many wait.
 
-    A slot waits while it is on its way already, while somebody new to it is not up, and while only a silent shard has
-    its data.
+    A slot waits while it is on its way already, while somebody new to it is not up, while only a silent shard has its
+    data, and while one of those marked in `awaited` would leave it.
     """
     old, complete = draft.owners, draft.complete()
     wanted = _led_by_the_living(draft, wanted)
@@ -79,6 +79,8 @@ def shift(draft: Draft, wanted: Owners, limit: int) -> int:
     drops = complete & ~stays
     is_thin = draft.of_owners(~draft.is_alive).any(axis=1) & drops.any(axis=1) & (complete.sum(axis=1) > 1)
     waits = is_thin | draft.in_flow() | (arrives & ~is_up).any(axis=1) | is_silent | (hands_over & ~is_up[:, 0])
+    if awaited is not None:
+        waits |= (draft.of_owners(awaited) & ~stays).any(axis=1)
     may_move = differs & (~waits | (old < 0).all(axis=1))
     moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over | drops.any(axis=1))
     later = np.flatnonzero(moves_data)[limit:]

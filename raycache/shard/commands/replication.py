@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from raycache.replication import messages
-from raycache.replication.version import version_ms
 from raycache.resp import encode
 from raycache.resp.encode import NULLS, OK
 from raycache.ring.slots import slot_of
@@ -105,7 +104,8 @@ def _read(core: ShardCore, session: Session, argv: list[bytes], keys: list[bytes
 
 
 def _rows(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
-    is_versioned = core.replicator is not None and core.replicator.is_versioned
+    replicator = core.replicator
+    clock = replicator.copies.clock if replicator is not None and replicator.is_versioned else None
     rows, source = [], encode.bulk(core.shard_id.encode())
     for key in keys:
         entry = core.get(key, core.now_ms)
@@ -113,7 +113,7 @@ def _rows(core: ShardCore, session: Session, keys: list[bytes]) -> bytes:
             rows.append(encode.array([NULLS[session.protocol], encode.integer(0), source, encode.integer(-1)]))
             continue
         version = core.store.version_of(entry)
-        age_ms = max(0, core.now_ms - version_ms(version)) if is_versioned else -1
+        age_ms = clock.age_ms(version, core.now_ms) if clock is not None else -1
         if entry.kind == LARGE_KIND:
             use(core, entry)
         payload = encode.bulk(bytes([entry.kind]) + entry.value)
@@ -158,7 +158,7 @@ def _write(core: ShardCore, session: Session, command: Command, inner: list[byte
 
 
 def token(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """RC.TOKEN -> [this shard's index, how far its clock has come]."""
+    """RC.TOKEN -> [this shard's index, the version of its last write]."""
     if core.replicator is None:
         return encode.array([encode.integer(0), encode.integer(0)])
     index, version = core.replicator.token()

@@ -6,6 +6,8 @@ import msgpack
 import numpy as np
 import pytest
 
+from raycache.replication.messages import Message, pack, unpack
+from raycache.replication.version import first_version
 from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, bitmap_of, slot_of
 from tests.unit.replication.cluster import PureCluster
@@ -480,6 +482,52 @@ def test_a_replica_that_was_told_less_follows_the_one_that_is_promoted() -> None
     assert get(cluster, "s1", "k") == b"last words"
 
 
+def test_it_follows_also_where_something_was_evicted_that_could_explain_what_differs() -> None:
+    cluster = PureCluster(3, copies=3)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    for value in ("first", "second"):
+        cluster.run("s0", "SET", "{k}", value)
+        cluster.run("s0", "SET", "{k}2", value)
+        cluster.step()
+        store = cluster.cores["s1"].store
+        if value == "first":
+            entry = store.peek(b"{k}2", cluster.now_ms)
+            assert entry is not None
+            store.evict(entry)
+    cluster.cut = {frozenset(("s0", "s1"))}
+    cluster.run("s0", "SET", "{k}", "last words")
+    cluster.step()
+    cluster.cut = {frozenset(("s0", name)) for name in ("s1", "s2")}
+    cluster.publish([2, 1, 0])
+    cluster.step(2)
+    assert get(cluster, "s1", "{k}") == b"last words"
+
+
+@pytest.mark.parametrize("name", ["s0", "s3"])
+def test_who_takes_over_writes_under_larger_versions_though_another_clock_is_ahead(name: str) -> None:
+    """What the lost one wrote last may come only when a third one leads, who cannot know which was later."""
+    cluster = PureCluster(7, copies=3)
+    cluster.publish([0, 1, 2])
+    clock = cluster.cores[name].replicator.copies.clock
+    clock.observe(first_version(cluster.now_ms + 600_000))
+    cluster.step(0.3)
+    cluster.cut = {frozenset((one, other)) for one in ("s0", "s3") for other in ("s1", "s2", "s4", "s5", "s6")}
+    cluster.step(0.3)
+    for value in ("first", "second", "third"):
+        assert cluster.run("s0", "SET", "k", value) == b"+OK\r\n"
+    earlier = clock_of(cluster, "s0")
+    cluster.step(1)
+    cluster.publish([1, 2, 0])
+    cluster.step(0.5)
+    assert cluster.run("s1", "SET", "k", "later") == b"+OK\r\n"
+    assert earlier < clock_of(cluster, "s1")
+
+
+def clock_of(cluster: PureCluster, name: str) -> int:
+    return cluster.cores[name].replicator.token()[1]
+
+
 def test_a_shard_acknowledges_nothing_before_it_knows_that_it_owns_the_slot() -> None:
     cluster = PureCluster(3, copies=2)
     cluster.publish([0, 1])
@@ -602,6 +650,31 @@ def test_a_late_write_does_not_take_the_place_of_a_newer_one_that_has_expired(mo
     cluster.cut = set()
     cluster.step(2)
     assert [get(cluster, name, "k") for name in cluster.cores] == [None] * 3
+
+
+@pytest.mark.parametrize("mode", ["primary-replica", "multi-primary", "quorum"])
+def test_a_batch_that_comes_twice_brings_nothing_back_that_has_expired(
+        mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = PureCluster(3, copies=3, replication=mode)
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    replica = cluster.cores["s1"].replicator
+    received, receive = [], replica.receive
+
+    def note(sender: str, messages: list[Message], now_s: float) -> list[Message]:
+        received.append((sender, pack(messages)))
+        return receive(sender, messages, now_s)
+
+    monkeypatch.setattr(replica, "receive", note)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.step(0.1)
+    assert get(cluster, "s1", "k") == b"old"
+    late = list(received)
+    cluster.run("s0", "SET", "k", "new", "PX", "100")
+    cluster.step(0.3)
+    for sender, packed in late:
+        receive(sender, unpack(packed), cluster.now_s)
+    assert get(cluster, "s1", "k") is None
 
 
 def test_what_expires_leaves_nothing_behind_while_owners_hear_each_other() -> None:

@@ -17,14 +17,17 @@ from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version, version_ms, version_shard
 
 
-@given(st.lists(st.one_of(st.integers(0, 2**41), st.tuples(st.integers(0, 2**62))), max_size=50))
-def test_a_clock_never_repeats_and_never_goes_back(events: list[int | tuple[int]]) -> None:
+@given(st.lists(st.one_of(st.integers(0, 2**41), st.tuples(st.integers(0, 2**62))), max_size=50), st.booleans())
+def test_a_clock_never_repeats_and_never_goes_back(events: list[int | tuple[int]], steps: bool) -> None:
     clock, last = HybridClock(7), 0
     for event in events:
         if isinstance(event, tuple):
             clock.observe(event[0])
             last = max(last, event[0] & ~1023 | 7 if event[0] >> 10 > last >> 10 else last)
         else:
+            if steps:
+                clock.step(event)
+                assert clock.latest >= last
             version = clock.next(event)
             assert version > last
             assert version_shard(version) == 7
@@ -38,6 +41,23 @@ def test_a_version_tells_its_time_and_the_shard_breaks_ties() -> None:
     assert one.next(2_000) < two.next(1_700_000_000_000 + 5)
     assert HybridClock(1).next(9) < HybridClock(2).next(9)
     assert first_version(9) <= HybridClock(0).next(9) < 2**63
+
+
+def test_a_clock_goes_on_as_fast_as_the_one_furthest_ahead() -> None:
+    slow, fast = HybridClock(1), HybridClock(2)
+    fast.step(1_000_000)
+    slow.step(5_000)
+    slow.observe(fast.latest)
+    slow.step(5_000)
+    assert slow.given == 0
+    slow.step(5_400)
+    fast.step(1_000_400)
+    assert version_ms(slow.next(5_401)) == 1_000_401
+    assert fast.next(1_000_400) < slow.given == slow.latest
+    assert slow.age_ms(fast.given, 5_500) == 100
+    assert slow.age_ms(first_version(2_000_000), 5_500) == 0
+    slow.step(2_000)  # the machine's clock was set back
+    assert version_ms(slow.next(2_300)) == 1_000_701
 
 
 @pytest.mark.parametrize("index", [-1, 1024])

@@ -161,14 +161,44 @@ def test_nobody_leaves_before_somebody_stays() -> None:
     assert world.core.is_settled
 
 
-def test_a_lost_shard_that_leaves_is_not_waited_for() -> None:
-    world = World().settle()
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_lost_shard_that_leaves_is_not_waited_for(copies: int) -> None:
+    world = World(copies=copies).settle()
     world.lose("s2")
     world.step()
     world.core.scale(2)
     world.settle()
+    world.settle(PATIENCE.even_wait_s)
     assert world.ids() == ["s0", "s1"]
     assert world.core.is_settled
+
+
+def test_one_that_is_silent_keeps_its_slots_for_a_while() -> None:
+    """The others may be dead without anybody knowing, and it may be back with all it has."""
+    world = World(copies=2).settle()
+    world.silence("s2")
+    world.settle(PATIENCE.suspect_s + 0.5)
+    assert world.state_of("s2") == "down"
+    world.core.scale(2)
+    world.settle(PATIENCE.return_wait_s - 2.0)
+    assert len(world.topology.slots_owned("s2")) > 0
+    world.settle(2.0)
+    world.settle(PATIENCE.even_wait_s)
+    world.settle(PATIENCE.leave_wait_s)
+    assert world.ids() == ["s0", "s1"]
+
+
+def test_one_that_is_back_in_time_gives_them_itself() -> None:
+    world = World(copies=2).settle()
+    world.silence("s2")
+    world.settle(PATIENCE.suspect_s + 0.5)
+    world.core.scale(2)
+    world.settle(1.0)
+    world.wake("s2")
+    world.settle(1.0)
+    world.settle(PATIENCE.even_wait_s)
+    world.settle(1.0)
+    assert world.ids() == ["s0", "s1"]
 
 
 def test_a_removed_shard_that_lives_on_is_ended_again() -> None:
