@@ -46,7 +46,7 @@ class Lane:
         self._pool = pool
         self._protocol = protocol
         self._is_replica = is_replica
-        self._shard: ShardInfo | None = None
+        self.shard: ShardInfo | None = None
         self._connection: UpstreamConnection | None = None
         self._waiting: deque[Call] = deque()
         self._is_opening = False
@@ -58,7 +58,7 @@ class Lane:
     def send(self, call: Call, shard: ShardInfo) -> None:
         """Send `call` to `shard`, which is this lane's at its newest address."""
         connection = self._connection
-        if shard is not self._shard:
+        if shard is not self.shard:
             connection = self._follow(shard)
         if connection is not None and not connection.is_lost:
             connection.send(call)
@@ -73,7 +73,7 @@ class Lane:
 
     def _follow(self, shard: ShardInfo) -> UpstreamConnection | None:
         """Take note of a new topology; a new address or process wants a new connection, and a fresh start."""
-        old, self._shard = self._shard, shard
+        old, self.shard = self.shard, shard
         if old is not None and _process(old) != _process(shard):
             if self._connection is not None:
                 self._pool.retire(self._connection)
@@ -87,7 +87,7 @@ class Lane:
             self._pool.spawn(self._open_now())
 
     async def _open_now(self) -> None:
-        shard = self._shard
+        shard = self.shard
         assert shard is not None
         try:
             connection = await self._pool.open(shard, self._protocol, is_replica=self._is_replica)
@@ -96,8 +96,8 @@ class Lane:
             self._failed(str(error))
             return
         self._is_opening = False
-        assert self._shard is not None
-        if _process(self._shard) != _process(shard):  # a newer topology came meanwhile
+        assert self.shard is not None
+        if _process(self.shard) != _process(shard):  # a newer topology came meanwhile
             self._pool.retire(connection)
             self._open()
             return
@@ -106,7 +106,7 @@ class Lane:
         self._connection, self._failures, self.failing_since_s = connection, 0, None
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
-            self.send(call, self._shard)
+            self.send(call, self.shard)
 
     def _failed(self, reason: str) -> None:
         now_s = self._pool.now_s()
@@ -249,6 +249,14 @@ class Pool:
         """Return the connections that owe replies and have sent nothing for a while."""
         now_s, after_s = self.now_s(), self._settings.replica_after_s
         return [connection for connection in self._connections if connection.silent_for_s(now_s) > after_s]
+
+    def unanswered(self) -> list[str]:
+        """Return the addresses, "host:port", of shards that do not answer here, or cannot be reached, for a while."""
+        silent = {connection.shard_id for connection in self.silent()}
+        since_s = self.now_s() - self._settings.replica_after_s
+        shards = [lane.shard for lane in (*self._lanes.values(), *self._replica_lanes.values()) if lane.shard and (
+            lane.shard.id in silent or (lane.failing_since_s is not None and lane.failing_since_s < since_s))]
+        return list(dict.fromkeys(f"{shard.host}:{shard.port}" for shard in shards))
 
     def check(self) -> None:
         """Forget the lost connections, close the retired, give up the silent. To be called a few times a second."""

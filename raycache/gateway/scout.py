@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MOST_ASKED: Final = 5
 """A new topology reaches the shards within milliseconds of each other; more answers would only repeat it."""
 
+MOST_SILENT: Final = 8
+"""Shards named as silent in one question."""
+
 
 class Scout:
     """Asks some shards at a time."""
@@ -57,7 +60,9 @@ class Scout:
         return sorted(shards, key=lambda shard: shard.state != "up")[:MOST_ASKED]
 
     async def _ask(self, shard: ShardInfo, known: Topology) -> Topology | None:
-        call = FutureCall(encoded([b"RC.TOPOLOGY", b"%d" % known.epoch]))
+        silent = [address.encode() for address in self._pool.unanswered()[:MOST_SILENT]]
+        report = (b"SILENT", *silent) if silent else ()  # which the router may want to know
+        call = FutureCall(encoded([b"RC.TOPOLOGY", b"%d" % known.epoch, *report]))
         self._pool.lane(shard.id, 2, is_long=False).send(call, shard)
         try:
             (frame,) = await call.replies

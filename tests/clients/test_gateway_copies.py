@@ -42,6 +42,12 @@ def keys_led_by(cluster: LocalCluster, index: int) -> list[str]:
     return found
 
 
+def complained_of(cluster: LocalCluster) -> set[str]:
+    """Return the shards of which clients have told others that they do not answer, as the router has heard."""
+    pongs = [record.pong for record in cluster.router.core._state.shards.values()]
+    return {shard for pong in pongs if pong is not None for shard in pong.complaints}
+
+
 class Load(threading.Thread):
     """Reads and writes all keys in turn until it is stopped, and notes what did not go well."""
 
@@ -153,6 +159,7 @@ def test_a_shard_that_stands_still_is_replaced_and_harms_nobody_when_it_wakes(mo
             # This lies in its socket until it wakes, when others have long gone on.
             command = f"SET {key} from-before\r\n".encode()
             sleeper.sendall(command)
+            wait_until(lambda: "s0" in complained_of(cluster), 20)
             wait_until(lambda: not keys_led_by(cluster, 0), 20)
             wait_until(more(load), 20)
             cluster.resume(0)
