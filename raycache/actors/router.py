@@ -35,6 +35,7 @@ from raycache.actors.standby import StandbyKeeper, machine_of
 from raycache.clock import SystemClock
 from raycache.config import ClusterConfig
 from raycache.logs import event, set_up
+from raycache.metrics.families import Samples
 from raycache.ring.topology import Topology
 from raycache.router.access import SharedUsers
 from raycache.router.core import RouterCore
@@ -101,12 +102,17 @@ class RouterActor:
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._run_task = spawn(self._run(), "router")
         if not is_standby:
-            self._push_task = spawn(push_forever(config.name, self._core.samples), "metrics")
+            self._push_task = spawn(push_forever(config.name, self._samples), "metrics")
 
     def _new_core(self) -> tuple[RouterCore, ShardLinks]:
         core = RouterCore(self._config, self._now_s(), term=0 if self._is_standby else self._clock.unix_ms())
         core.on_event = lambda kind, text: log.info("%s", text, extra=event(kind))
         return core, ShardLinks(core, self._door.secret, self._clock, self._wake.set, self._users, self._config.tls)
+
+    def _samples(self) -> Samples:
+        samples = self._core.samples()
+        samples.add("raycache_cluster_standbys", float(bool(self._standby.node_id)))
+        return samples
 
     def _now_s(self) -> float:
         return self._clock.monotonic_s()

@@ -113,6 +113,7 @@ FAMILIES: Final = (
     # The router; through Ray's agent only.
     Family("raycache_cluster_shards", GAUGE, ("state",), "Shards by state: up, starting or down."),
     Family("raycache_cluster_gateways", GAUGE, (), "Gateways that the router knows."),
+    Family("raycache_cluster_standbys", GAUGE, (), "1 if the router has a standby that answers, on another machine."),
     Family("raycache_cluster_epoch", GAUGE, (), "Epoch of the topology."),
     Family("raycache_cluster_transfers", GAUGE, (), "Transfers of slots under way."),
     Family("raycache_cluster_events_total", COUNTER, ("kind",),

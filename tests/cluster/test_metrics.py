@@ -36,6 +36,7 @@ def test_prometheus_and_ray_s_agent_tell_exactly_what_was_done(
     wait_for(agent_url(), [
         (ray_name("raycache_entries"), mine, 40),
         (ray_name("raycache_cluster_shards"), {**mine, "state": "up"}, 2),
+        (ray_name("raycache_cluster_standbys"), mine, 0),
         (ray_name("raycache_commands_total"), {**mine, **read}, 25),
         (ray_name("raycache_commands_total"), {**mine, **read, "class": "write"}, 40),
         (ray_name("raycache_lookups_total"), {**mine, "result": "hit"}, 25),
