@@ -392,8 +392,7 @@ class Replicator:
             for mutation, knew in zip(batch, more[0], strict=True):
                 self.copies.merge_deposed(mutation, knew) if knew >= 0 else merge(mutation)
         else:
-            for mutation in batch:
-                merge(mutation)
+            self.copies.merge_each(batch, merge)
         if self.transfers.arrivals:
             rewritten = self.copies.rewritten
             for mutation in batch:

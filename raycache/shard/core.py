@@ -427,7 +427,9 @@ class ShardCore:
         """Return where writes have gone since the last call, with their numbers; `session` remembers them."""
         if not self.touched:
             return {}
-        writes = {boxes: tuple([box.offset for box in boxes]) for boxes in self.touched}
+        writes = {}
+        for boxes in self.touched:
+            writes[boxes] = tuple([box.offset for box in boxes])
         self.touched.clear()
         if session is not None:
             session.wrote.update(writes)

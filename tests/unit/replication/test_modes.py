@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgpack
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raycache.replication.messages import Message, pack, unpack
+from raycache.replication.mutation import EVICTED
 from raycache.replication.version import first_version
 from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, bitmap_of, slot_of
@@ -675,6 +678,38 @@ def test_a_batch_that_comes_twice_brings_nothing_back_that_has_expired(
     for sender, packed in late:
         receive(sender, unpack(packed), cluster.now_s)
     assert get(cluster, "s1", "k") is None
+
+
+MUTATIONS = st.lists(st.tuples(
+    st.sampled_from([b"a", b"b", b"{a}c"]), st.integers(1, 40), st.sampled_from([0, 1, EVICTED]), st.booleans(),
+    st.sampled_from([None, b"one", b"two", b"longer"])), max_size=30)
+
+
+@settings(max_examples=40, deadline=None)
+@given(MUTATIONS, st.booleans(), st.sets(st.integers(0, 2)))
+def test_a_batch_means_the_same_as_its_writes_one_by_one(
+        rows: list[tuple[bytes, int, int, bool, bytes | None]], is_replica: bool, cleared: set[int]) -> None:
+    found = []
+    for whole in (True, False):
+        cluster = PureCluster(2, copies=2)
+        cluster.publish([1, 0] if is_replica else [0, 1])
+        copies = cluster.cores["s0"].replicator.copies
+        start = first_version(cluster.now_ms)
+        copies.clock.observe(start)
+        for number in cleared:
+            copies.cleared[slot_of((b"a", b"b", b"{a}c")[number])] = start + (5 << 10)
+        batch = [(key, start + (version << 10) + 1, kind, cluster.now_ms + 9_000 if expires else 0,
+                  value if kind >= 0 else None) for key, version, kind, expires, value in rows]
+        if whole:
+            copies.merge_each(batch, copies.merge_behind)
+        else:
+            for mutation in batch:
+                copies.merge_behind(mutation)
+        entries = [cluster.cores["s0"].store.peek(key, cluster.now_ms) for key in (b"a", b"b", b"{a}c")]
+        found.append(([entry and (entry.value, entry.version, entry.kind, entry.expires_ms) for entry in entries],
+                      bytes(copies.digests.pack(list(range(SLOT_COUNT)))), sorted(copies.tombstones.items()),
+                      copies.clock.latest, copies.merged, copies.seen, list(copies.floors)))
+    assert found[0] == found[1]
 
 
 def test_what_expires_leaves_nothing_behind_while_owners_hear_each_other() -> None:
