@@ -39,6 +39,7 @@ def report(replicator: Replicator) -> dict[str, Any]:
         "complaints": {shard: (now_ms - at_ms) / 1000 for shard, at_ms in replicator.complaints.items()},
         "access": replicator.access_digest(), "router_silence_s": min(now_s - replicator.router_pinged_s, 1e9),
         "lease_left_s": min(replicator.lease_until_s - now_s, 1e9), "loss": loss_window(replicator),
+        "entries": len(replicator.host.whole),
     }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from raycache.ring.columns import evened, in_order_of
 from raycache.ring.plan import dealt
+from raycache.ring.slots import SLOT_COUNT
 from raycache.ring.topology import ShardInfo
 from raycache.router.draft import Draft
 from raycache.router.promoting import applied_offsets, not_heard_since, promote
@@ -83,7 +84,7 @@ def _deal(state: RouterState, draft: Draft, shards: tuple[ShardInfo, ...], now_s
     table = dealt(shards, before, copies=config.copies, vnodes_per_shard=config.vnodes_per_shard,
                   max_load=config.max_load)
     awaited = _awaited(state, now_s)
-    state.slots_waiting = shift(draft, in_order_of(table, draft.owners), state.patience.slots_moved_at_once,
+    state.slots_waiting = shift(draft, in_order_of(table, draft.owners), _moved_at_once(state),
                                 np.array([shard_id in awaited for shard_id in draft.ids], dtype=np.bool_))
     state.dealt_for = None if state.slots_waiting else placement(shards)
     state.tried["deal"] = _situation(state, shards, now_s)
@@ -93,6 +94,14 @@ def _awaited(state: RouterState, now_s: float) -> tuple[str, ...]:
     """Return the shards that are silent and may be back shortly with all they had."""
     return tuple(one.id for one in state.members() if not (one.is_up or one.is_dead or one.is_blank)
                  and now_s - one.lost_at_s < state.patience.return_wait_s)
+
+
+def _moved_at_once(state: RouterState) -> int:
+    """Return how many slots one turn of a change moves."""
+    patience = state.patience
+    entries = sum(one.pong.entries for one in state.members() if one.pong is not None) // state.config.copies
+    by_entries = max(patience.least_moved_at_once, SLOT_COUNT * patience.entries_moved_at_once // max(1, entries))
+    return min(patience.slots_moved_at_once, by_entries)
 
 
 def _must_deal(state: RouterState, shards: tuple[ShardInfo, ...], now_s: float) -> bool:

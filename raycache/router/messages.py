@@ -90,6 +90,8 @@ class Pong:
     """Shard -> seconds since a client has told this one that it does not answer."""
     router_silence_s: float = 0.0
     """For how many seconds no router that may act has asked it."""
+    entries: int = 0
+    """How many it has."""
 
     @classmethod
     def of(cls, granted_term: int, report: dict[str, Any]) -> Pong:
@@ -107,7 +109,7 @@ class Pong:
                 {str(arrival): dict(state) for arrival, state in (report.get("arrivals") or {}).items()},
                 None if lease_left_s is None else float(lease_left_s), dict(report.get("loss") or {}),
                 {str(shard): float(age_s) for shard, age_s in (report.get("complaints") or {}).items()},
-                float(report.get("router_silence_s", 0.0)),
+                float(report.get("router_silence_s", 0.0)), int(report.get("entries", 0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no answer to a ping: {error!r}") from error

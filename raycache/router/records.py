@@ -55,9 +55,13 @@ class Patience:
     """A shard that shares its machine, while another machine has none, is moved when nothing has happened for this
     long."""
     slots_moved_at_once: int = 1024
-    """A larger change moves slots in several turns. While a slot is on its way some reads of it take a second hop: with
-    6 % of the slots at a time three reads in a hundred do. A change can also be cancelled between two turns, and a loss
-    meanwhile touches few slots. But for each turn a giver looks at all its entries once, so few turns cost less."""
+    """A larger change moves slots in several turns. A change can be cancelled between two turns, and a loss meanwhile
+    touches few slots. But for each turn a giver looks at all its entries once, so few turns cost less."""
+    entries_moved_at_once: int = 16_000
+    """Where there are many entries, turns have fewer slots: while a slot is on its way some reads of it take a second
+    hop. With 6 % of the slots at a time three reads in a hundred do, which anybody sees who looks at p99."""
+    least_moved_at_once: int = 256
+    """But not fewer than these: with 1.6 % of the slots it is less than one read in a hundred."""
     slots_swapped_at_once: int = 512
 
 

@@ -97,6 +97,18 @@ def test_large_changes_move_in_several_turns() -> None:
     assert world.core.progress(world.now)["last"]["slots"] == pytest.approx(SLOT_COUNT / 2, abs=2)
 
 
+@pytest.mark.parametrize(("entries", "slots"), [(100_000, 16_000 * SLOT_COUNT // 600_000), (10_000_000, 256)])
+def test_where_there_are_many_entries_turns_have_fewer_slots(entries: int, slots: int) -> None:
+    world = World(nodes=6, copies=2).settle()
+    world.entries = 2 * entries
+    world.settle(1.0)
+    world.core.scale(6)
+    world.carry_out(world.step())
+    world.step()
+    moved = {int(slot) for one in world.topology.transfers for slot in one.slot_array()}
+    assert len(moved) == slots
+
+
 def test_a_giver_that_dies_is_replaced_by_another_that_has_the_slots() -> None:
     world = grown(copies=2)
     slots = arriving(world, "s3")

@@ -63,6 +63,8 @@ class World:
         self.unfinished: set[str] = set()
         """Receivers whose transfers go on for ever."""
         self.silences: dict[str, dict[str, float]] = {}
+        self.entries = 0
+        """How many each shard says that it has."""
         self.core = RouterCore(self.config, self.now, patience=PATIENCE)
         self.core.nodes_reported(self.nodes.values())
 
@@ -101,7 +103,7 @@ class World:
             one.id: {"state": "done", "entries": 7} for one in actor.topology.transfers_to(shard_id)}
         epoch = actor.topology.epoch if actor.topology else 0
         return replace(Pong(actor.granted_term, epoch, actor.incarnation, self.silences.get(shard_id, {}),
-                            actor.applied, arrivals), **changes)
+                            actor.applied, arrivals, entries=self.entries), **changes)
 
     def carry_out(self, actions: list[Action]) -> None:
         """Do at once what the shell would do: actors come up and register, pushes arrive."""
