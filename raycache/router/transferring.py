@@ -83,7 +83,7 @@ def shift(draft: Draft, wanted: Owners, limit: int, awaited: Mask | None = None)
         waits |= (draft.of_owners(awaited) & ~stays).any(axis=1)
     may_move = differs & (~waits | (old < 0).all(axis=1))
     moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over | drops.any(axis=1))
-    later = np.flatnonzero(moves_data)[limit:]
+    later = _grouped(np.flatnonzero(moves_data), old, wanted, arrives, stays)[limit:]
     moves_data[later] = may_move[later] = False
     for column in range(wanted.shape[1]):
         _give(draft, wanted, column, arrives[:, column] & moves_data, complete, stays)
@@ -91,6 +91,17 @@ def shift(draft: Draft, wanted: Owners, limit: int, awaited: Mask | None = None)
     _take_leave(draft, wanted, moves_data, drops, stays, complete)
     draft.owners = np.where(may_move[:, None], wanted, old)
     return int((differs & ~may_move).sum())
+
+
+def _grouped(rows: Indexes, old: Owners, wanted: Owners, arrives: Mask, stays: Mask) -> Indexes:
+    """Return `rows` with those together that have the same leaver and the same newcomer: in each turn a giver looks at
+    all it has, so a turn is to have few of them."""
+    leaves = ~stays[rows] & (old[rows] >= 0)
+    each = np.arange(len(rows))
+    leavers = np.where(leaves.any(axis=1), old[rows][each, leaves.argmax(axis=1)], NOBODY)
+    comes = arrives[rows]
+    newcomers = np.where(comes.any(axis=1), wanted[rows][each, comes.argmax(axis=1)], NOBODY)
+    return rows[np.lexsort((newcomers, leavers))]
 
 
 def _give(draft: Draft, wanted: Owners, column: int, slots: Mask, complete: Mask, stays: Mask) -> None:
