@@ -29,11 +29,13 @@ RETRY_S: Final = 0.3
 """An unanswered question is repeated after this."""
 PACE_S: Final = 0.0018
 """From asking for one chunk to asking for the next, at least."""
-REST: Final = 3.0
+REST: Final = 10.0
 """After an answer the receiver rests this many times as long as the answer took: a chunk costs giver and receiver a few
 tenths of a millisecond, and where they or their machine have much to do, answers come late and the move takes what is
 left."""
-LONGEST_PACE_S: Final = 0.1
+REFILL_REST: Final = 3.0
+"""The same where copies are missing until all has come: that is more urgent than the last percent of the reads."""
+LONGEST_PACE_S: Final = 0.2
 RECHECK_S: Final = 0.05
 """Slots that differ are compared once more after this, before they are asked for again: writes are on their way."""
 ATTEMPTS: Final = 3
@@ -58,7 +60,8 @@ class Arrival:
     """One giver's slots on their way here."""
 
     def __init__(self, arrival_id: str, giver: str, slots: list[int], now_s: float, *, is_repair: bool = False,
-                 is_authority: bool = False, was_whole: bool = False) -> None:
+                 is_authority: bool = False, was_whole: bool = False,
+                 is_refill: bool = False) -> None:
         self.id = arrival_id
         self.giver = giver
         self.slots = slots
@@ -74,6 +77,8 @@ class Arrival:
         self.member = bytearray(SLOT_COUNT)
         for slot in slots:
             self.member[slot] = 1
+        self.is_refill = is_refill or is_repair
+        """Copies are missing until it has ended."""
         self.state = "streaming" if is_repair else "starting"
         self.began_s = now_s
         self.ended_s = 0.0
@@ -141,7 +146,8 @@ class Arrival:
         if self.state != "streaming":
             return
         self._is_asked = False
-        self._pace_s = min(max(PACE_S, (1 + REST) * (now_s - self._asked_s)), LONGEST_PACE_S)
+        rest = REFILL_REST if self.is_refill else REST
+        self._pace_s = min(max(PACE_S, (1 + rest) * (now_s - self._asked_s)), LONGEST_PACE_S)
         self.entries += count
         self.bytes += size
         self._checks = [self._checks[0] + own[0], self._checks[1] ^ own[1]]

@@ -30,6 +30,12 @@ COPYING_S = 120.0
 the time there may always be some on their way."""
 
 
+def _stays(topology: Topology, giver: str, slots: list[int]) -> bool:
+    """Return whether the giver goes on owning the slots, so that there are too few copies until they have come."""
+    place = next((at for at, shard in enumerate(topology.shards) if shard.id == giver), -2)
+    return bool((topology.owners[slots] == place).any())
+
+
 class Transfers:
     """The arrivals of one shard, and what it gives to others."""
 
@@ -59,7 +65,8 @@ class Transfers:
             if name not in arrivals:
                 slots = slots_of_bitmap(one.slots).tolist()
                 was_whole = self._owner.is_versioned and all(whole[slot] for slot in slots)
-                arrivals[name] = Arrival(name, one.giver, slots, now_s, was_whole=was_whole)
+                arrivals[name] = Arrival(name, one.giver, slots, now_s, was_whole=was_whole,
+                                         is_refill=_stays(topology, one.giver, slots))
                 for slot in slots:
                     self._owner.copies.rewritten[slot] = 0
                 if self._owner.mode == "quorum" and not was_whole:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raycache.replication.arrival import REST, Arrival
+from raycache.replication.arrival import REFILL_REST, REST, Arrival
 from raycache.ring.slots import SLOT_COUNT, slot_of
 from tests.unit.replication.cluster import PureCluster
 
@@ -49,14 +49,25 @@ def test_a_key_that_has_not_arrived_is_pulled_when_it_is_read() -> None:
     assert cluster.cores["s1"].replicator.transfers.misses == 0
 
 
-def test_the_receiver_rests_longer_than_answers_take() -> None:
-    arrival = Arrival("t", "s0", [1, 2], 0.0)
+@pytest.mark.parametrize("is_refill", [False, True])
+def test_the_receiver_rests_longer_than_answers_take_unless_copies_are_missing(is_refill: bool) -> None:
+    arrival = Arrival("t", "s0", [1, 2], 0.0, is_refill=is_refill)
     assert arrival.step(0.0, 1) == ["start"]
     arrival.started(0)
     assert arrival.step(1.0, 1) is not None
     arrival.took(7, 1, 1, [1, 1], [1, 1], 1.01)
-    assert arrival.step(1.01 + 0.01 * REST - 0.001, 1) is None
-    assert arrival.step(1.01 + 0.01 * REST + 0.001, 1) is not None
+    rest_s = 0.01 * (REFILL_REST if is_refill else REST)
+    assert arrival.step(1.01 + rest_s - 0.001, 1) is None
+    assert arrival.step(1.01 + rest_s + 0.001, 1) is not None
+
+
+def test_copies_are_missing_where_the_giver_goes_on_owning_what_it_gives() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.publish([0, 2], [("s0", "s2", range(8)), ("s1", "s2", range(8, 16))])
+    cluster.step()
+    assert {one.giver: one.is_refill for one in cluster.cores["s2"].replicator.transfers.arrivals.values()} == {
+        "s0": True, "s1": False}
 
 
 def test_the_giver_sends_clients_on_and_serves_no_more() -> None:
