@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from benchmarks.harness.servers import ServerFailedError
 
-ANSWER_TIMEOUT_S: Final = 240.0
+ANSWER_TIMEOUT_S: Final = 600.0
 LOG: Final = Path(__file__).parents[1] / "out" / "driver.log"
 Start = Callable[[Sequence[str], Mapping[str, str]], "subprocess.Popen[str]"]
 

@@ -29,13 +29,13 @@ RETRY_S: Final = 0.3
 """An unanswered question is repeated after this."""
 PACE_S: Final = 0.0018
 """From asking for one chunk to asking for the next, at least."""
-REST: Final = 10.0
+REST: Final = 6.0
 """After an answer the receiver rests this many times as long as the answer took: a chunk costs giver and receiver a few
 tenths of a millisecond, and where they or their machine have much to do, answers come late and the move takes what is
 left."""
 REFILL_REST: Final = 3.0
 """The same where copies are missing until all has come: that is more urgent than the last percent of the reads."""
-LONGEST_PACE_S: Final = 0.2
+LONGEST_PACE_S: Final = 0.1
 RECHECK_S: Final = 0.05
 """Slots that differ are compared once more after this, before they are asked for again: writes are on their way."""
 ATTEMPTS: Final = 3
