@@ -7,6 +7,7 @@ which make the Serve application of it; and `app`, for `serve run serve_app.app:
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import importlib.util
 import os
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
 from ray import serve
 
 import raycache
@@ -29,11 +31,16 @@ from serve_app.door import Door
 from serve_app.figures import HttpFigures
 from serve_app.middleware import Around
 from serve_app.settings import HttpSettings
+from serve_app.short import Application
 
 Push = Callable[[HttpFigures], Coroutine[Any, Any, None]]
 """Hands figures to whoever wants them, for as long as the application lives."""
 
 EXPOSED_HEADERS: Final = ("Age", "ETag", "Retry-After")
+_YOUNG_OBJECTS: Final = 20_000
+"""How many objects more there are to be until the cyclic collector looks for garbage: some megabytes."""
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
+"""Of the framework's own: it would put whole paths, keys that is, into spans (docs/metrics.md says what ours have)."""
 
 
 def build_application(settings: HttpSettings | None = None, clusters: Clusters | None = None,
@@ -58,9 +65,11 @@ def build_application(settings: HttpSettings | None = None, clusters: Clusters |
         yield
         if pushing is not None:
             pushing.cancel()
+        door.deadlines.close()
         await door.clusters.close()
 
-    application = FastAPI(title="raycache", version=raycache.__version__, lifespan=life,
+    application = Application(door, for_browsers=bool(settings.cors_origins), title="raycache",
+                              version=raycache.__version__, lifespan=life, telemetry=_NO_TELEMETRY,
                           description="A distributed in-memory cache in a Ray cluster, over HTTP.")
     application.state.door = door
     application.add_middleware(Around, door=door)
@@ -99,6 +108,17 @@ async def _push_to_ray(figures: HttpFigures) -> None:
     await push_all_forever(figures.samples)
 
 
+def _keep_collector_away() -> None:
+    """Let the cyclic collector look at young objects only now and then, and at those of the start-up never again.
+
+    A request makes some hundred objects, of which next to none are in cycles; by its default the collector looks
+    through them every few requests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+
+
 class HttpDoor:
     """One Serve replica of the door."""
 
@@ -109,6 +129,7 @@ class HttpDoor:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Hand the application to Serve, which calls this in the replica."""
+        _keep_collector_away()
         return self._application
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -120,9 +141,13 @@ class HttpDoor:
         self._application.state.door.change(self._settings.but(user_config))
 
 
+QUIET: Final = {"enable_access_log": False, "log_level": "WARNING"}
+"""For Serve's own log. A line for each request takes a tenth of a GET's time in the Serve replica, and half of that
+even where it is made and not written. The door counts requests itself; a config file may say otherwise."""
+
 _deployment: Any = serve.deployment(
     name="http", max_ongoing_requests=1_000, graceful_shutdown_timeout_s=20.0, graceful_shutdown_wait_loop_s=0.5,
-    ray_actor_options={"num_cpus": 0.5})(serve.ingress()(HttpDoor))
+    ray_actor_options={"num_cpus": 0.5}, logging_config=QUIET)(serve.ingress()(HttpDoor))
 
 
 def application_of(args: Mapping[str, Any] | None = None, **options: Any) -> serve.Application:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from raycache.client.aio_stored import secret_of
 from raycache.errors import ClusterNotFoundError
-from serve_app.door import door_of
+from serve_app.door import Door, door_of
 from serve_app.problems import Refused, refuse
 from serve_app.settings import HttpSettings, Role, Token, digest_of
 
@@ -84,17 +84,25 @@ async def authorize(request: Request, role: Role, cluster: str | None = None) ->
     Raises:
         Refused: 401 without a known token, 403 with one that does not allow it.
     """
-    door = door_of(request)
-    settings = door.settings
     if cluster is None:
         cluster = request.path_params.get("cluster") or request.query_params.get("cluster")
-    if settings.is_open and role != "admin":
+    return await admitted(door_of(request), request.headers.get("authorization"), role, cluster)
+
+
+async def admitted(door: Door, authorization: str | None, role: Role, cluster: str | None) -> Caller:
+    """Return who shows `authorization`, the header, and has `role` at least; None as cluster: it is about none.
+
+    Raises:
+        Refused: as `authorize`.
+    """
+    if door.is_open and role != "admin":
         door.admission.spend(ANONYMOUS, time.monotonic())
         return OPEN
-    token = bearer(request.headers.get("authorization"))
+    settings = door.settings
+    token = bearer(authorization)
     caller = caller_of(settings, token)
     if caller is None and token is not None and settings.accept_secrets and cluster is not None:
-        caller = await _owner(request, token, cluster)
+        caller = await _owner(door, token, cluster)
     if caller is None:
         detail = "no such token is known" if token is not None else "send a token: `Authorization: Bearer ...`"
         raise refuse(401, "unauthorized", detail, _CHALLENGE)
@@ -109,10 +117,10 @@ async def authorize(request: Request, role: Role, cluster: str | None = None) ->
     return caller
 
 
-async def _owner(request: Request, token: str, cluster: str) -> Caller | None:
+async def _owner(door: Door, token: str, cluster: str) -> Caller | None:
     """Return the caller who shows the secret of the very cluster that is asked for."""
     try:
-        handle = await door_of(request).clusters.handle(cluster)
+        handle = await door.clusters.handle(cluster)
     except ClusterNotFoundError:  # who may not use a cluster need not know whether it runs
         return None
     secret = secret_of(handle)
@@ -148,4 +156,5 @@ async def require_admin(request: Request) -> Caller:
     return await authorize(request, "admin")
 
 
-__all__ = ["Caller", "Refused", "authorize", "require_admin", "require_overview", "require_reader", "require_writer"]
+__all__ = ["Caller", "Refused", "admitted", "authorize", "require_admin", "require_overview", "require_reader",
+           "require_writer"]

@@ -51,18 +51,34 @@ async def read_body(request: Request) -> AsyncIterator[bytes]:
         admission.release(held)
 
 
-class BytesResponse(Response):
-    """A body that leaves in pieces, each when the one before it is on its way; it counts as held until it has left."""
+class Answer(Response):
+    """An answer that is complete: its headers stand as they are sent. Made without what the framework would look up."""
 
-    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]], admission: Admission) -> None:
-        super().__init__(None)
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        self.status_code = status
         self.raw_headers = headers
-        self._whole = body
-        self._admission = admission
+        self.body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        whole = memoryview(self._whole)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+class Pieces(Answer):
+    """A body that leaves in pieces, each when the one before it is on its way; it counts as held until it has left."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], body: bytes, admission: Admission) -> None:
+        super().__init__(200, headers, body)
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it.
+
+        Raises:
+            Refused: 429 before anything is sent, if too much is held.
+        """
+        whole = memoryview(self.body)
         self._admission.hold(len(whole))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

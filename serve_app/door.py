@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from serve_app.classes import CLASS
+from serve_app.deadlines import Deadlines
 from serve_app.figures import HttpFigures
 from serve_app.settings import HttpSettings
 
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 class Door:
     """Settings, clusters, limits and figures of one Serve replica."""
 
-    __slots__ = ("admission", "classes", "clusters", "figures", "is_draining", "settings")
+    __slots__ = ("admission", "classes", "clusters", "deadlines", "figures", "is_draining", "is_open", "settings")
 
     def __init__(self, settings: HttpSettings, clusters: Clusters, admission: Admission) -> None:
         self.settings = settings
+        self.is_open = settings.is_open
+        """Whether nobody is asked for a token: asked for at every request, so it is not worked out each time."""
         self.clusters = clusters
         self.admission = admission
+        self.deadlines = Deadlines()
         self.figures = HttpFigures()
         self.classes: dict[Any, str] = {}
         """By the function of a route, where all its requests have the same."""
@@ -37,6 +41,7 @@ class Door:
     def change(self, settings: HttpSettings) -> None:
         """Go on with other settings; what is under way ends with those that it began with."""
         self.settings = settings
+        self.is_open = settings.is_open
         self.admission.change(settings)
         self.clusters.change(settings.cluster)
 

@@ -6,7 +6,6 @@ What lives here: one ASGI wrapper, written out by hand because it is on the way 
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from typing import Final
@@ -65,7 +64,7 @@ class Around:
             if scope["path"] in ENDLESS:
                 await self._app(scope, receive, watched)
             else:
-                async with asyncio.timeout(limit_s):
+                with door.deadlines.until(began_s + limit_s):
                     await self._app(scope, receive, watched)
         except TimeoutError:
             if status:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks.harness.product import running_cluster, running_ray
 from benchmarks.harness.servers import HOST, ServerFailedError, free_port, redis_server, stop, wait_until
@@ -24,9 +24,20 @@ VALUE: Final = b"v" * 1024
 KEY: Final = "bench:1"
 
 
+class Doors(NamedTuple):
+    """What runs: the cluster's name, and where they answer."""
+
+    cluster: str
+    door: str
+    bare: str
+    """A bare endpoint whose replica logs as little as the door's."""
+    default: str
+    """The same endpoint with all of Serve's defaults, a line in the log for each request among them."""
+
+
 @contextmanager
-def running_doors(shards: int) -> Iterator[tuple[str, str, str]]:
-    """Run a cluster, our door, and a bare endpoint; yield the cluster's name and the URLs of both.
+def running_doors(shards: int) -> Iterator[Doors]:
+    """Run a cluster, our door, and the bare endpoint twice.
 
     One Serve replica each, in one Serve behind one HAProxy: what differs is what the replica does.
     """
@@ -43,24 +54,32 @@ def running_doors(shards: int) -> Iterator[tuple[str, str, str]]:
                     logging_config=LoggingConfig(enable_access_log=False))
         try:
             serve.run(application_of({"cluster": product.name}, num_replicas=1), name="door", route_prefix="/")
-            serve.run(bare_endpoint(), name="bare", route_prefix="/bare")
-            yield product.name, f"http://{HOST}:{port}", f"http://{HOST}:{port}/bare"
+            serve.run(bare_endpoint(is_quiet=True), name="bare", route_prefix="/bare")
+            serve.run(bare_endpoint(is_quiet=False), name="default", route_prefix="/default")
+            yield Doors(product.name, *(f"http://{HOST}:{port}{path}" for path in ("", "/bare", "/default")))
         finally:
             serve.shutdown()
 
 
-def bare_endpoint() -> Any:
-    """Return an endpoint that answers every request with the same kilobyte, without FastAPI."""
+def bare_endpoint(*, is_quiet: bool) -> Any:
+    """Return an endpoint that answers every request with the same kilobyte, without FastAPI.
+
+    Args:
+        is_quiet: whether its replica is told to log as little as our door's is.
+    """
     from ray import serve
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from serve_app.app import QUIET
 
     class Constant:
         async def __call__(self, request: Request) -> Response:
             return Response(VALUE, media_type="application/octet-stream")
 
     deployment: Any = serve.deployment(name="constant", num_replicas=1, max_ongoing_requests=1_000,
-                                       ray_actor_options={"num_cpus": 0.5})(Constant)
+                                       ray_actor_options={"num_cpus": 0.5},
+                                       logging_config=QUIET if is_quiet else None)(Constant)
     return deployment.bind()
 
 

@@ -120,6 +120,16 @@ class AsyncDispatcher:
         """
         deadline_s = self._deadline_s()
         slot = slot_of(key)
+        routes = self._routes
+        if routes is not None and routes.copies > 1:
+            return await self._owners.run(key, slot, request, deadline_s)
+        refreshes = self._refreshes
+        try:  # written out here, too: nearly every operation is this and no more
+            if routes is None or (index := routes.owners[slot]) == NOBODY:
+                raise self._no_owner(slot)
+            return request.decode(outcome(await self.channel(routes.addresses[index]).submit(request, deadline_s)))
+        except RETRIED as error:
+            failure = error
 
         async def attempt() -> T:
             routes = self._routes
@@ -129,9 +139,7 @@ class AsyncDispatcher:
             channel = self.channel(routes.addresses[index])
             return request.decode(outcome(await channel.submit(request, deadline_s)))
 
-        if self._routes is not None and self._routes.copies > 1:
-            return await self._owners.run(key, slot, request, deadline_s)
-        return await self.persist(attempt, deadline_s, repeatable=request.repeatable)
+        return await self._again(attempt, failure, refreshes, deadline_s, repeatable=request.repeatable)
 
     async def read(self, key: bytes, request: Request[T], wishes: ReadWishes) -> T:
         """Run a read of one key that any of its owners may answer.
@@ -237,7 +245,12 @@ class AsyncDispatcher:
         try:
             return await attempt()
         except RETRIED as error:
-            failure: Exception = error
+            failure = error
+        return await self._again(attempt, failure, refreshes, deadline_s, repeatable=repeatable)
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]], failure: Exception, refreshes: int, deadline_s: float,
+                     *, repeatable: bool) -> T:
+        """Go on after a first attempt that has failed; `refreshes` had been made when it began."""
         brisk = self._routes is not None and self._routes.copies > 1
         attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng, brisk=brisk)
         try:

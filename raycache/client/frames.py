@@ -16,6 +16,7 @@ _READY_BYTES: Final = 1024
 _HEADERS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(_READY_BYTES))
 _READS: Final = tuple(b"*2\r\n$6\r\nRC.GET" + header for header in _HEADERS)
 _AGED_READS: Final = tuple(b"*2\r\n$7\r\nRC.GETL" + header for header in _HEADERS)
+_STORED_READS: Final = tuple(b"*2\r\n$9\r\nRC.STORED" + header for header in _HEADERS)
 
 
 def command(*parts: bytes) -> bytes:
@@ -49,6 +50,13 @@ def get_aged(key: bytes) -> bytes:
     """Return RC.GETL: what every call of `get_or_load` sends."""
     length = len(key)
     start = _AGED_READS[length] if length < _READY_BYTES else b"*2\r\n$7\r\nRC.GETL\r\n$%d\r\n" % length
+    return start + key + b"\r\n"
+
+
+def get_stored(key: bytes) -> bytes:
+    """Return RC.STORED without a version: what nearly every GET over HTTP sends."""
+    length = len(key)
+    start = _STORED_READS[length] if length < _READY_BYTES else b"*2\r\n$9\r\nRC.STORED\r\n$%d\r\n" % length
     return start + key + b"\r\n"
 
 

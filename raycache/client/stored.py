@@ -77,8 +77,8 @@ def _deleted(reply: Any) -> bool:
 
 def stored(key: bytes, version: int = 0) -> Request[Stored | None]:
     """Return a read; without the payload if the entry is at `version`."""
-    parts = (key,) if not version else (key, b"%d" % version)
-    return Request(frames.command(b"RC.STORED", *parts), _stored, from_row=_from_row)
+    frame = frames.command(b"RC.STORED", key, b"%d" % version) if version else frames.get_stored(key)
+    return Request(frame, _stored, from_row=_from_row)
 
 
 def put(key: bytes, kind: int, data: bytes, ttl: TimeToLive, condition: Condition) -> Request[Written | None]:

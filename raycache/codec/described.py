@@ -42,20 +42,19 @@ def describe(body: bytes, media_type: str, coding: str, written_ms: int) -> byte
     return b"".join((body, packed, len(packed).to_bytes(_LENGTH_BYTES, "big")))
 
 
-def described(data: bytes | memoryview) -> Described:
-    """Return what `describe` wrote.
+def described(data: bytes | memoryview, begin: int = 0) -> Described:
+    """Return what `describe` wrote, which stands in `data` from `begin` on.
 
     Raises:
         ValueError: it did not write this.
     """
-    whole = len(data)
-    length = int.from_bytes(data[whole - _LENGTH_BYTES :], "big") if whole >= _LENGTH_BYTES else 0
-    end = whole - _LENGTH_BYTES
+    end = len(data) - _LENGTH_BYTES
+    length = (data[end] << 8) + data[end + 1] if end >= begin else 0
     start = end - length
-    if length < _TIME_BYTES + 1 or start < 0:
+    if length < _TIME_BYTES + 1 or start < begin:
         raise ValueError("there is no description behind the body")
-    media_type, separator, coding = bytes(data[start + _TIME_BYTES : end]).decode("latin-1").partition("\n")
+    media_type, separator, coding = str(data[start + _TIME_BYTES : end], "latin-1").partition("\n")
     if not separator:
         raise ValueError("the description is cut off")
     written_ms = int.from_bytes(data[start : start + _TIME_BYTES], "big")
-    return Described(bytes(data[:start]), media_type, coding, written_ms)
+    return Described(bytes(data[begin:start]), media_type, coding, written_ms)

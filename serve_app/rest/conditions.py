@@ -88,5 +88,9 @@ class Conditions:
         return version or "NX"
 
 
+UNCONDITIONAL: Final = Conditions(None, None)
+"""What most requests say."""
+
+
 def _fits(versions: Versions, version: int) -> bool:
     return version > 0 if isinstance(versions, str) else version in versions

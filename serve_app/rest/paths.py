@@ -39,12 +39,13 @@ def key_of(scope: Mapping[str, Any]) -> bytes:
     Raises:
         Refused: 414, it is too long; 422, it is empty.
     """
-    raw: bytes | None = scope.get("raw_path")
-    if raw is not None:
-        key = raw[raw.find(_BEFORE_KEY) + len(_BEFORE_KEY) :]
+    raw: bytes = scope.get("raw_path") or b""
+    at = raw.find(_BEFORE_KEY)
+    if at >= 0:
+        key = raw[at + len(_BEFORE_KEY) :]
         if b"%" in key:
             key = unquote_to_bytes(key)
-    else:  # a server that does not pass it on
+    else:  # a server that does not pass it on, or a caller who has encoded letters of `keys`
         key = str(scope["path_params"]["key"]).encode("utf-8", "surrogateescape")
     if len(key) > MAX_KEY_BYTES:
         raise refuse(414, "key-too-large", f"a key in a path has at most {MAX_KEY_BYTES} bytes: the batch takes more")

@@ -58,7 +58,7 @@ def represent(payload: bytes, accept: str | None = None) -> Representation:
         return represent(bytes([inside]) + data, accept)
     if kind == DESCRIBED:
         try:
-            return Representation(*described(memoryview(payload)[1:]))
+            return Representation(*described(payload, 1))
         except ValueError as error:
             raise corrupt(DESCRIBED, error) from error
     data = payload[1:]

@@ -80,8 +80,11 @@ def test_any_type_comes_back_and_the_others_see_the_bytes(client: httpx.Client, 
 
 
 def test_keys_are_bytes_and_may_hold_slashes(client: httpx.Client, cache: Cache) -> None:
-    client.put(key("a/b%20c%2Fd%FF%C3%A4"), content=b"1")
-    assert list(cache.scan(b"")) == [b"a/b c/d\xff\xc3\xa4"]
+    client.put(key("a/b%20c%2Fd%FF%C3%A4%0A%0D%0A"), content=b"1")
+    assert list(cache.scan(b"")) == [b"a/b c/d\xff\xc3\xa4\n\r\n"]
+    assert client.get("/v1/local/%6Beys/a").status_code == 404
+    cache.set("a", b"2")
+    assert client.get("/v1/local/%6Beys/a").content == b"2"
 
 
 def test_a_coding_is_kept(client: httpx.Client) -> None:

@@ -19,7 +19,7 @@ WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=
 def test_all_of_it_comes_back_and_the_store_finds_the_same_body(body: bytes, media_type: str, coding: str,
                                                                 written_ms: int) -> None:
     data = describe(body, media_type, coding, written_ms)
-    assert described(data) == Described(body, media_type, coding, written_ms)
+    assert described(data) == described(b"\x07" + data, 1) == Described(body, media_type, coding, written_ms)
     assert TypedValue(data).body == body
     assert decode(DESCRIBED, memoryview(data)) == body
 
