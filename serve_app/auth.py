@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from raycache.client.aio_stored import secret_of
 from raycache.errors import ClusterNotFoundError
-from serve_app.door import Door, door_of
+from serve_app.admission import AS_SET, Quota
+from serve_app.door import ACCOUNT, Door, door_of
 from serve_app.problems import Refused, refuse
 from serve_app.settings import HttpSettings, Role, Token, digest_of
 
@@ -40,6 +42,8 @@ class Caller:
     """Whose rights the caller has at the clusters; "": those of the door."""
     password_file: str = ""
     """Where that user's password is."""
+    quota: Quota = AS_SET
+    """How much the caller may do in a second."""
 
 
 OPEN: Final = Caller(ANONYMOUS, "writer")
@@ -71,7 +75,8 @@ def caller_of(settings: HttpSettings, token: str | None) -> Caller | None:
         if hmac.compare_digest(each.digest, digest):
             found = each
     if found is not None:
-        return Caller(found.name, found.role, found.clusters, found.user, found.password_file)
+        return Caller(found.name, found.role, found.clusters, found.user, found.password_file,
+                      Quota(found.max_requests_per_s, found.max_bytes_per_s))
     # Clients that cannot do without a token send any where none is wanted.
     return OPEN if settings.is_open else None
 
@@ -86,17 +91,17 @@ async def authorize(request: Request, role: Role, cluster: str | None = None) ->
     """
     if cluster is None:
         cluster = request.path_params.get("cluster") or request.query_params.get("cluster")
-    return await admitted(door_of(request), request.headers.get("authorization"), role, cluster)
+    return await admitted(door_of(request), request.scope, request.headers.get("authorization"), role, cluster)
 
 
-async def admitted(door: Door, authorization: str | None, role: Role, cluster: str | None) -> Caller:
+async def admitted(door: Door, scope: Scope, authorization: str | None, role: Role, cluster: str | None) -> Caller:
     """Return who shows `authorization`, the header, and has `role` at least; None as cluster: it is about none.
 
     Raises:
         Refused: as `authorize`.
     """
     if door.is_open and role != "admin":
-        door.admission.spend(ANONYMOUS, time.monotonic())
+        _spend(door, scope, OPEN)
         return OPEN
     settings = door.settings
     token = bearer(authorization)
@@ -113,8 +118,14 @@ async def admitted(door: Door, authorization: str | None, role: Role, cluster: s
     name = cluster or settings.cluster
     if caller.clusters and cluster is not None and name not in caller.clusters:
         raise refuse(403, "forbidden", f"the token is not for cluster {name!r}")
-    door.admission.spend(caller.name, time.monotonic())
+    _spend(door, scope, caller)
     return caller
+
+
+def _spend(door: Door, scope: Scope, caller: Caller) -> None:
+    account = door.admission.spend(caller.name, time.monotonic(), caller.quota)
+    if account is not None:
+        scope[ACCOUNT] = account
 
 
 async def _owner(door: Door, token: str, cluster: str) -> Caller | None:

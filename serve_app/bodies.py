@@ -14,16 +14,20 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serve_app.admission import Admission
-from serve_app.door import door_of
+from serve_app.door import BODY_BYTES, door_of
 from serve_app.problems import refuse
 
 PIECE_BYTES: Final = 256 * 1024
 """A body longer than this leaves in pieces of it: enough for the wire, and little to hold beside the value."""
 
 
+Body = bytes | bytearray
+"""One piece as it came; several in one buffer, which belongs to whoever has read it."""
+
+
 @asynccontextmanager
-async def read_body(request: Request) -> AsyncIterator[bytes]:
-    """Read the body of `request`; it counts as held until the block ends.
+async def read_body(request: Request) -> AsyncIterator[Body]:
+    """Read the body of `request`; it counts as held until the block ends, and is in memory once.
 
     Raises:
         Refused: 413 as soon as it is too long, 429 if too much is held, 400 if its sender left.
@@ -33,22 +37,27 @@ async def read_body(request: Request) -> AsyncIterator[bytes]:
     expected = int(stated) if stated.isascii() and stated.isdigit() else 0
     admission.check_length(expected)
     admission.hold(expected)
-    held = expected
+    held, length = expected, 0
     try:
-        pieces: list[bytes] = []
-        length = 0
+        body: Body = b""
         async for piece in request.stream():
             length += len(piece)
             if length > held:
                 admission.check_length(length)
                 admission.hold(length - held)
                 held = length
-            pieces.append(piece)
-        yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if not body:
+                body = piece
+            elif piece:
+                if type(body) is bytes:
+                    body = bytearray(body)
+                body += piece
+        yield body
     except ClientDisconnect:
         raise refuse(400, "invalid", "the connection ended before the body did") from None
     finally:
         admission.release(held)
+        request.scope[BODY_BYTES] = length
 
 
 class Answer(Response):
@@ -68,8 +77,9 @@ class Answer(Response):
 class Pieces(Answer):
     """A body that leaves in pieces, each when the one before it is on its way; it counts as held until it has left."""
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], body: bytes, admission: Admission) -> None:
-        super().__init__(200, headers, body)
+    def __init__(self, headers: list[tuple[bytes, bytes]], body: bytes | memoryview, admission: Admission) -> None:
+        super().__init__(200, headers)
+        self._whole = memoryview(body)
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +88,7 @@ class Pieces(Answer):
         Raises:
             Refused: 429 before anything is sent, if too much is held.
         """
-        whole = memoryview(self.body)
+        whole = self._whole
         self._admission.hold(len(whole))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

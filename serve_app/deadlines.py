@@ -79,7 +79,7 @@ class Deadlines:
     def step(self, now_s: float) -> None:
         """End what is overdue, and set the timer for the next."""
         self._timer, self._timer_s = None, _NEVER_S
-        for deadline in [each for each in self._running if each.at_s <= now_s]:
+        for deadline in sorted((each for each in self._running if each.at_s <= now_s), key=lambda each: each.at_s):
             self._running.discard(deadline)
             deadline.end_task()
         if self._running:

@@ -6,7 +6,7 @@ What lives here: `Door` and how a request reaches it. What does not: the parts. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from serve_app.classes import CLASS
 from serve_app.deadlines import Deadlines
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from serve_app.admission import Admission
     from serve_app.auth import Caller
     from serve_app.clusters import Clusters
+
+ACCOUNT: Final = "raycache.account"
+"""Under this name the scope of a request has what its bytes are charged to, where they have a limit."""
+BODY_BYTES: Final = "raycache.body_bytes"
+"""And under this how long its body was."""
 
 
 class Door:

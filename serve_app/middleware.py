@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.answering import response_of, unexpected
-from serve_app.door import Door
+from serve_app.door import ACCOUNT, BODY_BYTES, Door
 from serve_app.problems import Problem, Refused, problem_of
 
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*(?:$|[,;])", re.IGNORECASE)
@@ -44,12 +44,14 @@ class Around:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began_s, status = time.monotonic(), 0
+        began_s, status, sent_bytes = time.monotonic(), 0, 0
 
         async def watched(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent_bytes
             if not status:
                 status = message.get("status", 0)  # an answer begins with it
+            else:
+                sent_bytes += len(message.get("body", b""))
             await send(message)
 
         door = self._door
@@ -79,5 +81,7 @@ class Around:
             await response(scope, receive, watched)
         finally:
             door.admission.leave()
+            if ACCOUNT in scope:
+                scope[ACCOUNT].charge(scope.get(BODY_BYTES, 0) + sent_bytes)
             if scope["path"] not in ENDLESS:
                 door.answered(scope, status, time.monotonic() - began_s)

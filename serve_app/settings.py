@@ -27,6 +27,7 @@ PREFIX: Final = "RAYCACHE_HTTP_"
 ADMIN: Final = "admin secret"
 """Name of the token that the setting `admin_secret` stands for."""
 
+_QUOTAS: Final = ("max_requests_per_s", "max_bytes_per_s")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,8 +55,15 @@ class Token:
     """Whose rights requests with it have at the clusters (ACL), beside what the role allows; "": the door's own."""
     password_file: str = ""
     """Holds that user's password, at this path wherever a Serve replica may run."""
+    max_requests_per_s: float | None = None
+    """What it may send to one Serve replica; 0: as many as it can, None: as the setting of that name has it for all."""
+    max_bytes_per_s: float | None = None
+    """The same for the bytes of bodies, in both directions."""
 
     def __post_init__(self) -> None:
+        for limit in (self.max_requests_per_s, self.max_bytes_per_s):
+            if limit is not None and (type(limit) not in (int, float) or not 0 <= limit < float("inf")):
+                raise ValueError(f"token {self.name!r}: a limit must be 0 (none) or a positive number, not {limit!r}")
         if self.role not in get_args(Role):
             raise ValueError(f"the role of token {self.name!r} must be one of {get_args(Role)}, not {self.role!r}")
         if not _SHA256.fullmatch(self.digest):
@@ -72,7 +80,7 @@ class Token:
         Raises:
             ValueError: it is described wrongly; the text never shows the token.
         """
-        known = {"name", "token", "sha256", "role", "clusters", "user", "password_file"}
+        known = {"name", "token", "sha256", "role", "clusters", "user", "password_file", *_QUOTAS}
         name = record.get("name", "")
         if unknown := set(record) - known:
             raise ValueError(f"token {name!r} has unknown fields {sorted(unknown)}; known are {sorted(known)}")
@@ -88,7 +96,7 @@ class Token:
             raise ValueError(f"token {name!r}: user and password_file must be texts")
         digest = digest_of(token) if token is not None else str(record["sha256"])
         return cls(name, digest, record.get("role", "reader"), tuple(record.get("clusters", ())),
-                   user, password_file)
+                   user, password_file, *(record.get(quota) for quota in _QUOTAS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,8 @@ class HttpSettings:
     """Under way in one Serve replica. A replica answers some 4,000 a second, so the last of 1,000 waits 0.25 s."""
     max_requests_per_s: float = 0.0
     """Of one token, or of all that show none, on one Serve replica; 0: as many as it can."""
+    max_bytes_per_s: float = 0.0
+    """Of bodies in both directions, likewise. Charged afterwards: one request may go beyond, the next is refused."""
     max_batch_keys: int = 10_000
     """Of one batch. 1,000 take some 10 ms of the replica's only thread; others wait that long."""
     deadline_s: float = 10.0
@@ -131,8 +141,9 @@ class HttpSettings:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
         if bool(self.user) != bool(self.password_file):
             raise ValueError("user needs a password_file, and password_file its user")
-        if self.max_requests_per_s < 0:
-            raise ValueError(f"max_requests_per_s must be 0 (no limit) or positive, not {self.max_requests_per_s!r}")
+        for name in _QUOTAS:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 (no limit) or positive, not {getattr(self, name)!r}")
         if self.max_body_bytes > self.max_held_bytes:
             raise ValueError("max_held_bytes must be at least max_body_bytes, or no large body is ever taken")
         if len({token.name for token in self.tokens}) < len(self.tokens):
@@ -177,7 +188,8 @@ class HttpSettings:
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         plain["tokens"] = [{"name": token.name, "sha256": token.digest, "role": token.role,
                             "clusters": list(token.clusters), "user": token.user,
-                            "password_file": token.password_file} for token in self.tokens]
+                            "password_file": token.password_file,
+                            **{quota: getattr(token, quota) for quota in _QUOTAS}} for token in self.tokens]
         return plain | {"cors_origins": list(self.cors_origins)}
 
     def but(self, given: Mapping[str, Any]) -> HttpSettings:

@@ -66,9 +66,11 @@ async def read_many(cache: AsyncCache, keys: Sequence[bytes]) -> list[bytes | No
     return batch.values
 
 
-async def write(cache: AsyncCache, key: bytes, kind: int, data: bytes, ttl: TimeToLive = None,
+async def write(cache: AsyncCache, key: bytes, kind: int, data: bytes | bytearray, ttl: TimeToLive = None,
                 condition: Condition = "ANY") -> Written | None:
     """Store `data` of `kind`; return what that did, None if the condition does not hold.
+
+    Large `data` is sent from where it is: it must not change any more.
 
     Raises:
         ValueError: `ttl` is zero or negative.

@@ -69,7 +69,12 @@ class Wire(asyncio.Protocol):
         for item in items:
             item.sent_s = now_s
         self.in_flight.extend(items)
-        self._transport.write(b"".join([item.frame() for item in items]))
+        if self._channel.is_bulky:
+            self._channel.is_bulky = False
+            # One after the other, and none of them joined: the transport keeps what it cannot send at once.
+            self._transport.writelines([part for item in items for part in (item.frame(), *item.tail())])
+        else:
+            self._transport.write(b"".join([item.frame() for item in items]))
 
     def data_received(self, data: bytes) -> None:
         self._channel.heard += 1
@@ -146,6 +151,8 @@ class Channel:
         self._wire: Wire | None = None
         self._outbox: deque[Item] = deque()
         self._flush_due = False
+        self.is_bulky = False
+        """Whether something is queued whose value is not to be copied."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._dialling: asyncio.Task[None] | None = None
@@ -226,6 +233,8 @@ class Channel:
         last = self._outbox[-1] if self._outbox else None
         if request.read_key is None:
             self._outbox.append(Call(request, future, deadline_s))
+            if request.tail:
+                self.is_bulky = True
         elif not (isinstance(last, Reads) and last.add(request.read_key, future)):
             self._outbox.append(Reads(request.read_key, future, deadline_s))
         if not self._flush_due:

@@ -7,6 +7,7 @@ A waiter that was cancelled is skipped; the others of its run do not notice.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from copy import copy
 from typing import Any, Final
 
@@ -50,6 +51,10 @@ class Item:
         """Return the command's bytes."""
         raise NotImplementedError
 
+    def tail(self) -> Sequence[bytes | bytearray]:
+        """Return what follows the frame and is not to be copied."""
+        return ()
+
     def is_wanted(self) -> bool:
         """Return whether anybody still waits; what nobody waits for is not sent."""
         raise NotImplementedError
@@ -79,6 +84,9 @@ class Call(Item):
 
     def frame(self) -> bytes:
         return self._request.frame
+
+    def tail(self) -> Sequence[bytes | bytearray]:
+        return self._request.tail
 
     def is_wanted(self) -> bool:
         return not self._future.done()

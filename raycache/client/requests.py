@@ -7,7 +7,7 @@ once (`batches.py`), routing (`routes.py`), sending. Pure, any thread.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 
 import msgpack
@@ -50,6 +50,8 @@ class Request(Generic[T]):
 
     is_question: ClassVar[bool] = False
     """Whether it surely writes nothing although only one shard can answer it."""
+    tail: Sequence[bytes | bytearray] = ()
+    """What follows `frame`, and is sent from where it stands: a value too large to be copied. Only async handles do."""
 
     def __init__(
         self,
@@ -66,6 +68,17 @@ class Request(Generic[T]):
         self.decode = decode
         self.repeatable = repeatable
         self.replies = replies
+
+
+class Bulky(Request[T]):
+    """A request whose value stays where it is until it has left."""
+
+    __slots__ = ("tail",)
+
+    def __init__(self, frame: bytes, tail: Sequence[bytes | bytearray], decode: Callable[[Any], T],
+                 repeatable: bool = True) -> None:
+        super().__init__(frame, decode, repeatable)
+        self.tail = tail
 
 
 class Question(Request[T]):

@@ -7,13 +7,16 @@ thread.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from raycache.client import frames
 from raycache.client.arguments import TimeToLive, integer, ttl_ms
-from raycache.client.requests import Request
+from raycache.client.requests import Bulky, Request
 from raycache.client.results import Row
 from raycache.errors import ProtocolError
+
+BULKY_BYTES: Final = 64 * 1024
+"""Values of so many bytes are not copied on their way out."""
 
 Condition = Literal["ANY", "NX", "XX"] | int
 """Whatever is there; only if the key is absent; only if it is present; only at that version."""
@@ -81,15 +84,21 @@ def stored(key: bytes, version: int = 0) -> Request[Stored | None]:
     return Request(frame, _stored, from_row=_from_row)
 
 
-def put(key: bytes, kind: int, data: bytes, ttl: TimeToLive, condition: Condition) -> Request[Written | None]:
+def put(key: bytes, kind: int, data: bytes | bytearray, ttl: TimeToLive, condition: Condition
+        ) -> Request[Written | None]:
     """Return a write under a condition; it answers None where the condition does not hold.
+
+    Large `data` is sent from where it is, and must not change until the request is over.
 
     Raises:
         ValueError, TypeError: see `ttl_ms`. NotANumberError: the condition is no version.
     """
     word = b"%d" % integer("version", condition, minimum=1) if isinstance(condition, int) else condition.encode()
-    frame = frames.command(b"RC.PUT", key, b"%d" % kind, data, b"%d" % ttl_ms(ttl), word)
-    return Request(frame, _written, repeatable=condition in ("ANY", "XX"))
+    before, after, repeatable = (b"RC.PUT", key, b"%d" % kind), (b"%d" % ttl_ms(ttl), word), condition in ("ANY", "XX")
+    if len(data) < BULKY_BYTES:
+        return Request(frames.command(*before, bytes(data), *after), _written, repeatable)
+    head = b"*6" + frames.bulks(before) + b"\r\n$%d\r\n" % len(data)
+    return Bulky(head, (data, frames.bulks(after) + b"\r\n"), _written, repeatable)
 
 
 def compare_and_delete(key: bytes, version: int) -> Request[bool]:

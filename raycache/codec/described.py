@@ -21,7 +21,8 @@ _LENGTH_BYTES: Final = 2
 class Described(NamedTuple):
     """A body and its description."""
 
-    body: bytes
+    body: bytes | memoryview
+    """Of the type that it was taken out of."""
     media_type: str
     coding: str
     """Content-Encoding; "" where there is none."""
@@ -35,11 +36,20 @@ def describe(body: bytes, media_type: str, coding: str, written_ms: int) -> byte
     Raises:
         ValueError: a word is too long, or has characters that no header may have.
     """
+    return body + description(media_type, coding, written_ms)
+
+
+def description(media_type: str, coding: str, written_ms: int) -> bytes:
+    """Return what stands behind a body.
+
+    Raises:
+        ValueError: as `describe`.
+    """
     words = [word.encode("latin-1", "replace") for word in (media_type, coding)]
     if any(len(word) > MAX_WORD_BYTES or b"\n" in word or b"\r" in word for word in words):
         raise ValueError(f"a media type or coding is one line of at most {MAX_WORD_BYTES} bytes")
     packed = written_ms.to_bytes(_TIME_BYTES, "big") + b"\n".join(words)
-    return b"".join((body, packed, len(packed).to_bytes(_LENGTH_BYTES, "big")))
+    return packed + len(packed).to_bytes(_LENGTH_BYTES, "big")
 
 
 def described(data: bytes | memoryview, begin: int = 0) -> Described:
@@ -57,4 +67,4 @@ def described(data: bytes | memoryview, begin: int = 0) -> Described:
     if not separator:
         raise ValueError("the description is cut off")
     written_ms = int.from_bytes(data[start : start + _TIME_BYTES], "big")
-    return Described(bytes(data[begin:start]), media_type, coding, written_ms)
+    return Described(data[begin:start], media_type, coding, written_ms)

@@ -79,7 +79,7 @@ def _decode_loaded(data: bytes | memoryview) -> Any:
 
 
 def _decode_described(data: bytes | memoryview) -> bytes:
-    return described(data).body
+    return bytes(described(data).body)
 
 
 def _decode_packed(data: bytes | memoryview) -> Any:

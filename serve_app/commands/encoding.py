@@ -59,7 +59,7 @@ def commands_of(value: Any) -> list[list[bytes]]:
     return [command_of(each) for each in value]
 
 
-def parsed(body: bytes) -> Any:
+def parsed(body: bytes | bytearray) -> Any:
     """Return what a JSON body holds.
 
     Raises:
@@ -71,7 +71,7 @@ def parsed(body: bytes) -> Any:
         raise refuse(400, "invalid", f"ERR failed to parse the body: {error}") from None
 
 
-def path_command(raw_path: bytes, query: bytes, body: bytes, start: int = 0) -> list[bytes]:
+def path_command(raw_path: bytes, query: bytes, body: bytes | bytearray, start: int = 0) -> list[bytes]:
     """Return the command that a path stands for: segments, then the body if there is one, then what the query names.
 
     `POST /set/key?EX=100` with a body is SET key (the body) EX 100, and `?NX` alone is NX.
@@ -81,7 +81,7 @@ def path_command(raw_path: bytes, query: bytes, body: bytes, start: int = 0) -> 
     """
     argv = [unquote_to_bytes(segment) for segment in raw_path[start:].strip(b"/").split(b"/")]
     if body:
-        argv.append(body)
+        argv.append(bytes(body))
     for pair in query.split(b"&") if query else []:
         name, separator, value = pair.replace(b"+", b" ").partition(b"=")
         argv.append(unquote_to_bytes(name))

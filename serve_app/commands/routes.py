@@ -23,7 +23,7 @@ from raycache.gateway.inside import InsideGateway
 from raycache.shard.classes import TRANSACTION
 from raycache.shard.commands import TABLE
 from serve_app.auth import authorize
-from serve_app.bodies import read_body
+from serve_app.bodies import Body, read_body
 from serve_app.classes import class_of_all, note
 from serve_app.commands import encoding, rights
 from serve_app.door import door_of
@@ -102,7 +102,7 @@ async def _one(request: Request, argv: list[bytes]) -> Response:
     return _json(answer, 400 if "error" in answer else 200)
 
 
-async def _several(request: Request, body: bytes) -> tuple[InsideGateway, list[list[bytes]]]:
+async def _several(request: Request, body: Body) -> tuple[InsideGateway, list[list[bytes]]]:
     """Return the gateway and the commands in `body`.
 
     A caller without a token must not learn what is wrong with its commands, so rights come first.

@@ -47,7 +47,7 @@ class Batch:
     reads: list[bytes]
 
 
-def unpacked(body: bytes, form: Form) -> Any:
+def unpacked(body: bytes | bytearray, form: Form) -> Any:
     """Return what a body holds.
 
     Raises:

@@ -18,10 +18,10 @@ from raycache.client import aio_stored
 from raycache.client.aio import AsyncCache
 from raycache.client.stored import Stored, Written
 from raycache.codec import DESCRIBED, encode
-from raycache.codec.described import describe
+from raycache.codec.described import description
 from serve_app.asked import Asked
 from serve_app.auth import admitted
-from serve_app.bodies import PIECE_BYTES, Answer, Pieces, read_body
+from serve_app.bodies import PIECE_BYTES, Answer, Body, Pieces, read_body
 from serve_app.door import Door
 from serve_app.problems import Refused, refuse
 from serve_app.rest import documented
@@ -55,7 +55,7 @@ async def _cache(asked: Asked, role: Role) -> AsyncCache:
         Refused: 401 or 403.
     """
     door = asked.door
-    caller = await admitted(door, asked.header(b"authorization"), role, asked.cluster)
+    caller = await admitted(door, asked.scope, asked.header(b"authorization"), role, asked.cluster)
     name, clusters = cluster_of(asked.scope["path_params"]), door.clusters_of(caller)
     return clusters.known(name) or await clusters.handle(name)
 
@@ -99,7 +99,7 @@ async def _read(cache: AsyncCache, key: bytes, conditions: Conditions, accept: s
     return found, represent(found.payload, accept)
 
 
-async def _write(cache: AsyncCache, key: bytes, data: bytes, ttl_s: int | None, conditions: Conditions) -> Written:
+async def _write(cache: AsyncCache, key: bytes, data: Body, ttl_s: int | None, conditions: Conditions) -> Written:
     """Store what HTTP has described.
 
     Raises:
@@ -133,7 +133,7 @@ def _answer(found: Stored, shown: Representation | None, door: Door, *, with_bod
         headers.append((b"content-encoding", shown.coding.encode("latin-1")))
     if with_body and len(shown.body) > PIECE_BYTES:
         return Pieces(headers, shown.body, door.admission)
-    return Answer(200, headers, shown.body if with_body else b"")
+    return Answer(200, headers, bytes(shown.body) if with_body else b"")
 
 
 async def answer_get(asked: Asked, *, with_body: bool = True) -> Response:
@@ -160,10 +160,10 @@ async def answer_put(asked: Asked) -> Response:
     media_type, coding = asked.header(b"content-type") or OCTETS, asked.header(b"content-encoding") or ""
     async with read_body(Request(asked.scope, asked.receive)) as body:
         try:
-            data = describe(body, media_type, coding, now_ms())
+            body += description(media_type, coding, now_ms())  # of a large one in its place: nobody else has it
         except ValueError as error:
             raise refuse(422, "invalid", f"Content-Type or Content-Encoding: {error}") from None
-        written = await _write(cache, key, data, ttl_s, conditions)
+        written = await _write(cache, key, body, ttl_s, conditions)
     headers = [(b"etag", etag(written.version))]
     return Answer(201, [*headers, (b"content-length", b"0")]) if written.created else Answer(204, headers)
 

@@ -29,13 +29,15 @@ from serve_app.rest import negotiation
 
 OCTETS: Final = "application/octet-stream"
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
+SHARED_BYTES: Final = 256 * 1024
 NPY: Final = "application/x-npy"
 
 
 class Representation(NamedTuple):
     """A body and what its headers say."""
 
-    body: bytes
+    body: bytes | memoryview
+    """A part of what the shard sent where that is large, so that it is not in memory twice."""
     media_type: str
     coding: str = ""
     """Content-Encoding; "" where there is none."""
@@ -52,16 +54,16 @@ def represent(payload: bytes, accept: str | None = None) -> Representation:
     kind = payload[0]
     if kind == PACKED:
         try:
-            inside, data = unpack(memoryview(payload)[1:])
+            inside, unpacked = unpack(memoryview(payload)[1:])
         except ValueError as error:
             raise corrupt(PACKED, error) from error
-        return represent(bytes([inside]) + data, accept)
+        return represent(bytes([inside]) + unpacked, accept)
     if kind == DESCRIBED:
         try:
-            return Representation(*described(payload, 1))
+            return Representation(*described(_shared(payload), 1))
         except ValueError as error:
             raise corrupt(DESCRIBED, error) from error
-    data = payload[1:]
+    data: bytes | memoryview = _shared(payload)[1:]
     if kind == RAW:
         return Representation(data, OCTETS)
     if kind in (TEXT, INTEGER):
@@ -72,6 +74,11 @@ def represent(payload: bytes, accept: str | None = None) -> Representation:
     if kind == MSGPACK and (negotiation.wanted(accept, "json") == "msgpack" or not _is_json(value)):
         return Representation(data, negotiation.MSGPACK)
     return Representation(json.dumps(value, ensure_ascii=False).encode(), negotiation.JSON)
+
+
+def _shared(payload: bytes) -> bytes | memoryview:
+    """Return what parts may be taken of without a copy, where copies cost more than the view does."""
+    return payload if len(payload) < SHARED_BYTES else memoryview(payload)
 
 
 def is_loaded(payload: bytes) -> bool:

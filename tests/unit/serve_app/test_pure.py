@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raycache import errors
 from raycache.cli.http import http, wish_of
 from serve_app import starting
-from serve_app.admission import Admission, Bucket
+from serve_app.admission import Admission, Bucket, Quota
 from serve_app.auth import caller_of
 from serve_app.commands import encoding, rights
 from serve_app.middleware import wished_s
@@ -108,6 +108,48 @@ def test_the_rate_of_a_caller() -> None:
     with pytest.raises(Refused) as refused:
         admission.spend("a", 0.1)
     assert (refused.value.problem.status, refused.value.problem.headers["Retry-After"]) == (429, "1")
+
+
+def test_a_token_may_have_a_quota_of_its_own() -> None:
+    admission = Admission(HttpSettings(max_requests_per_s=1))
+    few, many, any_number = Quota(0.1), Quota(3), Quota(0)
+    for count, quota in ((1, few), (3, many), (50, any_number)):
+        for _ in range(count):
+            admission.spend(str(count), 0.0, quota)
+    for name, quota, wait in (("1", few, "10"), ("3", many, "1")):
+        with pytest.raises(Refused) as refused:
+            admission.spend(name, 0.0, quota)
+        assert refused.value.problem.headers == {"Retry-After": wait}
+    admission.change(HttpSettings())
+    admission.spend("1", 0.0, few)  # other settings begin with nothing used up
+
+
+def test_bytes_are_charged_afterwards_and_paid_off() -> None:
+    admission = Admission(HttpSettings(max_bytes_per_s=1000))
+    assert admission.spend("free", 0.0, Quota(bytes_per_s=0)) is None
+    account = admission.spend("a", 0.0)
+    assert account is not None
+    account.charge(5_000)  # one request may go beyond
+    with pytest.raises(Refused, match="1000 bytes a second") as refused:
+        admission.spend("a", 1.0)
+    assert refused.value.problem.headers["Retry-After"] == "4"
+    assert admission.spend("b", 1.0) is not None
+    with pytest.raises(Refused):
+        admission.spend("a", 4.0)
+    assert admission.spend("a", 4.002) is account
+
+
+def test_quotas_are_told_and_kept() -> None:
+    record = {"name": "a", "token": "a-long-enough-token", "max_requests_per_s": 5, "max_bytes_per_s": 0}
+    settings = HttpSettings.from_mapping({"tokens": [record], "max_bytes_per_s": "10"})
+    again = HttpSettings.from_mapping(settings.as_mapping())
+    assert again == settings
+    caller = caller_of(again, "a-long-enough-token")
+    assert caller is not None
+    assert (caller.quota, again.max_bytes_per_s) == (Quota(5, 0), 10.0)
+    for wrong in (-1, "5", True, float("nan")):
+        with pytest.raises(ValueError, match="limit must be"):
+            Token.from_record({**record, "max_requests_per_s": wrong})
 
 
 def test_bodies_are_counted_while_they_are_held() -> None:
