@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from raycache.actors.environment import ensure_ray_running
 from raycache.errors import RayCacheError
+from serve_app import certificates
 from serve_app.settings import HttpSettings
 
 APPLICATION: Final = "raycache"
@@ -144,6 +145,8 @@ def start(wish: Wish) -> Started:
     check(wish)
     obstacle = obstacle_to_haproxy(wish, nodes=1)
     variables = haproxy_variables(new_folder()) if obstacle is None else {}
+    if wish.tls_cert:
+        variables |= certificates.variables(wish.tls_cert, wish.tls_key)
     os.environ.update(variables)
     ensure_ray_running(start=True, variables=variables)
     import ray

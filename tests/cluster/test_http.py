@@ -130,10 +130,14 @@ TOKENS = [{"name": "shop", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest(),
 
 
 @pytest.fixture(scope="module")
-def encrypted(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.make(tmp_path_factory.mktemp("door"))
+
+
+@pytest.fixture(scope="module")
+def encrypted(ray_cluster: str, authority: Authority) -> Iterator[httpx.Client]:
     """A client of a door with a certificate and tokens, which trusts its authority."""
-    folder = tmp_path_factory.mktemp("door")
-    authority = Authority.make(folder)
+    folder = authority.folder
     certificate, key = authority.issue("door")
     (folder / "tokens.json").write_text(json.dumps(TOKENS))
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -159,6 +163,17 @@ def test_tls_at_the_door(encrypted: httpx.Client) -> None:
         httpx.get(health)
     with pytest.raises(httpx.HTTPError):
         httpx.get(health.copy_with(scheme="http"))
+
+
+def test_a_renewed_certificate_needs_no_restart(encrypted: httpx.Client, authority: Authority) -> None:
+    def shown() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", encrypted.base_url.port or 0), ca_certs=authority.ca)
+
+    before = shown()
+    assert encrypted.get("/health").status_code == 200  # from the first request on the proxy looks for new files
+    authority.issue("door")
+    wait_until(lambda: shown() != before, 30)
+    assert encrypted.get("/health").status_code == 200
 
 
 @pytest.mark.timeout(240)  # Serve builds the application twice, in processes of its own
