@@ -65,12 +65,12 @@ class Tally:
 
 def closed_loop(client: Client, work: Work, first: int, end_ns: int, tally: Tally,
                 clock: Callable[[], int] = time.perf_counter_ns) -> None:
-    """Ask one request after the other until `end_ns`; whatever has begun by then is finished and counts."""
+    """Ask one request after the other until `end_ns`, at least one; what has begun by then is finished and counts."""
     names, reads, size = work.names, work.reads, len(work.payload)
     get, put, note, count = client.get, client.set, tally.waits_ns.append, len(work.names)
     place = first % count
     began_ns = clock()
-    while began_ns < end_ns:
+    while True:
         try:
             if reads[place]:
                 value = get(names[place])
@@ -84,7 +84,9 @@ def closed_loop(client: Client, work: Work, first: int, end_ns: int, tally: Tall
         note(ended_ns - began_ns)
         place = place + 1 if place + 1 < count else 0
         began_ns = ended_ns
-    tally.last_ns = began_ns
+        if ended_ns >= end_ns:
+            break
+    tally.last_ns = ended_ns
 
 
 def open_loop(client: Client, work: Work, arrivals: Arrivals, tally: Tally,
