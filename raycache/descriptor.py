@@ -3,7 +3,9 @@
 What lives here: the bytes of a descriptor (kind `OBJECT`). What does not: objects themselves. Pure; any thread.
 
 All descriptors have one length, so that a shard can put another one in an entry's place without weighing it anew: a
-format byte, the length of what follows, that as msgpack, zeros.
+format byte, the length of what follows, that as msgpack, zeros. Behind it an entry may have a *head*: of a value that
+was loaded, what loading keeps beside it (`raycache.codec.loaded`), so that a reader knows that before it fetches
+anything.
 """
 
 from __future__ import annotations
@@ -45,12 +47,12 @@ class Descriptor(NamedTuple):
 
 
 def descriptor_of(data: bytes | memoryview) -> Descriptor:
-    """Return what `pack` wrote.
+    """Return what `pack` wrote; a head may follow.
 
     Raises:
         ValueError: it did not write this.
     """
-    if len(data) != DESCRIPTOR_BYTES:
+    if len(data) < DESCRIPTOR_BYTES:
         raise ValueError(f"a descriptor has {DESCRIPTOR_BYTES} bytes, not {len(data)}")
     form, length = _START.unpack_from(data)
     if form != FORMAT or length > _MOST:

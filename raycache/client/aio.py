@@ -534,7 +534,7 @@ class AsyncCache(AsyncLoadingCache):
         found = explain.of_answers(routes.topology, wire, answered)
         if not explain.needs_header(found):
             return found
-        header = await self._dispatcher.run(wire, explain.header(wire))
+        header = await self._dispatcher.run(wire, explain.header(wire, found))
         is_good = header is None or (await self._through.run(still_good([(wire, header)])))[0]
         return found if is_good else explain.invalidated(found)
 

@@ -21,14 +21,12 @@ from raycache.client.large_aio import AsyncLargeValues
 from raycache.client.settings import ClientSettings
 from raycache.client.unsealing import unsealed
 from raycache.codec import Pickles
-from raycache.codec.loaded import Header
-from raycache.descriptor import Descriptor
 from raycache.errors import CallerError, DeadlineExceededError, PickleRefusedError, RayCacheError
 from raycache.loading import steps
 from raycache.loading.basics import in_no_load, loading
 from raycache.loading.engine import Engine
 from raycache.loading.guarding import still_good
-from raycache.loading.steps import Answer, Flight, Outcome, Steps
+from raycache.loading.steps import Answer, Filling, Flight, Outcome, Steps
 
 T = TypeVar("T")
 
@@ -75,12 +73,14 @@ class AsyncThrough:
         self._refreshes = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s, pickles)
+        self.engine = Engine(self._flights, cluster, monotonic, settings.rng, settings.timeout_s, pickles,
+                             large.split)
         self._do: Final[dict[type, Callable[[Any], Awaitable[Any]]]] = {
             steps.Fetch: self._fetch, steps.TakeLeases: self._take, steps.WaitForLease: self._wait,
-            steps.Fill: self._fill, steps.Free: self._free, steps.Generations: self._generations,
-            steps.Call: self._call, steps.Join: self._join, steps.Spawn: self._spawn, steps.Look: self._look,
-            steps.CompareAndSet: self._compare_and_set, steps.Pause: self._pause,
+            steps.Fill: self._fill, steps.Bring: self._bring, steps.Free: self._free,
+            steps.Generations: self._generations, steps.Call: self._call, steps.Join: self._join,
+            steps.Spawn: self._spawn, steps.Look: self._look, steps.CompareAndSet: self._compare_and_set,
+            steps.Pause: self._pause,
         }
         forks.watch(self)
 
@@ -129,22 +129,28 @@ class AsyncThrough:
 
     async def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
         """Return what a read has brought if it still counts, else `absent`."""
-        if isinstance(guarded.header, Descriptor):
-            return await self._large.read(key, guarded, absent)
         is_good = guarded.header is None or (await self.run(still_good([(key, guarded.header)])))[0]
-        return unsealed(guarded.result, self._pickles) if is_good else absent
+        return await self._taken(key, guarded, absent) if is_good else absent
 
     async def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
         """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
         open_at = [(at, value) for at, value in enumerate(values) if type(value) is Guarded]
-        asked = [(keys[at], value.header) for at, value in open_at if isinstance(value.header, Header)]
+        asked = [(keys[at], value.header) for at, value in open_at if value.header is not None]
         verdicts = iter((await self.run(still_good(asked))) if asked else ())
         for at, value in open_at:
-            if isinstance(value.header, Descriptor):
-                values[at] = await self._large.read(keys[at], value, absent)
-            else:
-                is_good = value.header is None or next(verdicts)
-                values[at] = unsealed(value.result, self._pickles) if is_good else absent
+            is_good = value.header is None or next(verdicts)
+            values[at] = await self._taken(keys[at], value, absent) if is_good else absent
+
+    async def _taken(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
+        """Return what a read has brought that counts; `absent` if its object is lost."""
+        if guarded.descriptor is None:
+            return unsealed(guarded.result, self._pickles)
+        try:
+            return await self._large.read(key, guarded, absent)
+        except Guarded as whole:
+            if whole.header is None or (guarded.header is not None and whole.header.mark == guarded.header.mark):
+                return unsealed(whole.result, self._pickles)
+            return await self.again(key, whole, absent)
 
     # What the engine asks for
 
@@ -187,14 +193,25 @@ class AsyncThrough:
             return None
 
     async def _fill(self, wanted: steps.Fill) -> list[int]:
-        batch = leasing.FillMany(wanted.fillings)
         try:
-            await self._dispatcher.run_batch(batch)
+            return await self._large.fill(wanted.fillings, self._send)
         except PickleRefusedError:  # it never could be: better an error than a load each time
             raise
-        except RayCacheError:  # the caller has its value whether or not it could be stored
+        except RayCacheError:  # no shard is known: the caller has its value whether or not it could be stored
+            return [0] * len(wanted.fillings)
+
+    async def _send(self, fillings: list[Filling]) -> list[int]:
+        batch = leasing.FillMany(fillings)
+        try:
+            await self._dispatcher.run_batch(batch)
+        except PickleRefusedError:
+            raise
+        except RayCacheError:  # some may have been stored
             pass
         return batch.stored
+
+    async def _bring(self, wanted: steps.Bring) -> tuple[bool, Any]:
+        return await self._large.bring(wanted.key, wanted.descriptor)
 
     async def _free(self, wanted: steps.Free) -> None:
         """Send it in the background: its caller may have been cancelled, and need not wait for this."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgpack
@@ -17,7 +18,9 @@ from raycache.client.requests import Question, Request
 from raycache.client.top import shown_key
 from raycache.codec import ARRAY, INTEGER, LOADED, MSGPACK, OBJECT, PACKED, PICKLE, RAW, TEXT
 from raycache.codec.loaded import Header, header_of
+from raycache.descriptor import DESCRIPTOR_BYTES
 from raycache.errors import ProtocolError, ShardUnavailableError
+from raycache.loading.found import AGE_BYTES
 from raycache.ring.slots import slot_of
 from raycache.ring.topology import Topology
 
@@ -27,6 +30,8 @@ Cause = Literal["", "invalidated", "never", "expired", "evicted", "deleted", "mo
 _KINDS: Final = {RAW: "bytes", TEXT: "text", INTEGER: "integer", MSGPACK: "Python value", ARRAY: "array",
                  PICKLE: "pickle", LOADED: "loaded value", OBJECT: "object", PACKED: "compressed value"}
 _HEADER_BYTES: Final = 1 << 16
+_OBJECT_HEAD: Final = AGE_BYTES + 1 + DESCRIPTOR_BYTES
+"""Where the head of a large value begins in an aged payload."""
 _CAUSES: Final = frozenset(("", "expired", "evicted", "deleted", "moved", "lost"))
 
 
@@ -195,22 +200,24 @@ def question(key: bytes) -> Request[KeyAtShard]:
     return Question(frames.command(b"RC.EXPLAIN", key), KeyAtShard.from_bytes)
 
 
-def header(key: bytes) -> Request[Header | None]:
+def header(key: bytes, found: Explanation) -> Request[Header | None]:
     """Return a question for how a loaded value begins; None: it is none, or is not there any more. Counts as a use."""
+    if found.entry is not None and found.entry.kind == _KINDS[OBJECT]:  # not with GETRANGE: that would fetch all of it
+        return Question(frames.command(b"RC.GETL", key), partial(_header, at=_OBJECT_HEAD))
     frame = frames.command(b"GETRANGE", key, b"0", b"%d" % (_HEADER_BYTES - 1))
     return Question(frame, _header)
 
 
-def _header(reply: Any) -> Header | None:
+def _header(reply: Any, at: int = 0) -> Header | None:
     try:
-        return header_of(reply)
+        return header_of(reply, at)
     except Exception:  # cut off, of a newer version, or overwritten meanwhile: nothing follows from it
         return None
 
 
 def needs_header(found: Explanation) -> bool:
     """Return whether the value may be one that does not count any more."""
-    return found.entry is not None and found.entry.kind == _KINDS[LOADED]
+    return found.entry is not None and found.entry.kind in (_KINDS[LOADED], _KINDS[OBJECT])
 
 
 def invalidated(found: Explanation) -> Explanation:

@@ -9,25 +9,32 @@ any thread.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from raycache.codec import LOADED, OBJECT, Sealed, decode, decode_payload
 from raycache.codec.loaded import Header, header_of
 from raycache.codec.refusal import corrupt
-from raycache.descriptor import Descriptor, descriptor_of
+from raycache.descriptor import DESCRIPTOR_BYTES, Descriptor, descriptor_of
+
+_HEAD: Final = 1 + DESCRIPTOR_BYTES
 
 
 class Guarded(Exception):
     """No error: a read has brought `result`, which counts only if `header` still holds. Never reaches a caller.
 
-    Without a header it counts anyway, and only the pickle in it is to be loaded (`Sealed`). With a descriptor as its
-    header the value in `result` is only a stand-in for what that describes.
+    Without a header it counts anyway, and only the pickle in it is to be loaded (`Sealed`). With a descriptor the value
+    in `result` is only a stand-in for what that describes.
     """
 
-    def __init__(self, result: Any, header: Header | Descriptor | None) -> None:
+    def __init__(self, result: Any, header: Header | None, descriptor: Descriptor | None = None) -> None:
         super().__init__("a value that needs another look")
         self.result = result
         self.header = header
+        self.descriptor = descriptor
+
+    def around(self, result: Any) -> Guarded:
+        """Return the same about `result`, in which this one's stands."""
+        return Guarded(result, self.header, self.descriptor)
 
 
 def opened(payload: bytes) -> Any:
@@ -39,7 +46,7 @@ def opened(payload: bytes) -> Any:
     """
     if payload[0] != LOADED:
         if payload[0] == OBJECT:
-            raise Guarded(None, _descriptor_of(payload))
+            raise Guarded(None, *_described(payload))
         try:
             return decode_payload(payload)
         except Sealed as sealed:
@@ -48,7 +55,7 @@ def opened(payload: bytes) -> Any:
         header = header_of(payload, 1)
     except (ValueError, struct.error) as error:
         raise corrupt(LOADED, error) from error
-    must_hold = header if header.tags or header.grace_ms else None
+    must_hold = _must_hold(header)
     try:
         value = decode(header.kind, memoryview(payload)[header.start :])
     except Sealed as sealed:
@@ -58,11 +65,18 @@ def opened(payload: bytes) -> Any:
     return value
 
 
-def _descriptor_of(payload: bytes) -> Descriptor:
+def _must_hold(header: Header) -> Header | None:
+    return header if header.tags or header.grace_ms else None
+
+
+def _described(payload: bytes) -> tuple[Header | None, Descriptor]:
+    """Return what must hold of a large value, and where it is."""
     try:
-        return descriptor_of(memoryview(payload)[1:])
-    except ValueError as error:
+        descriptor = descriptor_of(memoryview(payload)[1:])
+        header = header_of(payload, _HEAD) if len(payload) > _HEAD else None
+    except (ValueError, struct.error) as error:
         raise corrupt(OBJECT, error) from error
+    return None if header is None else _must_hold(header), descriptor
 
 
 def or_guarded(payload: bytes) -> Any:

@@ -13,17 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 from raycache.client.arguments import Encoded, encoded
+from raycache.client.guarded import Guarded, opened
 from raycache.client.info import Versioned
 from raycache.client.requests import MISSING
 from raycache.client.results import Result
 from raycache.client.routes import NOBODY, Routes
-from raycache.codec import OBJECT, PICKLE, decode_payload
+from raycache.codec import OBJECT, PICKLE
 from raycache.codec.parts import Parts, restore, split
 from raycache.descriptor import Descriptor
 from raycache.errors import CommandError, UnsupportedTypeError
+from raycache.loading.steps import Filling
 from raycache.packed import pack
 from raycache.ring.slots import slot_of
 
@@ -96,8 +99,37 @@ def fetched(result: Any, parts: Parts | None) -> Any:
 
 
 def received(result: Any, payload: bytes | None, absent: Any) -> Any:
-    """Return `result` with the value of a payload that came through the socket; `absent` if the key is not there."""
-    return absent if payload is None else _with_value(result, decode_payload(payload))
+    """Return `result` with the value of a payload that came through the socket; `absent` if the key is not there.
+
+    Raises:
+        Guarded: it needs another look.
+    """
+    if payload is None:
+        return absent
+    try:
+        return _with_value(result, opened(payload))
+    except Guarded as guarded:
+        raise guarded.around(_with_value(result, guarded.result)) from None
+
+
+def splitting(objects: ObjectStore | None) -> Callable[[Any], Parts | Encoded | None] | None:
+    """Return `large_parts` for an object store; None if there is none."""
+    return None if objects is None else partial(large_parts, objects)
+
+
+def parts_of(filling: Filling) -> Parts:
+    """Return what becomes an object of a large value that was loaded: what stands in front of it, and its own parts."""
+    assert filling.parts is not None
+    return Parts(filling.kind, (filling.data, *filling.parts.buffers))
+
+
+def filled(filling: Filling, name: bytes | None) -> Filling:
+    """Return what to send for a large value that was loaded: the name of its object, or if there is none all of it."""
+    return filling.whole if name is None else filling._replace(kind=OBJECT, data=name + filling.data, parts=None)
+
+
+NO_OBJECT: Final = 3
+"""What RC.FILL answers where a shard has no such object, and wants the value."""
 
 
 def _with_value(result: Any, value: Any) -> Any:

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from raycache.client import requests
 from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.arguments import Encoded
 from raycache.client.guarded import Guarded
 from raycache.client.large import (
+    NO_OBJECT,
     ObjectStore,
     fetched,
+    filled,
     has_objects,
     is_gone,
     large_parts,
     packed,
+    parts_of,
     received,
     shard_of,
+    splitting,
     staged,
 )
+from raycache.client.leasing import whole_aged
 from raycache.client.requests import MISSING
 from raycache.codec import encode
+from raycache.codec.parts import Parts
 from raycache.descriptor import Descriptor
 from raycache.errors import CommandError
+from raycache.loading.steps import Filling
 
 T = TypeVar("T")
 
@@ -44,6 +51,8 @@ class AsyncLargeValues:
         self._pack_from = pack_from
         self._objects = objects
         self._timeout_s = timeout_s
+        self.split: Final = splitting(objects)
+        """How values are split that become objects; None: none do."""
 
     async def write(self, key: bytes, value: Any, send: Callable[[Any], Awaitable[T]]) -> T:
         """Return what `send` returns, which stores what it is given: `value`, or what stands for it."""
@@ -66,17 +75,47 @@ class AsyncLargeValues:
             return packed(value, self._pack_from, self._encode)
         if isinstance(parts, Encoded):
             return packed(parts, self._pack_from, self._encode)
-        shard_id = shard_of(await self._dispatcher.routes(), key)
-        if shard_id is None:
-            return packed(staged(None, parts), self._pack_from, self._encode)
-        name = await asyncio.to_thread(objects.stage, shard_id, parts, self._timeout_s)
+        name = await self._stage(objects, key, parts)
         return packed(staged(name, parts), self._pack_from, self._encode)
 
-    async def read(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
-        """Return what a read has brought, with the value that its descriptor stands for; `absent` if that is lost."""
-        assert type(guarded.header) is Descriptor
+    async def _stage(self, objects: ObjectStore, key: bytes, parts: Parts) -> bytes | None:
+        shard_id = shard_of(await self._dispatcher.routes(), key)
+        if shard_id is None:
+            return None
+        return await asyncio.to_thread(objects.stage, shard_id, parts, self._timeout_s)
+
+    async def fill(self, fillings: Sequence[Filling],
+                   send: Callable[[list[Filling]], Awaitable[list[int]]]) -> list[int]:
+        """Return what `send` returns, which stores under leases what it gets: `fillings`, or what stands for them."""
+        stored = await send([await self._staged(each) for each in fillings])
+        gone = [at for at, answer in enumerate(stored) if answer == NO_OBJECT]
+        if gone:
+            for at, answer in zip(gone, await send([fillings[at].whole for at in gone]), strict=True):
+                stored[at] = answer
+        return stored
+
+    async def _staged(self, filling: Filling) -> Filling:
+        if filling.parts is None or self._objects is None:
+            return filling.whole
+        return filled(filling, await self._stage(self._objects, filling.key, parts_of(filling)))
+
+    async def bring(self, key: bytes, descriptor: Descriptor) -> tuple[bool, Any]:
+        """See `raycache.loading.steps.Bring`."""
         if self._objects is not None:
-            parts = await asyncio.to_thread(self._objects.fetch, guarded.header, self._timeout_s / 2)
+            found = fetched(None, await asyncio.to_thread(self._objects.fetch, descriptor, self._timeout_s / 2))
+            if found is not MISSING:
+                return True, found
+        return False, await self._dispatcher.run(key, whole_aged(key))
+
+    async def read(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
+        """Return what a read has brought, with the value that its descriptor stands for; `absent` if that is lost.
+
+        Raises:
+            Guarded: there is another value now, which needs another look.
+        """
+        assert guarded.descriptor is not None
+        if self._objects is not None:
+            parts = await asyncio.to_thread(self._objects.fetch, guarded.descriptor, self._timeout_s / 2)
             found = fetched(guarded.result, parts)
             if found is not MISSING:
                 return found

@@ -7,27 +7,34 @@ What lives here: the order of the steps. What does not: any decision (`large.py`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from raycache.client import requests
 from raycache.client.arguments import Encoded
 from raycache.client.dispatcher import Dispatcher
 from raycache.client.guarded import Guarded
 from raycache.client.large import (
+    NO_OBJECT,
     ObjectStore,
     fetched,
+    filled,
     has_objects,
     is_gone,
     large_parts,
     packed,
+    parts_of,
     received,
     shard_of,
+    splitting,
     staged,
 )
+from raycache.client.leasing import whole_aged
 from raycache.client.requests import MISSING
 from raycache.codec import encode
+from raycache.codec.parts import Parts
 from raycache.descriptor import Descriptor
 from raycache.errors import CommandError
+from raycache.loading.steps import Filling
 
 T = TypeVar("T")
 
@@ -50,6 +57,8 @@ class LargeValues:
         self._pack_from = pack_from
         self._objects = objects
         self._timeout_s = timeout_s
+        self.split: Final = splitting(objects)
+        """How values are split that become objects; None: none do."""
 
     def write(self, key: bytes, value: Any, send: Callable[[Any], T]) -> T:
         """Return what `send` returns, which stores what it is given: `value`, or what stands for it."""
@@ -71,15 +80,43 @@ class LargeValues:
             return packed(value, self._pack_from, self._encode)
         if isinstance(parts, Encoded):
             return packed(parts, self._pack_from, self._encode)
+        return packed(staged(self._stage(objects, key, parts), parts), self._pack_from, self._encode)
+
+    def _stage(self, objects: ObjectStore, key: bytes, parts: Parts) -> bytes | None:
         shard_id = shard_of(self._dispatcher.routes(), key)
-        name = objects.stage(shard_id, parts, self._timeout_s) if shard_id is not None else None
-        return packed(staged(name, parts), self._pack_from, self._encode)
+        return None if shard_id is None else objects.stage(shard_id, parts, self._timeout_s)
+
+    def fill(self, fillings: Sequence[Filling], send: Callable[[list[Filling]], list[int]]) -> list[int]:
+        """Return what `send` returns, which stores under leases what it gets: `fillings`, or what stands for them."""
+        stored = send([self._staged(each) for each in fillings])
+        gone = [at for at, answer in enumerate(stored) if answer == NO_OBJECT]
+        if gone:
+            for at, answer in zip(gone, send([fillings[at].whole for at in gone]), strict=True):
+                stored[at] = answer
+        return stored
+
+    def _staged(self, filling: Filling) -> Filling:
+        if filling.parts is None or self._objects is None:
+            return filling.whole
+        return filled(filling, self._stage(self._objects, filling.key, parts_of(filling)))
+
+    def bring(self, key: bytes, descriptor: Descriptor) -> tuple[bool, Any]:
+        """See `raycache.loading.steps.Bring`."""
+        if self._objects is not None:
+            found = fetched(None, self._objects.fetch(descriptor, self._timeout_s / 2))
+            if found is not MISSING:
+                return True, found
+        return False, self._dispatcher.run(key, whole_aged(key))
 
     def read(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
-        """Return what a read has brought, with the value that its descriptor stands for; `absent` if that is lost."""
-        assert type(guarded.header) is Descriptor
+        """Return what a read has brought, with the value that its descriptor stands for; `absent` if that is lost.
+
+        Raises:
+            Guarded: there is another value now, which needs another look.
+        """
+        assert guarded.descriptor is not None
         if self._objects is not None:
-            found = fetched(guarded.result, self._objects.fetch(guarded.header, self._timeout_s / 2))
+            found = fetched(guarded.result, self._objects.fetch(guarded.descriptor, self._timeout_s / 2))
             if found is not MISSING:
                 return found
         return received(guarded.result, self._dispatcher.run(key, requests.whole(key)), absent)

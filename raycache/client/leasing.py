@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from raycache.client import frames
 from raycache.client.batches import MAX_BYTES, Batch, GetMany, Part
-from raycache.client.requests import Request
+from raycache.client.requests import Question, Request
 from raycache.client.results import Row
 from raycache.errors import ProtocolError
 from raycache.loading.found import AGE_BYTES, NEVER
@@ -40,6 +40,11 @@ def _aged_row(row: Row) -> bytes | None:
 def fetch(key: bytes) -> Request[bytes | None]:
     """Return an aged read of one key. HOT."""
     return Request(frames.get_aged(key), _aged, True, 1, None, _aged_row)
+
+
+def whole_aged(key: bytes) -> Request[bytes | None]:
+    """Return an aged read of one key, of a large value with its bytes."""
+    return Question(frames.command(b"RC.WHOLEL", key), _aged)
 
 
 class FetchMany(GetMany):
@@ -128,7 +133,7 @@ class FillMany(Batch):
     def frame(self, positions: list[int]) -> bytes:
         parts = [b"RC.FILL"]
         for position in positions:
-            key, token, kind, data, px = self._fillings[position]
+            key, token, kind, data, px, _ = self._fillings[position]
             parts += (key, b"%d" % token, b"%d" % kind, data, b"%d" % px)
         return frames.command(*parts)
 

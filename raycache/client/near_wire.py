@@ -24,8 +24,8 @@ NOT_FRESH: Final = -1
 
 _READS: Final = frozenset({
     b"RC.GET", b"RC.MGET", b"RC.GETL", b"RC.MGETL", b"RC.GETV", b"RC.READ", b"RC.NEAR", b"RC.MNEAR", b"RC.SCAN",
-    b"RC.TOKEN", b"RC.TOP", b"RC.USED", b"RC.STATS", b"RC.TOPOLOGY", b"RC.EXPLAIN", b"RC.LEASE", b"RC.FREE",
-    b"RC.HOTTEST", b"RC.DEADLETTERS", b"EXISTS", b"PTTL", b"GETRANGE",
+    b"RC.WHOLE", b"RC.WHOLEL", b"RC.STORED", b"RC.TOKEN", b"RC.TOP", b"RC.USED", b"RC.STATS", b"RC.TOPOLOGY",
+    b"RC.EXPLAIN", b"RC.LEASE", b"RC.FREE", b"RC.HOTTEST", b"RC.DEADLETTERS", b"EXISTS", b"PTTL", b"GETRANGE",
 })
 """Commands of handles that leave values as they are; every other one counts as a write."""
 

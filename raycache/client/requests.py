@@ -145,7 +145,7 @@ def _versioned(reply: Any) -> Versioned | None:
     try:
         return Versioned(payload(reply[1]), _count(reply[0]))
     except Guarded as guarded:
-        raise Guarded(Versioned(guarded.result, _count(reply[0])), guarded.header) from None
+        raise guarded.around(Versioned(guarded.result, _count(reply[0]))) from None
 
 
 def _seconds_left(reply: Any) -> float | None:

@@ -57,7 +57,7 @@ def result_of(row: Row) -> Result | None:
     try:
         return Result(opened(payload), version, source.decode(), age_s)
     except Guarded as guarded:
-        raise Guarded(Result(guarded.result, version, source.decode(), age_s), guarded.header) from None
+        raise guarded.around(Result(guarded.result, version, source.decode(), age_s)) from None
 
 
 def result_or_guarded(row: Row) -> Any:
@@ -75,7 +75,7 @@ def versioned_of(row: Row) -> Versioned | None:
     try:
         return Versioned(opened(row[0]), row[1])
     except Guarded as guarded:
-        raise Guarded(Versioned(guarded.result, row[1]), guarded.header) from None
+        raise guarded.around(Versioned(guarded.result, row[1])) from None
 
 
 def presence_of(row: Row) -> bool:

@@ -531,7 +531,7 @@ class Cache(LoadingCache):
         found = explain.of_answers(routes.topology, wire, answered)
         if not explain.needs_header(found):
             return found
-        header = self._dispatcher.run(wire, explain.header(wire))
+        header = self._dispatcher.run(wire, explain.header(wire, found))
         is_good = header is None or self._through.run(still_good([(wire, header)]))[0]
         return found if is_good else explain.invalidated(found)
 

@@ -4,6 +4,8 @@ What lives here: which values are split, and putting them together again without
 does not: where the buffers are kept (Ray's object store). The buffers of a value, joined, are what `encode` could
 have returned for it: whoever knows bytes alone can be served from them. Pure functions; any thread.
 
+A value that was loaded has the header of loading (`loaded.py`) as its first buffer, and then those of its own kind.
+
 A numpy array comes back as a read-only view of its buffer, as does an Arrow table. Types that own their memory (bytes,
 str, containers) are copied out of theirs, once. A value of another kind, such as a pickle where that is allowed, is one
 buffer: whoever adds a kind that can be split adds it to `split` and `restore`.
@@ -18,7 +20,8 @@ import numpy.typing as npt
 
 from raycache.codec import foreign
 from raycache.codec.arrays import can_be_split, split_array, view_array
-from raycache.codec.kinds import ARRAY, MSGPACK, RAW, TEXT
+from raycache.codec.kinds import ARRAY, LOADED, MSGPACK, RAW, TEXT
+from raycache.codec.loaded import header_of
 from raycache.codec.refusal import corrupt
 from raycache.codec.values import decode, encode
 
@@ -81,6 +84,8 @@ def restore(kind: int, buffers: tuple[Buffer, ...]) -> Any:
         InternalError: they are no parts of a value.
     """
     try:
+        if kind == LOADED and len(buffers) > 1:
+            return restore(header_of(bytes(buffers[0])).kind, buffers[1:])
         if kind == ARRAY and len(buffers) == 2:
             return view_array(bytes(buffers[0]), buffers[1])
         if kind == MSGPACK and len(buffers) == 2:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from raycache.errors import LoadFailedError
 from raycache.loading.found import AGE_BYTES, NEVER
 from raycache.loading.options import LoadOptions
-from raycache.loading.steps import Filling, Flight, Outcome
+from raycache.loading.steps import LOOK_AGAIN, Filling, Flight, Outcome
 
 Key = str | bytes
 
@@ -105,7 +105,19 @@ def failed_elsewhere(text: bytes) -> LoadFailedError:
     return LoadFailedError(text.decode("utf-8", "replace"))
 
 
+STORED: Final = 1
+"""What RC.FILL answers for a value that is in the cache now."""
+
+
+def outcome_of(filling: Filling, answer: int, flight: Flight) -> Outcome:
+    """Return what those who joined a flight get, whose value was sent to be stored with this answer."""
+    if not answer or (answer == STORED and filling.parts is not None):
+        return LOOK_AGAIN  # a large value that is an object now: they read that, as everybody does
+    return Outcome(aged_of(filling), stage=flight.stage)
+
+
 def aged_of(filling: Filling) -> bytes:
     """Return what a read of a value that has just been stored would give."""
+    filling = filling.whole
     age = filling.px.to_bytes(AGE_BYTES, "big") if filling.px > 0 else NEVER
     return b"".join((age, bytes((filling.kind,)), filling.data))

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from raycache.codec import LOADED, Pickles, Sealed, encode
 from raycache.codec.loaded import frame
+from raycache.codec.parts import Parts
 from raycache.codec.pickles import loaded
 from raycache.errors import LoadFailedError, LoadTimeoutError, ReentrantLoadError
 from raycache.loading.basics import (
@@ -25,9 +26,9 @@ from raycache.loading.basics import (
     Key,
     NoValue,
     Source,
-    aged_of,
     failed_elsewhere,
     is_loading,
+    outcome_of,
     tag_keys,
     text_of,
 )
@@ -37,6 +38,7 @@ from raycache.loading.refreshing import Pauses, refresh_soon
 from raycache.loading.steps import (
     LOOK_AGAIN,
     Answer,
+    Bring,
     Call,
     Fetch,
     Fill,
@@ -64,10 +66,13 @@ class Engine:
         clock: monotonic seconds.
         timeout_s: how long others are waited for unless an option says so.
         pickles: what signs and loads pickles; None: there are none.
+        split: returns the parts of a large value; of another one what it has encoded of it, or None. None: there are no
+            large ones.
     """
 
     def __init__(self, flights: Flights, cluster: str, clock: Callable[[], float], rng: random.Random,
-                 timeout_s: float, pickles: Pickles | None = None) -> None:
+                 timeout_s: float, pickles: Pickles | None = None,
+                 split: Callable[[Any], Parts | tuple[int, bytes] | None] | None = None) -> None:
         self.flights = flights
         self.cluster = cluster
         self.clock = clock
@@ -75,6 +80,7 @@ class Engine:
         self.timeout_s = timeout_s
         self.pickles = pickles
         self.encode = encode if pickles is None else pickles.encode
+        self.split = split
         self.pauses = Pauses(clock)
 
     # One key
@@ -104,14 +110,19 @@ class Engine:
                     verdict, is_due = Verdict.EARLY, False
                 else:
                     verdict = yield from self.judge(found, generations, options, is_fresh=has_waited)
-                if verdict in (Verdict.EARLY, Verdict.STALE):
-                    yield from refresh_soon(self, name, key, source, options, found.mark)
                 if verdict in (Verdict.GOOD, Verdict.EARLY, Verdict.STALE):
-                    value = self.value_of(found)
-                    self._tell(name, options, verdict, began_s if has_waited else None)
-                    return value
-                seen = found.mark
-                fallback = found if verdict is Verdict.FALLBACK else None
+                    is_here, value = yield from self.value_of(key, found)
+                    if is_here:
+                        if verdict is not Verdict.GOOD:
+                            yield from refresh_soon(self, name, key, source, options, found.mark)
+                        self._tell(name, options, verdict, began_s if has_waited else None)
+                        return value
+                    aged, generations = value, {}
+                    if aged is not None:  # written anew meanwhile
+                        continue
+                else:
+                    seen = found.mark
+                    fallback = found if verdict is Verdict.FALLBACK else None
             self.check_entry(name, key)
             flight, leads = self.join(key)
             joined_at = flight.stage
@@ -126,9 +137,12 @@ class Engine:
             except Exception as error:
                 if fallback is None or isinstance(error, ReentrantLoadError | NoValue):
                     raise
+                is_here, value = yield from self.value_of(key, fallback)
+                if not is_here:
+                    raise
                 if options.observer is not None:
                     options.observer.stale(name)
-                return self.value_of(fallback)
+                return value
             generations = {}
             if aged is None:
                 has_waited = True
@@ -145,7 +159,18 @@ class Engine:
             generations.update(more)
         return found.verdict(generations, options, None if is_fresh else self.rng)
 
-    def value_of(self, found: Found) -> Any:
+    def value_of(self, key: bytes, found: Found) -> Steps[tuple[bool, Any]]:
+        """Return (True, the value of `found`); or, where its object is lost or was replaced, (False, the aged payload
+        that the key has now). Errors as `opened`."""
+        if found.descriptor is None:
+            return True, self.opened(found)
+        is_here, brought = yield Bring(key, found.descriptor)
+        if is_here or brought is None:
+            return is_here, brought
+        whole = Found(brought)
+        return (True, self.opened(whole)) if whole.mark == found.mark else (False, brought)
+
+    def opened(self, found: Found) -> Any:
         """Return the value in `found`; raises as `Found.value`, and PickleRefusedError."""
         try:
             return found.value
@@ -280,7 +305,7 @@ class Engine:
             flight.stage += 1
             (stored,) = yield Fill((filling,))
             token = 0
-            return value, Outcome(aged_of(filling), stage=flight.stage) if stored else LOOK_AGAIN
+            return value, outcome_of(filling, stored, flight)
         except NoValue:
             raise
         except GeneratorExit:  # its driver has dropped it, and with its connection goes the lease
@@ -308,8 +333,11 @@ class Engine:
         Raises:
             UnsupportedTypeError: a value of its type cannot be.
         """
-        kind, data = self.encode(value)
+        split = None if self.split is None else self.split(value)
+        parts = split if isinstance(split, Parts) else None
+        kind, data = (split.kind, b"") if isinstance(split, Parts) else (split or self.encode(value))
         storing = options.storing(value, self.rng)
-        grace_ms = 0 if storing is None else storing.grace_ms
+        px, grace_ms = (PASS_ON, 0) if storing is None else storing
         framed = frame(kind, data, number=self.rng.getrandbits(32), load_s=seconds, grace_ms=grace_ms, tags=tags)
-        return Filling(key, token, LOADED, framed, PASS_ON if storing is None else storing.px)
+        filling = Filling(key, token, LOADED, framed, px, parts)
+        return filling.whole if storing is None else filling  # what is not stored is no object either

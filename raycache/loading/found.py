@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
-from raycache.codec import LOADED, decode, decode_payload
+from raycache.codec import LOADED, OBJECT, decode, decode_payload
 from raycache.codec.loaded import FORMAT, HEADER_BYTES, Header, Tags, header_of, unpack_header
+from raycache.codec.refusal import corrupt
+from raycache.descriptor import DESCRIPTOR_BYTES, Descriptor, descriptor_of
 from raycache.errors import CorruptValueError
 from raycache.loading import early
 from raycache.loading.options import LoadOptions
@@ -24,6 +26,8 @@ _KIND: Final = AGE_BYTES
 _FRAME: Final = AGE_BYTES + 1
 _DATA: Final = _FRAME + HEADER_BYTES
 """Where the value begins if there are no tags."""
+_HEAD: Final = _FRAME + DESCRIPTOR_BYTES
+"""Where the head of a large value begins."""
 
 
 class Verdict(Enum):
@@ -43,7 +47,7 @@ class Verdict(Enum):
 class Found:
     """One key's aged payload."""
 
-    __slots__ = ("_aged", "header", "left_ms")
+    __slots__ = ("_aged", "descriptor", "header", "left_ms")
 
     def __init__(self, aged: bytes) -> None:
         """Read it.
@@ -54,23 +58,29 @@ class Found:
         self._aged = aged
         self.left_ms = int.from_bytes(aged[:AGE_BYTES], "big", signed=True)
         self.header: Header | None = None
+        self.descriptor: Descriptor | None = None
+        """Of a large value that is somewhere else: where."""
         if len(aged) <= _KIND:
             raise CorruptValueError("a shard sent a value without its kind")
-        if aged[_KIND] == LOADED:
-            try:
+        kind = aged[_KIND]
+        try:
+            if kind == LOADED:
                 self.header = header_of(aged, _FRAME)
-            except (ValueError, struct.error) as error:
-                raise CorruptValueError(f"the stored value (kind {LOADED}) cannot be decoded: {error}") from error
+            elif kind == OBJECT:
+                self.descriptor = descriptor_of(memoryview(aged)[_FRAME:])
+                self.header = header_of(aged, _HEAD) if len(aged) > _HEAD else None
+        except (ValueError, struct.error) as error:
+            raise corrupt(kind, error) from error
 
     @property
     def value(self) -> Any:
         """The value, decoded anew each time: nobody else has the same object.
 
         Raises:
-            CorruptValueError: it cannot be decoded.
+            CorruptValueError: it cannot be decoded, or is somewhere else.
         """
         header = self.header
-        if header is None:
+        if header is None or self.descriptor is not None:
             return decode_payload(self._aged[_KIND:])
         return decode(header.kind, memoryview(self._aged)[header.start :])
 
@@ -114,11 +124,11 @@ def value_at_once(aged: bytes, options: LoadOptions, rng: random.Random) -> Any:
     """Return the value of a plain hit: good, without tags, not to be refreshed. HOT.
 
     `Found` and its verdict in short. Else it returns `IS_DUE` for a plain hit that this caller is to refresh (chance
-    has spoken, and must not be asked again), and `NOT_PLAIN` for everything else, broken values included.
+    has spoken, and must not be asked again), and `NOT_PLAIN` for everything else, large and broken values included.
     """
     kind = aged[_KIND]
     if kind != LOADED:
-        return decode_payload(aged[_KIND:])
+        return decode_payload(aged[_KIND:]) if kind != OBJECT else NOT_PLAIN
     if len(aged) < _DATA:
         return NOT_PLAIN
     form, kind, tag_bytes, _, microseconds, grace_ms = unpack_header(aged, _FRAME)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from raycache.loading.basics import Key, NoValue, Source, aged_of, tag_keys, text_of
+from raycache.loading.basics import Key, NoValue, Source, outcome_of, tag_keys, text_of
 from raycache.loading.engine import Engine
 from raycache.loading.found import Found, Verdict
 from raycache.loading.options import LoadOptions
@@ -89,7 +89,11 @@ class Many:
                 if verdict is Verdict.FALLBACK:
                     self._fallbacks[key] = one
                 continue
-            self.values[key] = engine.value_of(one)
+            is_here, value = yield from engine.value_of(key, one)
+            if not is_here:  # its object is lost, or it was written anew: whoever has the lease table knows
+                left[key] = b""
+                continue
+            self.values[key] = value
             if verdict is not Verdict.GOOD:
                 to_refresh[key] = one.mark
             self._tell(key, verdict)
@@ -130,8 +134,7 @@ class Many:
                 flights[filling.key].stage += 1
             stored = (yield Fill(with_token)) if with_token else []
             for filling, answer in zip(with_token, stored, strict=True):
-                if answer:
-                    outcomes[filling.key] = Outcome(aged_of(filling), stage=flights[filling.key].stage)
+                outcomes[filling.key] = outcome_of(filling, answer, flights[filling.key])
             done = set(tokens)
             for filling in with_token:
                 del tokens[filling.key]
@@ -142,7 +145,7 @@ class Many:
         except Exception as error:
             text = text_of(error)
             outcomes = {key: Outcome(error=flights[key].error) for key in tokens if flights[key].error is not None}
-            if not keeps_values or not tokens or not self._fall_back(tokens):
+            if not keeps_values or not tokens or not (yield from self._fall_back(tokens)):
                 raise
             return set(tokens)
         finally:
@@ -152,12 +155,17 @@ class Many:
             if held:
                 yield Free(held, text)
 
-    def _fall_back(self, keys: Iterable[bytes]) -> bool:
+    def _fall_back(self, keys: Iterable[bytes]) -> Steps[bool]:
         """Take old values in place of those that could not be loaded; return whether all of them are there."""
         if not self._fallbacks.keys() >= set(keys):
             return False
+        values = {}
         for key in keys:
-            self.values[key] = self._engine.value_of(self._fallbacks[key])
+            is_here, values[key] = yield from self._engine.value_of(key, self._fallbacks[key])
+            if not is_here:
+                return False
+        self.values.update(values)
+        for key in values:
             self._tell(key, Verdict.STALE)
         return True
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from raycache.codec.parts import Parts
+from raycache.descriptor import Descriptor
+
 T = TypeVar("T")
 
 Steps = Generator[Any, Any, T]
@@ -93,13 +96,30 @@ class Filling(NamedTuple):
     kind: int
     data: bytes
     px: int
+    parts: Parts | None = None
+    """Of a large value: what it consists of. Then `data` is only what stands in front of it."""
+
+    @property
+    def whole(self) -> Filling:
+        """The same with everything in `data`. Of a large value that costs a copy."""
+        return self if self.parts is None else self._replace(data=self.data + self.parts.data, parts=None)
 
 
 @dataclass(slots=True)
 class Fill:
-    """Store what was loaded -> for each 1, 2 or 0 (see RC.FILL); 0 where the shard cannot be reached. Never raises."""
+    """Store what was loaded, large values as objects -> for each 1, 2 or 0 (see RC.FILL); 0 where the shard cannot be
+    reached. Never raises."""
 
     fillings: Sequence[Filling]
+
+
+@dataclass(slots=True)
+class Bring:
+    """Fetch a large value -> (True, the value), or where its object cannot be had (False, the whole aged payload that
+    the key has now, or None)."""
+
+    key: bytes
+    descriptor: Descriptor
 
 
 @dataclass(slots=True)

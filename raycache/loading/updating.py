@@ -41,7 +41,7 @@ def update(engine: Engine, name: Key, key: bytes, change: Callable[[Any], Any], 
         version, payload = (0, b"") if found is None else found
         old = default
         if payload and (yield from _counts(key, payload)):
-            old = engine.value_of(Found(NEVER + payload))
+            old = engine.opened(Found(NEVER + payload))
         new = yield Call(change, (), (old,))
         kind, data = engine.encode(new)
         if (yield CompareAndSet(key, version, kind, data, px)):

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakValueDictionary
 
-from raycache.descriptor import Descriptor, descriptor_of
+from raycache.descriptor import DESCRIPTOR_BYTES, Descriptor, descriptor_of
 from raycache.ring.slots import slot_of
 from raycache.store import Entry, EvictionPolicy, Holding, LargeValue, RemovalCause, Store, StoreFullError
 from raycache.store.departures import LOST
@@ -115,19 +115,24 @@ class Objects:
         self._staged[holding.name] = value, now_s + STAGED_S
         return True
 
-    def claim(self, name: bytes, key: bytes) -> LargeValue | None:
-        """Return what was staged as `name`, to be stored under `key`; None: there is no such object."""
-        value, _ = self._staged.pop(name, (None, 0.0))
-        if value is None or value.holding is None:
-            return None
-        value.holding.key = key
-        return value
+    def claim(self, name: bytes, key: bytes, head: bytes = b"") -> LargeValue | None:
+        """Return what was staged as `name`, to be stored under `key`; None: there is no such object.
 
-    def _value(self, holding: Holding, descriptor: Descriptor, owned: Owned) -> LargeValue:
+        Whoever drops it instead lets go of the object.
+
+        Args:
+            head: what is to stand behind the descriptor.
+        """
+        staged, _ = self._staged.pop(name, (None, 0.0))
+        if staged is None or staged.holding is None:
+            return None
+        staged.holding.key = key
+        return _held(staged + head, staged.holding) if head else staged
+
+    def _value(self, holding: Holding, descriptor: Descriptor, owned: Owned, head: bytes = b"") -> LargeValue:
         holding.ref, holding.where = owned
-        value = LargeValue(descriptor._replace(holder=self._core.shard_id, where=holding.where).pack())
-        value.holding = holding
-        return value
+        packed = descriptor._replace(holder=self._core.shard_id, where=holding.where).pack()
+        return _held(packed + head, holding)
 
     # Use
 
@@ -186,7 +191,8 @@ class Objects:
             return
         mine = self._holdings.get(descriptor.name)
         if mine is not None and mine.ref is not None:  # it was here before, and has come back
-            mine.key, entry.value = key, self._value(mine, descriptor, (mine.ref, mine.where))
+            head = entry.value[DESCRIPTOR_BYTES:]
+            mine.key, entry.value = key, self._value(mine, descriptor, (mine.ref, mine.where), head)
             return
         holding = self.admit(descriptor.name, descriptor.size_bytes, core.now_ms)
         if holding is not None:
@@ -202,7 +208,8 @@ class Objects:
         if owned is not None and entry is not None and entry.value is value and (
                 self._budget.peek(holding.name, 0) is not None):
             holding.key = key
-            entry.value = self._value(holding, descriptor, owned)  # as long as the one before: no other weight
+            # As long as the one before: no other weight.
+            entry.value = self._value(holding, descriptor, owned, value[DESCRIPTOR_BYTES:])
             self.adopted += 1
         self._begin()
 
@@ -243,3 +250,10 @@ class Objects:
         entry = core.store.peek(holding.key, core.now_ms)
         if entry is not None and type(entry.value) is LargeValue and entry.value.holding is holding:
             core.store.evict(entry)
+
+
+def _held(data: bytes, holding: Holding) -> LargeValue:
+    """Return what an entry keeps of an object: what describes it, and what keeps it."""
+    value = LargeValue(data)
+    value.holding = holding
+    return value

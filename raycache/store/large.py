@@ -40,7 +40,7 @@ class Holding:
 
 
 class LargeValue(bytes):
-    """A descriptor, with the object that it describes if this shard owns it. Its length is that of the descriptor."""
+    """A descriptor and its head, with the object that it describes if this shard owns it."""
 
     holding: Holding | None = None
     """None: another shard owns the object."""

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
                 "strangers", "tls"},
     "snapshot": {"clock", "replication", "ring", "store"},
     # How a value is loaded through the cache, without the cache: it knows no connection, `client` drives it.
-    "loading": {"codec", "errors"},
+    "loading": {"codec", "descriptor", "errors"},
     # Functions whose results are kept: their keys, options and counters. `client` gives them a handle.
     "functions": {"errors", "loading", "usage"},
     "client": {"codec", "config", "curves", "descriptor", "errors", "functions", "loading", "near", "packed", "ring",

@@ -1,12 +1,14 @@
 """Loading through the cache: reads that tell what is left of a lifetime, leases, filling, generations of tags.
 
-What lives here: RC.GETL, RC.MGETL, RC.LEASE, RC.FILL, RC.FREE, RC.VOID, RC.GENS. What does not: the table of leases
-(`raycache.leases`), and what a handle makes of all this (`raycache.loading`). No part of Redis.
+What lives here: RC.GETL, RC.MGETL, RC.WHOLEL, RC.LEASE, RC.FILL, RC.FREE, RC.VOID, RC.GENS. What does not: the table of
+leases (`raycache.leases`), and what a handle makes of all this (`raycache.loading`). No part of Redis.
 
 An *aged payload* is 8 bytes (the milliseconds left by this shard's clock, signed, big-endian; -1 = it never expires)
-before a payload. An answer of RC.LEASE is, for each key, one of: `h` and an aged payload (somebody has the value); a
-number above 0 (a token: load it); 0 (somebody else loads it); -1 (load it without a lease, and keep it to yourself);
-`f` and a text (somebody else's loader has failed).
+before a payload. Of a large value that has the descriptor, as in RC.GET; RC.WHOLEL is for who cannot reach the object.
+
+An answer of RC.LEASE is, for each key, one of: `h` and an aged payload (somebody has the value); a number above 0 (a
+token: load it); 0 (somebody else loads it); -1 (load it without a lease, and keep it to yourself); `f` and a text
+(somebody else's loader has failed).
 """
 
 from __future__ import annotations
@@ -14,19 +16,29 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from raycache.descriptor import DESCRIPTOR_BYTES, NAME_BYTES
 from raycache.leases import Ending, How
 from raycache.leases.table import FREED, NO_LEASE
 from raycache.resp import encode
 from raycache.resp.encode import CRLF, NULLS, ONE, ZERO
 from raycache.shard.careful import CUT_OFF
-from raycache.shard.commands.access import KIND_INT, LONG_KEYS, check_size, fetched_of, in_chunks, peek, put, refuse_key
+from raycache.shard.commands.access import (
+    KIND_INT,
+    LONG_KEYS,
+    check_size,
+    fetched_of,
+    in_chunks,
+    peek,
+    put,
+    refuse_key,
+    use,
+)
 from raycache.shard.commands.arguments import integer
 from raycache.shard.commands.command import SYNTAX_ERROR, Command, Refusal, Reply, Steps
 from raycache.shard.commands.handle import KIND_BYTES
 from raycache.shard.commands.kinds import check_pickle
-from raycache.shard.commands.whole import with_whole
 from raycache.shard.wait import Wait
-from raycache.store import KIND_MASK, PINNED_KIND, StoreFullError
+from raycache.store import KIND_MASK, LARGE_KIND, PINNED_KIND, LargeValue, StoreFullError
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -41,12 +53,20 @@ _NEVER: Final = (-1).to_bytes(8, "big", signed=True)
 _BUSY: Final = ZERO
 _UNLEASED: Final = encode.integer(-1)
 _NOT_STORED: Final = encode.integer(2)
+_NO_OBJECT: Final = encode.integer(3)
 _PER_FILL: Final = 5
 
 
 def aged(core: ShardCore, entry: Entry) -> bytes:
     """Return an entry's aged payload."""
-    (kind, value), timer = fetched_of(entry), entry.timer
+    if type(entry.value) is not LargeValue:
+        return _aged(core, entry, *fetched_of(entry))
+    use(core, entry)
+    return _aged(core, entry, LARGE_KIND, entry.value)
+
+
+def _aged(core: ShardCore, entry: Entry, kind: int, value: bytes) -> bytes:
+    timer = entry.timer
     left = _NEVER if timer is None else (int(timer) - core.now_ms).to_bytes(8, "big")
     return b"".join((left, KIND_BYTES[kind], value))
 
@@ -65,6 +85,16 @@ def getl(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
     return b"".join((b"$%d\r\n" % (len(value) + 9), left, KIND_BYTES[entry.stamp & KIND_MASK], value, CRLF))
 
 
+def wholel(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
+    """RC.WHOLEL key -> aged payload, or null; of a large value with its bytes in place of the descriptor."""
+    entry = core.get(argv[1], core.now_ms)
+    if entry is None:
+        if len(argv[1]) > core.max_key_bytes:
+            refuse_key(core, argv[1])
+        return NULLS[session.protocol]
+    return encode.bulk(_aged(core, entry, *fetched_of(entry)))
+
+
 def mgetl(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """RC.MGETL key [key ...] -> aged payloads, null for each key that is absent or no string."""
     if len(argv) > LONG_KEYS + 1:
@@ -75,7 +105,7 @@ def mgetl(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
 def _mgetl_steps(core: ShardCore, session: Session, keys: list[bytes]) -> Steps:
     parts: list[bytes] = []
     for chunk in in_chunks(keys):
-        parts += yield from with_whole(core, chunk, partial(_many, core, session, chunk))
+        parts += _many(core, session, chunk)
         yield None
     return encode.array(parts)
 
@@ -106,12 +136,19 @@ def lease(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
 
 def _look(core: ShardCore, session: Session, key: bytes, seen: bytes, lease_ms: int) -> bytes:
     entry = peek(core, key)
-    if entry is not None and not (seen and type(entry.value) is bytes and entry.value.startswith(seen)):
+    if entry is not None and not (seen and _begins(entry.value, seen)):
         return encode.bulk(b"h" + aged(core, entry))
     token = core.leases.take(key, session, lease_ms / 1000, core.monotonic_s())
     if token is None:
         return _BUSY
     return _UNLEASED if token == NO_LEASE else encode.integer(token)
+
+
+def _begins(value: object, seen: bytes) -> bool:
+    """Return whether a value begins with `seen`; a large one, what it has for a head."""
+    if type(value) is bytes:
+        return value.startswith(seen)
+    return type(value) is LargeValue and value.startswith(seen, DESCRIPTOR_BYTES)
 
 
 def _lease_soon(core: ShardCore, session: Session, key: bytes, seen: bytes, lease_ms: int, wait_ms: int) -> Reply:
@@ -153,7 +190,10 @@ def _wait(core: ShardCore, session: Session, key: bytes, seen: bytes, lease_ms: 
 
 def fill(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
     """RC.FILL key token kind value px [key token kind value px ...] -> for each key 1, 0 if its token is not valid any
-    more, or 2 if those who waited have the value and the store could not take it.
+    more, 2 if those who waited have the value and the store could not take it, or 3 if it names an object that is not
+    here: then the value itself is wanted, and the lease goes on.
+
+    Of a large value the name of its object is sent, which has come before, with its head behind it.
 
     `px` is a lifetime in milliseconds; 0: it never expires; -1: only those who wait get it.
     """
@@ -183,10 +223,16 @@ def _fill_steps(core: ShardCore, argv: list[bytes]) -> Steps:
 
 
 def _fill(core: ShardCore, key: bytes, token: bytes, kind: bytes, value: bytes, px: bytes) -> bytes:
+    number, lifetime_ms, answer = integer(kind), integer(px), ONE
+    if number == LARGE_KIND:
+        objects = core.objects
+        large = None if objects is None else objects.claim(value[:NAME_BYTES], key, value[NAME_BYTES:])
+        if large is None:
+            return _NO_OBJECT
+        value = large
     held = core.leases.claim(key, integer(token), core.monotonic_s())
     if held is None:
         return ZERO
-    number, lifetime_ms, answer = integer(kind), integer(px), ONE
     if lifetime_ms != PASS_ON:
         try:
             check_size(core, key, len(value))
@@ -194,6 +240,8 @@ def _fill(core: ShardCore, key: bytes, token: bytes, kind: bytes, value: bytes, 
         except (Refusal, StoreFullError):
             answer = _NOT_STORED
     if held.waiters:
+        if type(value) is LargeValue and core.objects is not None and (answer is not ONE or lifetime_ms == PASS_ON):
+            core.objects.linger(value)  # no entry keeps it until they have fetched it
         held.tell(Ending(How.FILLED, KIND_BYTES[number] + value, max(lifetime_ms, 0)))
     return answer
 
@@ -241,6 +289,9 @@ _many_keys = partial(_rc, first_key=1, last_key=-1, key_step=1)
 COMMANDS = [
     _rc(name="rc.getl", arity=2, flags="readonly fast", handler=getl, first_key=1, last_key=1, key_step=1,
         key_use=("RO access",), summary="Returns what is left of a key's lifetime, its kind and value."),
+    _rc(name="rc.wholel", arity=2, flags="readonly", handler=wholel, first_key=1, last_key=1, key_step=1,
+        key_use=("RO access",),
+        summary="Returns what is left of a key's lifetime, its kind and value, wherever the value is."),
     _many_keys(name="rc.mgetl", arity=-2, flags="readonly fast", handler=mgetl, key_use=("RO access",),
                complexity="O(N)", summary="Returns what is left of several keys' lifetimes, their kinds and values."),
     _rc(name="rc.lease", arity=-5, flags="write", handler=lease, first_key=3, last_key=-1, key_step=2,

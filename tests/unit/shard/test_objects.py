@@ -195,8 +195,7 @@ def test_an_object_whose_place_was_taken_is_not_staged(large: LargeShard) -> Non
     (["GET", "k"], b"abc" * 10), (["STRLEN", "k"], 30), (["GETRANGE", "k", "0", "2"], b"abc"),
     (["MGET", "x", "k"], [None, b"abc" * 10]), (["GETDEL", "k"], b"abc" * 10), (["GETEX", "k"], b"abc" * 10),
     (["APPEND", "k", "!"], 31), (["RC.WHOLE", "k"], b"\0" + b"abc" * 10), (["RC.STORED", "k"], None),
-    (["RC.GETL", "k"], b"\xff" * 8 + b"\0" + b"abc" * 10), (["RC.MGETL", "k"], [b"\xff" * 8 + b"\0" + b"abc" * 10]),
-    (["RC.LEASE", "1000", "0", "k", ""], [b"h" + b"\xff" * 8 + b"\0" + b"abc" * 10]),
+    (["RC.WHOLEL", "k"], b"\xff" * 8 + b"\0" + b"abc" * 10),
     (["RC.MPEEK", "k"], [[b"\0" + b"abc" * 10, 0]]), (["OBJECT", "ENCODING", "k"], b"embstr"),
     (["MGET", "k", *["x"] * 600], None), (["SET", "k", "v", "GET"], b"abc" * 10),
 ])  # fmt: skip
