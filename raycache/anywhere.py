@@ -19,6 +19,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 from raycache.client.aio import AsyncCache
 from raycache.client.aio_hosting import AsyncHost
 from raycache.client.hosting import Host
+from raycache.client.large import DEFAULT_LARGE_FROM
+from raycache.client.near_parts import DEFAULT_MAX_STALENESS_S
 from raycache.client.settings import DEFAULT_TIMEOUT_S
 from raycache.client.sync import Cache
 from raycache.client.wishes import ReadFrom
@@ -45,18 +47,23 @@ class Where:
     password: str | None = field(default=None, repr=False)
     tls: TlsSettings | None = None
     allow_pickle: bool = False
+    near: int | str | None = None
+    max_staleness_s: float = DEFAULT_MAX_STALENESS_S
+    large_from: int | str | None = DEFAULT_LARGE_FROM
 
     def connect(self) -> Cache:
         """Return a handle."""
         return connect(self.cluster, address=self.address, secret=self.secret, timeout_s=self.timeout_s,
                        read_from=self.read_from, user=self.user, password=self.password, tls=self.tls,
-                       allow_pickle=self.allow_pickle)
+                       allow_pickle=self.allow_pickle, near=self.near, max_staleness_s=self.max_staleness_s,
+                       large_from=self.large_from)
 
     async def connect_async(self) -> AsyncCache:
         """Return a handle for the running loop."""
         return await connect_async(self.cluster, address=self.address, secret=self.secret, timeout_s=self.timeout_s,
                                    read_from=self.read_from, user=self.user, password=self.password, tls=self.tls,
-                                   allow_pickle=self.allow_pickle)
+                                   allow_pickle=self.allow_pickle, near=self.near,
+                                   max_staleness_s=self.max_staleness_s, large_from=self.large_from)
 
 
 class Decorator(Protocol):
@@ -74,6 +81,8 @@ class Decorator(Protocol):
 def cached(cluster: str, *, address: str | None = None, secret: str | None = None,
            timeout_s: float = DEFAULT_TIMEOUT_S, read_from: ReadFrom = "primary", user: str | None = None,
            password: str | None = None, tls: TlsSettings | None = None, allow_pickle: bool = False,
+           near: int | str | None = None, max_staleness_s: float = DEFAULT_MAX_STALENESS_S,
+           large_from: int | str | None = DEFAULT_LARGE_FROM,
            **settings: Unpack[CachedSettings]) -> Decorator:
     """Return a decorator like `Cache.cached`, for functions that run anywhere: it connects when one is called.
 
@@ -86,13 +95,15 @@ def cached(cluster: str, *, address: str | None = None, secret: str | None = Non
 
     Args:
         cluster: its name.
-        address, secret, timeout_s, read_from, user, password, tls, allow_pickle: as for `connect`.
+        address, secret, timeout_s, read_from, user, password, tls, allow_pickle, near, max_staleness_s, large_from: as
+            for `connect`.
         settings: as for `Cache.cached`.
     Raises:
         TypeError, ValueError: the function is none that can be cached, or a setting is wrong. Calls raise
             ClusterNotFoundError with `on_cache_error="raise"` where no such cluster runs.
     """
-    where = Where(cluster, address, secret, timeout_s, read_from, user, password, tls, allow_pickle)
+    where = Where(cluster, address, secret, timeout_s, read_from, user, password, tls, allow_pickle, near,
+                  max_staleness_s, large_from)
 
     def decorate(function: Callable[..., Any]) -> Any:
         if inspect.iscoroutinefunction(function):

@@ -69,6 +69,18 @@ class AsyncLoadingCache:
         wire_key = encode_key(key)
         through = self._through
         value: V
+        near = through.near
+        if near is not None:
+            kept = near.at_once(wire_key, wanted, through.engine.rng)
+            if kept is NOT_PLAIN or kept is IS_DUE:
+                known = near.known(wire_key) if kept is IS_DUE else None
+                value = await through.run(through.engine.obtain(key, wire_key, Source(load), wanted, known,
+                                                      is_read=known is not None, is_due=known is not None))
+                return value
+            if wanted.observer is not None:
+                wanted.observer.hit(key)
+            value = kept
+            return value
         if wanted.tags:
             value = await through.run(through.engine.obtain(key, wire_key, Source(load), wanted))
             return value

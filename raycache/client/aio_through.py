@@ -15,12 +15,14 @@ from typing import Any, Final, TypeVar
 
 from raycache.client import forks, leasing
 from raycache.client.aio_dispatcher import AsyncDispatcher
+from raycache.client.aio_near import AsyncNear
 from raycache.client.aio_waits import AsyncWaits
 from raycache.client.guarded import Guarded
 from raycache.client.large_aio import AsyncLargeValues
 from raycache.client.settings import ClientSettings
 from raycache.client.unsealing import unsealed
 from raycache.codec import Pickles
+from raycache.codec.loaded import Header
 from raycache.errors import CallerError, DeadlineExceededError, PickleRefusedError, RayCacheError
 from raycache.loading import steps
 from raycache.loading.basics import in_no_load, loading
@@ -68,6 +70,8 @@ class AsyncThrough:
         self._dispatcher = dispatcher
         self._large = large
         self._pickles = pickles
+        self.near: AsyncNear | None = None
+        """Set where reads may be answered from what is kept near."""
         self._waits = AsyncWaits(dispatcher, settings)
         self._flights = TaskFlights()
         self._refreshes = 0
@@ -129,14 +133,27 @@ class AsyncThrough:
 
     async def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
         """Return what a read has brought if it still counts, else `absent`."""
-        is_good = guarded.header is None or (await self.run(still_good([(key, guarded.header)])))[0]
+        is_good = guarded.header is None or (await self._are_good([(key, guarded.header)], is_near=guarded.is_near))[0]
         return await self._taken(key, guarded, absent) if is_good else absent
+
+    async def _are_good(self, asked: list[tuple[bytes, Header]], *, is_near: bool) -> list[bool]:
+        """Return which values still count; `is_near`: what the near cache says for one is enough."""
+        near = self.near if is_near else None
+        if near is None:
+            return await self.run(still_good(asked))
+        are_good = await near.vouch(asked)
+        open_at = [at for at, is_good in enumerate(are_good) if not is_good]
+        if open_at:
+            for at, is_good in zip(open_at, await self.run(still_good([asked[at] for at in open_at])), strict=True):
+                are_good[at] = is_good
+        return are_good
 
     async def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
         """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
         open_at = [(at, value) for at, value in enumerate(values) if type(value) is Guarded]
         asked = [(keys[at], value.header) for at, value in open_at if value.header is not None]
-        verdicts = iter((await self.run(still_good(asked))) if asked else ())
+        is_near = all(value.is_near for _, value in open_at)
+        verdicts = iter((await self._are_good(asked, is_near=is_near)) if asked else ())
         for at, value in open_at:
             is_good = value.header is None or next(verdicts)
             values[at] = await self._taken(keys[at], value, absent) if is_good else absent
@@ -154,7 +171,10 @@ class AsyncThrough:
 
     # What the engine asks for
 
-    async def _fetch(self, wanted: steps.Fetch) -> tuple[list[bytes | None], dict[bytes, int | None]]:
+    async def _fetch(self, wanted: steps.Fetch) -> tuple[list[Any], dict[bytes, int | None]]:
+        if wanted.may_be_near and self.near is not None:
+            wanted.was_near = True
+            return await self.near.fetch(wanted.keys, wanted.tags)
         if len(wanted.keys) == 1 and not wanted.tags:
             return [await self._dispatcher.run(wanted.keys[0], leasing.fetch(wanted.keys[0]))], {}
         batch = leasing.FetchMany([*wanted.keys, *wanted.tags])

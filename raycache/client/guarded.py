@@ -31,6 +31,8 @@ class Guarded(Exception):
         self.result = result
         self.header = header
         self.descriptor = descriptor
+        self.is_near = False
+        """Whether a near cache may say that the header holds."""
 
     def around(self, result: Any) -> Guarded:
         """Return the same about `result`, in which this one's stands."""
@@ -77,6 +79,18 @@ def _described(payload: bytes) -> tuple[Header | None, Descriptor]:
     except (ValueError, struct.error) as error:
         raise corrupt(OBJECT, error) from error
     return None if header is None else _must_hold(header), descriptor
+
+
+def header_in(payload: bytes) -> Header | None:
+    """Return what loading keeps beside the value of a payload; None if there is nothing, or it cannot be read."""
+    try:
+        if payload[0] == LOADED:
+            return header_of(payload, 1)
+        if payload[0] == OBJECT and len(payload) > _HEAD:
+            return header_of(payload, _HEAD)
+    except (ValueError, struct.error):
+        pass
+    return None
 
 
 def or_guarded(payload: bytes) -> Any:

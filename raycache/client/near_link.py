@@ -51,12 +51,13 @@ class Link:
     """The link to the shard at `address`; its thread holds it, and nothing that the handle's user holds."""
 
     def __init__(self, address: Address, login: Login, table: NearTable, settings: ClientSettings,
-                 max_staleness_s: float) -> None:
+                 max_staleness_s: float, *, whole: bool) -> None:
         self._address = address
         self._login = login
         self._table = table
         self._settings = settings
         self._max_staleness_s = max_staleness_s
+        self._whole = whole
         self._beat_s = min(max_staleness_s / BEATS, LONGEST_BEAT_S)
         self._closed = threading.Event()
         self.source: Source | None = None
@@ -111,7 +112,7 @@ class Link:
         try:
             token = os.urandom(TOKEN_BYTES)
             asked_s = monotonic()
-            connection.send(greeting(token), deadline_s)
+            connection.send(greeting(token, whole=self._whole), deadline_s)
             answers: list[object] = []
             while len(answers) < GREETINGS:
                 if monotonic() > deadline_s or self._closed.is_set():
@@ -170,14 +171,16 @@ class Links:
 
     Args:
         login: how connections begin now.
+        whole: whether large values themselves are wanted, and not where they are.
     """
 
     def __init__(self, table: NearTable, settings: ClientSettings, max_staleness_s: float,
-                 login: Callable[[], Login]) -> None:
+                 login: Callable[[], Login], *, whole: bool = False) -> None:
         self._table = table
         self._settings = settings
         self._max_staleness_s = max_staleness_s
         self._login = login
+        self._whole = whole
         self._lock = threading.Lock()
         self._links: dict[Address, Link] = {}
         self._is_closed = False
@@ -221,7 +224,7 @@ class Links:
             link = self._links.get(address)
             if link is None or link.has_ended:
                 link = self._links[address] = Link(address, self._login(), self._table, self._settings,
-                                                   self._max_staleness_s)
+                                                   self._max_staleness_s, whole=self._whole)
                 link.start()
             return link
 

@@ -12,9 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from raycache.client import frames
 from raycache.client.batches import GetMany, Part
-from raycache.client.requests import Request
+from raycache.client.guarded import or_guarded
+from raycache.client.requests import MISSING, Request
 from raycache.client.results import Row
 from raycache.errors import ProtocolError
+from raycache.loading.found import AGE_BYTES, NEVER
 from raycache.near import UNTRACKED, Source
 
 _HEAD_BYTES: Final = 9
@@ -37,6 +39,13 @@ class Answer(NamedTuple):
     """None: the key is absent."""
     left_ms: int = UNTRACKED
     """What is left of its lifetime, -1 = it never expires, UNTRACKED = nobody will say when it changes."""
+    age: bytes = NEVER
+    """The same as loading reads it, said or not."""
+
+    @property
+    def aged(self) -> bytes | None:
+        """The aged payload."""
+        return None if self.payload is None else self.age + self.payload
 
 
 def answer_of(reply: Any) -> Answer:
@@ -49,14 +58,16 @@ def answer_of(reply: Any) -> Answer:
         return Answer(None)
     if type(reply) is not bytes or len(reply) <= _HEAD_BYTES:
         raise ProtocolError(f"a shard answered RC.NEAR with {reply!r:.100}")
-    left_ms = int.from_bytes(reply[1:_HEAD_BYTES], "big", signed=True) if reply[0] else UNTRACKED
-    return Answer(reply[_HEAD_BYTES:], left_ms)
+    age = reply[1:_HEAD_BYTES]
+    return Answer(reply[_HEAD_BYTES:], int.from_bytes(age, "big", signed=True) if reply[0] else UNTRACKED, age)
 
 
 def _plain(reply: Any) -> Answer:
-    if reply is not None and (type(reply) is not bytes or not reply):
-        raise ProtocolError(f"a shard answered RC.GET with {reply!r:.100}")
-    return Answer(reply)
+    if reply is None:
+        return Answer(None)
+    if type(reply) is not bytes or len(reply) <= AGE_BYTES:
+        raise ProtocolError(f"a shard answered RC.GETL with {reply!r:.100}")
+    return Answer(reply[AGE_BYTES:], age=reply[:AGE_BYTES])
 
 
 def _of_row(row: Row) -> Answer:
@@ -67,7 +78,7 @@ def _of_row(row: Row) -> Answer:
 def read(key: bytes, source: Source | None) -> Request[Answer]:
     """Return a read of one key for `source`, or, where there is none, a plain one."""
     if source is None:
-        return Request(frames.get(key), _plain, from_row=_of_row)
+        return Request(frames.get_aged(key), _plain, from_row=_of_row)
     return Request(frames.command(b"RC.NEAR", key, source.token), answer_of, from_row=_of_row)
 
 
@@ -96,14 +107,36 @@ class NearMany(GetMany):
         token = b"" if source is None else source.token
         return frames.command(b"RC.MNEAR", token, *self._keys(positions))
 
+    @staticmethod
+    def of(answer: Answer) -> Any:
+        """Return what `values` have in place of an answer."""
+        return MISSING if answer.payload is None else or_guarded(answer.payload)
+
     def accept(self, part: Part, reply: Any) -> None:
         if type(reply) is not list or len(reply) != len(part.positions):
             raise ProtocolError(f"a shard answered RC.MNEAR of {len(part.positions)} keys with {reply!r:.100}")
         answers = [answer_of(each) for each in reply]
-        for position, answer, value in zip(part.positions, answers, self.read([each.payload for each in answers]),
-                                           strict=True):
+        for position, answer, value in zip(part.positions, answers, self._values(answers), strict=True):
             self.answers[position] = answer
             self.values[position] = value
+
+    def _values(self, answers: list[Answer]) -> list[Any]:
+        return self.read([each.payload for each in answers])
+
+
+class NearAgedMany(NearMany):
+    """The same with aged payloads for values, which are not decoded; MISSING where a key is absent."""
+
+    @staticmethod
+    def of(answer: Answer) -> Any:
+        return MISSING if answer.payload is None else answer.aged
+
+    def read(self, payloads: list[Any]) -> list[Any]:
+        """What another copy has counts as if it never expired."""
+        return [MISSING if payload is None else NEVER + payload for payload in payloads]
+
+    def _values(self, answers: list[Answer]) -> list[Any]:
+        return [self.of(answer) for answer in answers]
 
 
 def may_write(frame: bytes) -> bool:
@@ -114,10 +147,14 @@ def may_write(frame: bytes) -> bool:
     return name not in _READS
 
 
-def greeting(token: bytes) -> bytes:
-    """Return what makes a connection a link, in one frame of `GREETINGS` commands; the last one is RC.FRESH."""
+def greeting(token: bytes, *, whole: bool) -> bytes:
+    """Return what makes a connection a link, in one frame of `GREETINGS` commands; the last one is RC.FRESH.
+
+    Args:
+        whole: large values themselves are wanted, and not where they are.
+    """
     return (frames.command(b"HELLO", b"3") + frames.command(b"CLIENT", b"TRACKING", b"ON", b"OPTIN")
-            + frames.command(b"RC.LINK", token) + FRESH)
+            + frames.command(b"RC.LINK", token, *([b"WHOLE"] if whole else [])) + FRESH)
 
 
 GREETINGS: Final = 4

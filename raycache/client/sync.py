@@ -84,7 +84,8 @@ class Cache(LoadingCache):
         hedge_s: how long a read may stay unanswered before another copy is asked, in seconds.
         place: where this process runs, for "nearest"; None: not known, so that it means "primary".
         near: how much memory values may take that are kept in this process, in bytes or as text ("64MiB"); None: none
-            are. `get` and `get_many` without further wishes look there first; docs/near.md says what may be old.
+            are. `get`, `get_many`, `get_or_load` and `get_or_load_many` without further wishes look there first;
+            docs/near.md says what may be old.
         max_staleness_s: how old a value that is near may be, beyond what it was when it was read, where its shard gives
             no sign of life, in seconds, 0.02 or more.
         refresh_info: asks whoever knows (Ray) when no shard of `info` answers.
@@ -118,7 +119,7 @@ class Cache(LoadingCache):
         self._wishes = ReadWishes(read_from)
         self._is_plain = self._wishes.is_plain
         self._using = threading.Lock()
-        settings = NearSettings.of(near, max_staleness_s, read_from)
+        settings = NearSettings.of(near, max_staleness_s, read_from, whole=objects is None)
         self._dispatcher, self._near = dispatcher_for(settings, info, self._settings, refresh_info)
         self._run = self._dispatcher.run
         self._get = self._dispatcher.get if self._near is None else self._near.get
@@ -128,6 +129,7 @@ class Cache(LoadingCache):
         large = LargeValues(self._dispatcher, objects, timeout_s, compress_from, self._encode)
         self._large = None if objects is None and compress_from is None else large
         self._through = Through(self._dispatcher, self._settings, info.cluster, large, self._pickles)
+        self._through.near = self._near
         self._reduce = reduce
         self._compress_from = compress_from
         self._cluster = info.cluster
@@ -393,6 +395,7 @@ class Cache(LoadingCache):
             read_from, known = self._wishes.read_from, self._wishes.token if token is not None else NOTHING
             self._wishes = ReadWishes(read_from, known).but(None, token, 0)
             self._is_plain = self._wishes.is_plain
+            self._through.near = self._near if self._is_plain else None
 
     @overload
     def scan(self, prefix: str = "", *, batch: int = SCAN_BATCH) -> Iterator[str]: ...

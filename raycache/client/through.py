@@ -18,12 +18,14 @@ from raycache.client.dispatcher import Dispatcher
 from raycache.client.guarded import Guarded
 from raycache.client.large_sync import LargeValues
 from raycache.client.latch import Latch
+from raycache.client.near import Near
 from raycache.client.settings import ClientSettings
 from raycache.client.shared_reads import SharedReads
 from raycache.client.unsealing import unsealed
 from raycache.client.waits import Waits, deadline_of
 from raycache.client.workers import Workers
 from raycache.codec import Pickles
+from raycache.codec.loaded import Header
 from raycache.errors import CallerError, DeadlineExceededError, PickleRefusedError, RayCacheError
 from raycache.loading import steps
 from raycache.loading.basics import loading
@@ -71,6 +73,8 @@ class Through:
         self._dispatcher = dispatcher
         self._large = large
         self._pickles = pickles
+        self.near: Near | None = None
+        """Set where reads may be answered from what is kept near."""
         self._waits = Waits(dispatcher, settings)
         self._workers = Workers()
         self.read: Final = SharedReads(lambda key: dispatcher.run(key, leasing.fetch(key)), settings.timeout_s).read
@@ -119,14 +123,27 @@ class Through:
 
     def again(self, key: bytes, guarded: Guarded, absent: Any) -> Any:
         """Return what a read has brought if it still counts, else `absent`."""
-        is_good = guarded.header is None or (self.run(still_good([(key, guarded.header)])))[0]
+        is_good = guarded.header is None or (self._are_good([(key, guarded.header)], is_near=guarded.is_near))[0]
         return self._taken(key, guarded, absent) if is_good else absent
+
+    def _are_good(self, asked: list[tuple[bytes, Header]], *, is_near: bool) -> list[bool]:
+        """Return which values still count; `is_near`: what the near cache says for one is enough."""
+        near = self.near if is_near else None
+        if near is None:
+            return self.run(still_good(asked))
+        are_good = near.vouch(asked)
+        open_at = [at for at, is_good in enumerate(are_good) if not is_good]
+        if open_at:
+            for at, is_good in zip(open_at, self.run(still_good([asked[at] for at in open_at])), strict=True):
+                are_good[at] = is_good
+        return are_good
 
     def settle(self, keys: Sequence[bytes], values: list[Any], absent: Any) -> None:
         """Put into `values`, in the place of each Guarded, what it brought if that still counts, else `absent`."""
         open_at = [(at, value) for at, value in enumerate(values) if type(value) is Guarded]
         asked = [(keys[at], value.header) for at, value in open_at if value.header is not None]
-        verdicts = iter((self.run(still_good(asked))) if asked else ())
+        is_near = all(value.is_near for _, value in open_at)
+        verdicts = iter((self._are_good(asked, is_near=is_near)) if asked else ())
         for at, value in open_at:
             is_good = value.header is None or next(verdicts)
             values[at] = self._taken(keys[at], value, absent) if is_good else absent
@@ -144,7 +161,10 @@ class Through:
 
     # What the engine asks for
 
-    def _fetch(self, wanted: steps.Fetch) -> tuple[list[bytes | None], dict[bytes, int | None]]:
+    def _fetch(self, wanted: steps.Fetch) -> tuple[list[Any], dict[bytes, int | None]]:
+        if wanted.may_be_near and self.near is not None:
+            wanted.was_near = True
+            return self.near.fetch(wanted.keys, wanted.tags)
         if len(wanted.keys) == 1 and not wanted.tags:
             return [self.read(wanted.keys[0])], {}
         batch = leasing.FetchMany([*wanted.keys, *wanted.tags])

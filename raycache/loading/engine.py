@@ -86,12 +86,15 @@ class Engine:
     # One key
 
     def obtain(self, name: Key, key: bytes, source: Source, options: LoadOptions,
-               aged: bytes | None = None, *, is_read: bool = False, is_due: bool = False) -> Steps[Any]:
+               aged: bytes | Found | None = None, *, is_read: bool = False, is_due: bool = False) -> Steps[Any]:
         """Return the key's value from the cache, or from `source`, or from somebody else's load.
+
+        What is near may be behind what is true. So it is only ever served: whether an old value counts in place of a
+        failed load, and whether one is to be loaded at all, is decided on what the shard says.
 
         Args:
             name: the key as the caller gave it, for the observer.
-            aged: what the cache holds, if it has been read (`is_read`) already.
+            aged: what the cache holds, if it has been read (`is_read`) already; what is near as a `Found`.
             is_due: whether it has been found good, and to be refreshed by this caller.
         """
         began_s = self.clock()
@@ -100,16 +103,19 @@ class Engine:
         generations: dict[bytes, int | None] = {}
         fallback: Found | None = None
         has_waited = False
+        is_near = isinstance(aged, Found)
         if not is_read:
-            (aged,), generations = yield Fetch((key,), tags)
+            first = Fetch((key,), tags, may_be_near=True)
+            (aged,), generations = yield first
+            is_near = first.was_near
         while True:
             seen = b""
             if aged is not None:
-                found = Found(aged)
+                found = aged if isinstance(aged, Found) else Found(aged)
                 if is_due:
                     verdict, is_due = Verdict.EARLY, False
                 else:
-                    verdict = yield from self.judge(found, generations, options, is_fresh=has_waited)
+                    verdict = yield from self.judge(found, generations, options, is_fresh=has_waited, is_near=is_near)
                 if verdict in (Verdict.GOOD, Verdict.EARLY, Verdict.STALE):
                     is_here, value = yield from self.value_of(key, found)
                     if is_here:
@@ -120,9 +126,14 @@ class Engine:
                     aged, generations = value, {}
                     if aged is not None:  # written anew meanwhile
                         continue
+                elif is_near:
+                    is_near = False
+                    (aged,), generations = yield Fetch((key,), tags)
+                    continue
                 else:
                     seen = found.mark
                     fallback = found if verdict is Verdict.FALLBACK else None
+            is_near = False
             self.check_entry(name, key)
             flight, leads = self.join(key)
             joined_at = flight.stage
@@ -151,11 +162,11 @@ class Engine:
                 has_waited = True
 
     def judge(self, found: Found, generations: dict[bytes, int | None], options: LoadOptions, *,
-              is_fresh: bool) -> Steps[Verdict]:
+              is_fresh: bool, is_near: bool = False) -> Steps[Verdict]:
         """Return the verdict on a value, once the generations of all its tags are known."""
         unknown = [tag for tag, _ in found.tags if tag not in generations]
         if unknown:
-            _, more = yield Fetch((), unknown)
+            _, more = yield Fetch((), unknown, may_be_near=is_near)
             generations.update(more)
         return found.verdict(generations, options, None if is_fresh else self.rng)
 

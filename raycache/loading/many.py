@@ -70,20 +70,27 @@ class Many:
     def _read(self, keys: Sequence[bytes], *, is_first: bool = False) -> Steps[dict[bytes, bytes]]:
         """Take what the cache has; return the keys that are to be loaded, with what was seen of each."""
         engine, options = self._engine, self._options
-        payloads, generations = yield Fetch(keys, tag_keys(options))
-        found = {key: Found(aged) for key, aged in zip(keys, payloads, strict=True) if aged is not None}
+        fetch = Fetch(keys, tag_keys(options), may_be_near=is_first)
+        payloads, generations = yield fetch
+        found = {key: aged if isinstance(aged, Found) else Found(aged)
+                 for key, aged in zip(keys, payloads, strict=True) if aged is not None}
         unknown = {tag for one in found.values() for tag, _ in one.tags} - generations.keys()
         if unknown:
-            _, more = yield Fetch((), list(unknown))
+            _, more = yield Fetch((), list(unknown), may_be_near=is_first)
             generations.update(more)
         left: dict[bytes, bytes] = {}
         to_refresh: dict[bytes, bytes] = {}
+        doubtful: list[bytes] = []
+        """What is near and may not be served: the shards know better (see `Engine.obtain`)."""
         for key in keys:
             one = found.get(key)
             if one is None:
                 left[key] = b""
                 continue
             verdict = one.verdict(generations, options, engine.rng if is_first else None)
+            if verdict in (Verdict.USELESS, Verdict.FALLBACK) and fetch.was_near:
+                doubtful.append(key)
+                continue
             if verdict in (Verdict.USELESS, Verdict.FALLBACK):
                 left[key] = one.mark
                 if verdict is Verdict.FALLBACK:
@@ -99,7 +106,7 @@ class Many:
             self._tell(key, verdict)
         if to_refresh:
             yield from self._refresh_soon(to_refresh)
-        return left
+        return left | (yield from self._read(doubtful)) if doubtful else left
 
     def _tell(self, key: bytes, verdict: Verdict) -> None:
         observer = self._options.observer

@@ -63,10 +63,16 @@ class Flight:
 @dataclass(slots=True)
 class Fetch:
     """Read `keys`, and the generations of `tags`, all at once -> (aged payload or None for each key, {tag: number or
-    None})."""
+    None}).
+
+    If `may_be_near`, the answer may be what the handle keeps near, and has `Found` in place of some payloads; then
+    `was_near` is set.
+    """
 
     keys: Sequence[bytes]
     tags: Sequence[bytes] = ()
+    may_be_near: bool = False
+    was_near: bool = False
 
 
 @dataclass(slots=True)

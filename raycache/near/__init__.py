@@ -6,6 +6,6 @@ What does not: connections and threads (`raycache.client.near`, `near_link`), wh
 """
 
 from raycache.near.stats import NearStats
-from raycache.near.table import ABSENT, UNTRACKED, Flight, NearTable, Source
+from raycache.near.table import ABSENT, NEVER, UNTRACKED, Entry, Flight, NearTable, Source
 
-__all__ = ["ABSENT", "UNTRACKED", "Flight", "NearStats", "NearTable", "Source"]
+__all__ = ["ABSENT", "NEVER", "UNTRACKED", "Entry", "Flight", "NearStats", "NearTable", "Source"]

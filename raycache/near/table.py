@@ -12,17 +12,18 @@ key ends the flight, here, in the table, whoever still waits for the answer; and
 in the table still and its source is not lost. The interleaving that this is for: a shard reads the key, somebody writes
 it, the announcement arrives here, and only then the answer with what was there before.
 
-Values that callers could change are kept encoded and decoded anew for each, so no caller sees what another has done.
+Values that callers could change are kept encoded and decoded anew for each, so no caller sees what another has done. So
+are *guarded* ones, which may not simply be returned: opening them raises, and whoever reads takes the second look.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from raycache.near.stats import NearStats
@@ -35,6 +36,9 @@ NEVER: Final = float("inf")
 
 ENTRY_BYTES: Final = 420
 """What an entry takes beside key and value: the object, two bytes objects, a place in an ordered dict."""
+HEADER_BYTES: Final = 300
+TAG_BYTES: Final = 160
+"""What loading keeps beside a value, and each of its tags beside the name."""
 LARGEST_SHARE: Final = 8
 """A value may take this part of the cache at most."""
 _CHANCES: Final = 64
@@ -59,23 +63,37 @@ class Source:
 class Flight:
     """A fetch of one key. Its first caller leads it, the others wait for `done`."""
 
-    __slots__ = ("done", "error", "key", "payload")
+    __slots__ = ("answer", "done", "error", "key")
 
     def __init__(self, key: bytes, done: Any) -> None:
         self.key = key
         self.done = done
         """What to wait for, of the kind that the handle waits with."""
-        self.payload: bytes | None = None
+        self.answer: Any = None
+        """What it has brought, as the handle says it."""
         self.error: BaseException | None = None
 
 
-class _Entry:
-    __slots__ = ("charge", "expires_s", "is_used", "payload", "source", "value")
+class Header(Protocol):
+    """What loading keeps beside a value."""
 
-    def __init__(self, value: Any, payload: bytes | None, source: Source, expires_s: float, charge: int) -> None:
-        self.value = value
-        self.payload = payload
-        """In place of the value, where callers could change that."""
+    @property
+    def tags(self) -> Sequence[tuple[bytes, int]]:
+        """Names and generations."""
+
+
+class Entry:
+    """One value that is kept."""
+
+    __slots__ = ("charge", "expires_s", "header", "is_guarded", "is_used", "payload", "source", "value")
+
+    def __init__(self, payload: bytes, header: Any, source: Source, expires_s: float, charge: int) -> None:
+        self.value: Any = None
+        self.payload: bytes | None = payload
+        """None: `value` is it, and nobody can change that."""
+        self.header = header
+        """Of a value that was loaded; None: it was not."""
+        self.is_guarded = False
         self.source = source
         self.expires_s = expires_s
         self.charge = charge
@@ -89,14 +107,19 @@ class NearTable:
         capacity_bytes: what its entries may be charged.
         open_payload: decodes; raises for what a plain read may not simply return.
         lock: held while anything changes.
+        guarded: what `open_payload` raises for values that are kept all the same.
+        header_of: returns what loading keeps beside the value of a payload, None if there is nothing of the kind.
     """
 
-    def __init__(self, capacity_bytes: int, open_payload: Callable[[bytes], Any],
-                 lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, capacity_bytes: int, open_payload: Callable[[bytes], Any], lock: AbstractContextManager[Any],
+                 guarded: tuple[type[Exception], ...] = (),
+                 header_of: Callable[[bytes], Header | None] = lambda payload: None) -> None:
         self.capacity_bytes = capacity_bytes
         self._open = open_payload
         self._lock = lock
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._guarded = guarded
+        self._header_of = header_of
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._flights: dict[bytes, Flight] = {}
         self._used_bytes = 0
         self.hits = self.misses = self.too_old = self.fetches = self.invalidated = self.emptied = self.evicted = 0
@@ -107,7 +130,7 @@ class NearTable:
     # Reading
 
     def find(self, key: bytes, now_s: float) -> Any:
-        """Return the value of `key`, or ABSENT. HOT."""
+        """Return the value of `key`, or ABSENT; raises if it is guarded. HOT."""
         entry = self._entries.get(key)
         if entry is None:
             self.misses += 1
@@ -120,6 +143,43 @@ class NearTable:
         entry.is_used = True
         payload = entry.payload
         return entry.value if payload is None else self._open(payload)
+
+    def served(self, key: bytes, now_s: float) -> Entry | None:
+        """Return the entry of `key` if it may be served; counts nothing. HOT."""
+        entry = self._entries.get(key)
+        if entry is None or now_s >= entry.source.fresh_until_s or now_s >= entry.expires_s:
+            return None
+        return entry
+
+    def take(self, entry: Entry) -> Any:
+        """Return the value of what `served` has returned, as a hit; raises if it is guarded. HOT."""
+        self.hits += 1
+        entry.is_used = True
+        payload = entry.payload
+        return entry.value if payload is None else self._open(payload)
+
+    def use(self, entry: Entry) -> None:
+        """Count a hit on what `served` has returned."""
+        self.hits += 1
+        entry.is_used = True
+
+    def look(self, key: bytes, now_s: float) -> Entry | None:
+        """Return what `served` does, and count it as a hit or a miss."""
+        entry = self.served(key, now_s)
+        if entry is None:
+            self.misses += 1
+            self.too_old += key in self._entries
+            return None
+        self.use(entry)
+        return entry
+
+    def generation(self, tag: bytes, now_s: float) -> Any:
+        """Return what is kept as the generation of a tag, or ABSENT; a use, and no hit or miss."""
+        entry = self.served(tag, now_s)
+        if entry is None or entry.payload is not None:
+            return ABSENT
+        entry.is_used = True
+        return entry.value
 
     # Fetching
 
@@ -159,18 +219,25 @@ class NearTable:
             self._entries[key] = entry
             self._used_bytes += entry.charge
 
-    def _entry(self, key: bytes, source: Source, payload: bytes, expires_s: float) -> _Entry | None:
-        """Return what would be kept; None for what is too large, or must be looked at anew each time."""
+    def _entry(self, key: bytes, source: Source, payload: bytes, expires_s: float) -> Entry | None:
+        """Return what would be kept; None for what is too large, or broken."""
+        header = self._header_of(payload)
         charge = ENTRY_BYTES + len(key) + len(payload)
+        if header is not None:
+            charge += HEADER_BYTES + sum([TAG_BYTES + len(name) for name, _ in header.tags])
         if charge > self.capacity_bytes // LARGEST_SHARE:
             return None
+        entry = Entry(payload, header, source, expires_s, charge)
         try:
             value = self._open(payload)
+        except self._guarded:
+            entry.is_guarded = True
+            return entry
         except Exception:  # whoever reads it is told; here it only means that it is not kept
             return None
         if type(value) in _IMMUTABLE:
-            return _Entry(value, None, source, expires_s, charge)
-        return _Entry(None, payload, source, expires_s, charge)
+            entry.value, entry.payload = value, None
+        return entry
 
     # Changes
 

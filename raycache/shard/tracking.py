@@ -59,6 +59,8 @@ class Wanted:
     """CLIENT CACHING has been said for the next command."""
     token: bytes = b""
     """Under which other connections of the same handle read for it (RC.LINK)."""
+    whole: bool = False
+    """Whether they want large values themselves: their process reaches no object store."""
 
     @property
     def notes_reads(self) -> bool:
@@ -132,12 +134,12 @@ class Tracking:
             self._bytes = 0
             self._on_use(False)
 
-    def link(self, session: Session, token: bytes) -> None:
-        """Let other connections read for `session`, which tracks, under `token`."""
+    def link(self, session: Session, token: bytes, *, whole: bool = False) -> None:
+        """Let other connections read for `session`, which tracks, under `token`; `whole`: see `Wanted`."""
         wanted = session.tracking
         assert wanted is not None
         self.links.pop(wanted.token, None)
-        wanted.token = token
+        wanted.token, wanted.whole = token, whole
         self.links[token] = session
 
     def room_for(self, prefixes: Iterable[bytes]) -> bool:

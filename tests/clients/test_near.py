@@ -153,18 +153,22 @@ def test_reads_with_wishes_go_past_it(handles: Any) -> None:
     assert stats_of(cache).hits == hits
 
 
-def test_values_with_tags_are_asked_for_anew(handles: Any) -> None:
+def test_values_with_tags_and_a_grace_count_as_long_as_their_tags_and_lifetimes(handles: Any) -> None:
     cache, other = handles(), handles()
-    cache.set("warm", 1)
-    bring_near(cache, "warm")
     assert cache.get_or_load("tagged", lambda: 1, ttl=100, tags=["t"]) == 1
     assert cache.get_or_load("loaded", lambda: 1, ttl=100) == 1
-    bring_near(cache, "loaded")
-    assert cache.get("tagged") == 1
-    assert not is_near(cache, "tagged")
+    assert cache.get_or_load("grace", lambda: 1, ttl=0.3, jitter=0, stale_ttl=100) == 1
+    bring_near(cache, "loaded", "tagged", "grace")
+    assert cache.get_many(["tagged", "loaded"]) == {"tagged": 1, "loaded": 1}
     other.invalidate_tags("t")
-    assert cache.get("tagged") is None
+    wait_until(lambda: cache.get("tagged") is None)
     assert cache.get_many(["tagged", "loaded"]) == {"loaded": 1}
+    wait_until(lambda: cache.get("grace") is None)
+    assert "grace" not in cache.get_many(["grace", "loaded"])
+    assert other.get_or_load("tagged", lambda: 2, tags=["t"]) == 2
+    bring_near(cache, "tagged")
+    cache.invalidate_tags("t")
+    assert cache.get("tagged") is None
 
 
 def test_a_full_near_cache_lets_the_oldest_go(handles: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 
 import raycache
 from raycache.actors import calls
-from tests.cluster.test_large import ARRAY, MIB, Start, kill_shard, objects, used_bytes
+from tests.cluster.test_large import ARRAY, KIB, MIB, Start, kill_shard, objects, used_bytes
 from tests.support import wait_until
 
 Value = np.ndarray[Any, Any]
@@ -49,6 +49,11 @@ class Loader:
 
     def many(self, keys: list[str]) -> dict[str, Value]:
         return {key: self(key) for key in keys}
+
+
+def near_hits(function: Any) -> int:
+    near = function._source.get()._through.near
+    return int(near.stats().hits)
 
 
 def lease_waits(cache: raycache.Cache) -> int:
@@ -100,17 +105,25 @@ def test_what_is_loaded_becomes_an_object_and_is_read_as_a_view(small: raycache.
 def test_the_same_for_asyncio_and_for_decorated_functions(small: raycache.Cache, cluster: str) -> None:
     calls_made: list[int] = []
 
-    @raycache.cached(cluster, ttl=100)
+    @raycache.cached(cluster, ttl=100, tags=["t"])
     def weights(number: int) -> Value:
         calls_made.append(number)
         return np.full(MIB, number)  # 8 MiB: large by default
+
+    @raycache.cached(cluster, near="8MiB", large_from="16KiB")
+    def little(number: int) -> Value:
+        calls_made.append(number)
+        return np.full(4 * KIB, number)  # 32 KiB
 
     assert weights(1)[0] == 1
     assert is_view(weights(1))
     assert weights.refresh(1)[0] == 1
     assert is_view(weights(1))
-    assert calls_made == [1, 1]
-    assert objects(small) == 1
+    assert little(2)[0] == 2
+    wait_until(lambda: is_view(little(2)) and near_hits(little) > 0, 20)
+    assert calls_made == [1, 1, 2]
+    assert objects(small) == 2
+    small.delete(little.key(2))
 
     async def use() -> None:
         load = Loader()
@@ -243,3 +256,64 @@ def test_where_the_shard_takes_no_object_the_value_goes_through_the_socket(small
     small.get_or_load("l", load)
     assert small.get_or_load("l", load).flags.writeable
     assert (load.calls, objects(small)) == (2, 0)
+
+
+def shard_reads(cache: raycache.Cache) -> int:
+    stats = cache.stats()
+    return stats.hits + stats.misses
+
+
+def stays_near(cache: raycache.Cache, read: Callable[[], object]) -> bool:
+    """Whether `read` asks no shard."""
+    before = shard_reads(cache)
+    read()
+    return shard_reads(cache) == before
+
+
+def test_a_near_cache_keeps_where_large_values_are(small: raycache.Cache, cluster: str) -> None:
+    load = Loader()
+    small.set("set", ARRAY)
+    with raycache.connect(cluster, large_from="64KiB", near="8MiB", max_staleness_s=30, timeout_s=30) as near:
+
+        def value_of(read: Callable[[], Value]) -> Value:
+            """What `read` returns when it asks no shard any more."""
+            found: list[Value] = []
+
+            def look() -> None:
+                found[:] = [read()]
+
+            wait_until(lambda: stays_near(small, look), 20)
+            assert is_view(found[0])
+            return found[0]
+
+        assert near.get_or_load("k", load, ttl=100, tags=["t"])[0] == 1
+        assert np.array_equal(value_of(lambda: near.get("set")), ARRAY)
+        for read in (lambda: near.get_or_load("k", load, tags=["t"]), lambda: near.get("k"),
+                     lambda: near.get_many(["k"])["k"], lambda: near.get_or_load_many(["k"], load.many)["k"]):
+            assert np.array_equal(value_of(read), ARRAY + 1)
+        small.invalidate_tags("t")
+        small.set("set", ARRAY + 7)
+        wait_until(lambda: near.get("k") is None and near.get("set")[0] == 7, 20)
+        assert near.get_or_load("k", load, tags=["t"])[0] == 2
+        assert value_of(lambda: near.get_or_load("k", load))[0] == 2
+        near.delete("k")
+        assert near.get_or_load("k", load)[0] == 3
+    assert load.calls == 3
+
+    async def use() -> None:
+        async with await raycache.connect_async(cluster, large_from="64KiB", near="8MiB", timeout_s=30) as both:
+            for _ in range(3):
+                assert is_view(await both.get("set"))
+                assert is_view(await both.get_or_load("k", load))
+
+    asyncio.run(use())
+    assert load.calls == 3
+
+    # As from outside Ray: it keeps the value, because it could not make use of where it is.
+    address = raycache.status(cluster).shards[0].address
+    with raycache.connect(cluster, address=address, near="32MiB", max_staleness_s=30) as outside:
+        wait_until(lambda: stays_near(small, lambda: outside.get_or_load("k", load)), 20)
+        found = outside.get("k")
+        assert found.flags.writeable
+        assert found[0] == 3
+    assert load.calls == 3

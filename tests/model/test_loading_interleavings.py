@@ -151,7 +151,7 @@ def _take(world: World, process: Process, wanted: steps.TakeLeases) -> Any:
 
 def _fill(world: World, process: Process, wanted: steps.Fill) -> Any:
     words: list[bytes] = []
-    for key, token, kind, data, px in wanted.fillings:
+    for key, token, kind, data, px, _ in wanted.fillings:
         words += (key, b"%d" % token, b"%d" % kind, data, b"%d" % px)
     return _run(world, process, b"RC.FILL", *words)
 

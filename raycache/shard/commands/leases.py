@@ -57,9 +57,9 @@ _NO_OBJECT: Final = encode.integer(3)
 _PER_FILL: Final = 5
 
 
-def aged(core: ShardCore, entry: Entry) -> bytes:
-    """Return an entry's aged payload."""
-    if type(entry.value) is not LargeValue:
+def aged(core: ShardCore, entry: Entry, *, whole: bool = False) -> bytes:
+    """Return an entry's aged payload; `whole`: of a large value, too, with its bytes (raises `WholeNeeded`)."""
+    if whole or type(entry.value) is not LargeValue:
         return _aged(core, entry, *fetched_of(entry))
     use(core, entry)
     return _aged(core, entry, LARGE_KIND, entry.value)

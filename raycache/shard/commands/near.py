@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 from raycache.resp import encode
 from raycache.resp.encode import NULLS, OK
 from raycache.shard.commands.access import LONG_KEYS, in_chunks, refuse_key
-from raycache.shard.commands.command import WRONG_TYPE, Command, Refusal, Reply, Steps
+from raycache.shard.commands.command import SYNTAX_ERROR, WRONG_TYPE, Command, Refusal, Reply, Steps
 from raycache.shard.commands.leases import aged
+from raycache.shard.commands.whole import with_whole
 
 if TYPE_CHECKING:
     from raycache.shard.core import ShardCore
@@ -31,12 +32,17 @@ NOT_FRESH: Final = -1
 
 
 def link(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
-    """RC.LINK token: 16 random bytes by which other connections of the same handle read for this one."""
+    """RC.LINK token [WHOLE]: 16 random bytes by which other connections of the same handle read for this one.
+
+    WHOLE: they are to get large values themselves, in place of descriptors.
+    """
+    if len(argv) > 3 or (len(argv) == 3 and argv[2].upper() != b"WHOLE"):
+        raise Refusal(SYNTAX_ERROR)
     if session.tracking is None or session.tracking.bcast:
         raise Refusal("ERR RC.LINK is for connections that track (CLIENT TRACKING ON OPTIN)")
     if len(argv[1]) != TOKEN_BYTES or argv[1] in core.tracking.links:
         raise Refusal(f"ERR a token is {TOKEN_BYTES} random bytes")
-    core.tracking.link(session, argv[1])
+    core.tracking.link(session, argv[1], whole=len(argv) == 3)
     return OK
 
 
@@ -61,7 +67,7 @@ def mnear(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:
 def _mnear_steps(core: ShardCore, session: Session, token: bytes, keys: list[bytes]) -> Steps:
     parts: list[bytes] = []
     for chunk in in_chunks(keys):
-        parts += _many(core, session, token, chunk)
+        parts += yield from with_whole(core, chunk, partial(_many, core, session, token, chunk))
         yield None
     return encode.array(parts)
 
@@ -78,9 +84,12 @@ def _read(core: ShardCore, session: Session, listener: Session | None, key: byte
     entry = core.store.peek(key, core.now_ms)
     if entry is None or not isinstance(entry.value, bytes):
         return NULLS[session.protocol]
-    if listener is not None:
-        core.tracking.remember(listener, (key,))
-    return encode.bulk(_IS_TRACKED[listener is not None] + aged(core, entry))
+    if listener is None:
+        return encode.bulk(_IS_TRACKED[False] + aged(core, entry))
+    wanted = listener.tracking
+    payload = aged(core, entry, whole=wanted is not None and wanted.whole)
+    core.tracking.remember(listener, (key,))
+    return encode.bulk(_IS_TRACKED[True] + payload)
 
 
 def fresh(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
@@ -105,7 +114,7 @@ def freshness_ms(core: ShardCore) -> int:
 _rc = partial(Command, group="raycache", since="0.1.0")
 
 COMMANDS = [
-    _rc(name="rc.link", arity=2, flags="noscript loading stale fast", handler=link, categories="connection",
+    _rc(name="rc.link", arity=-2, flags="noscript loading stale fast", handler=link, categories="connection",
         summary="Names the token under which other connections read for this one, which tracks."),
     _rc(name="rc.near", arity=3, flags="readonly fast", handler=near, first_key=1, last_key=1, key_step=1,
         key_use=("RO access",), summary="Reads a key for a near cache, whose link is told when it changes."),

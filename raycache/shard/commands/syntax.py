@@ -71,7 +71,7 @@ SYNTAX: Final[dict[str, str]] = {
     "rc.stored": "key [version]", "rc.put": "key kind value px (ANY | NX | XX | version)", "rc.cad": "key version",
     "rc.lease": "lease-ms wait-ms (key seen)...", "rc.fill": f"(key {_LOADED})...",
     "rc.free": "(key token:integer text)...",
-    "rc.policy": "policy", "rc.whole": "key", "rc.wholel": "key", "rc.link": "token",
+    "rc.policy": "policy", "rc.whole": "key", "rc.wholel": "key", "rc.link": "token [WHOLE]",
     "rc.near": "key token", "rc.mnear": "token key...",
     "rc.gens": "key...", "rc.void": "prefix", "rc.madd": "(key kind px value)...", "rc.present": "key...",
     "rc.mpeek": "key...", "rc.hottest": "count", "rc.record": "READ (id sample lease-ms) | STOP id",

@@ -6,7 +6,7 @@ import pytest
 
 from raycache.client import leasing, near_wire, requests
 from raycache.client.batches import GetMany, Part
-from raycache.client.near_wire import NearMany, answer_of, may_write
+from raycache.client.near_wire import NearAgedMany, NearMany, answer_of, may_write
 from raycache.client.requests import MISSING
 from raycache.errors import ProtocolError
 from raycache.near import UNTRACKED, Source
@@ -35,10 +35,12 @@ def test_what_only_looks_is_none(frame: bytes) -> None:
 
 
 def test_answers() -> None:
-    assert answer_of(None) == (None, UNTRACKED)
-    assert answer_of(b"\x01" + (250).to_bytes(8, "big") + b"\x00v") == (b"\x00v", 250)
-    assert answer_of(b"\x01" + b"\xff" * 8 + b"\x00v") == (b"\x00v", -1)
-    assert answer_of(b"\x00" + b"\xff" * 8 + b"\x00v") == (b"\x00v", UNTRACKED)
+    assert answer_of(None)[:2] == (None, UNTRACKED)
+    aged = (250).to_bytes(8, "big") + b"\x00v"
+    assert answer_of(b"\x01" + aged)[:2] == (b"\x00v", 250)
+    assert answer_of(b"\x01" + b"\xff" * 8 + b"\x00v")[:2] == (b"\x00v", -1)
+    assert answer_of(b"\x00" + aged)[:2] == (b"\x00v", UNTRACKED)
+    assert [answer_of(said).aged for said in (b"\x00" + aged, b"\x01" + aged, None)] == [aged, aged, None]
     for reply in (b"", b"\x01short", 7):
         with pytest.raises(ProtocolError):
             answer_of(reply)
@@ -51,9 +53,26 @@ def test_a_batch_names_the_token_of_each_shard() -> None:
     assert [part.frame.split(b"\r\n")[2:5:2] for part in parts] == [[b"RC.MNEAR", b""], [b"RC.MNEAR", TOKEN]]
     assert batch.sources == [source, source, None]
     batch.accept(parts[1], [b"\x01" + b"\xff" * 8 + b"\x00v", None])
-    assert (batch.values, batch.answers[0]) == ([b"v", MISSING, MISSING], (b"\x00v", -1))
+    assert (batch.values, batch.answers[0][:2]) == ([b"v", MISSING, MISSING], (b"\x00v", -1))
     with pytest.raises(ProtocolError):
         batch.accept(Part(0, [2], batch.frame), b"something else")
+
+
+def test_a_batch_for_loading_keeps_lifetimes() -> None:
+    batch = NearAgedMany([b"a", b"b"], lambda shard: None)
+    aged = (250).to_bytes(8, "big") + b"\x06 not decoded"
+    batch.accept(Part(0, [0, 1], batch.frame), [b"\x00" + aged, None])
+    assert batch.values == [aged, MISSING]
+    assert batch.read([b"\x00v", None]) == [b"\xff" * 8 + b"\x00v", MISSING]  # of another copy
+
+
+def test_what_is_read_for_no_source_tells_its_lifetime() -> None:
+    decode = near_wire.read(b"k", None).decode
+    assert decode(None) == (None, UNTRACKED, b"\xff" * 8)
+    assert decode((5).to_bytes(8, "big") + b"\x00v") == (b"\x00v", UNTRACKED, (5).to_bytes(8, "big"))
+    for reply in (b"\x00v", 7):
+        with pytest.raises(ProtocolError):
+            decode(reply)
 
 
 def test_announcements() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import nullcontext
 from datetime import date
 from typing import Any
@@ -11,10 +12,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from raycache.client.guarded import opened
-from raycache.codec import RAW, encode
+from raycache.client.guarded import Guarded, header_in, opened
+from raycache.client.near_parts import at_once, holds, known
+from raycache.codec import LOADED, OBJECT, PICKLE, RAW, encode
+from raycache.codec.loaded import frame
+from raycache.descriptor import Descriptor
+from raycache.loading.found import IS_DUE, NOT_PLAIN
+from raycache.loading.options import LoadOptions
 from raycache.near import ABSENT, UNTRACKED, Flight, NearTable, Source
-from raycache.near.table import ENTRY_BYTES
+from raycache.near.table import ENTRY_BYTES, HEADER_BYTES, TAG_BYTES
 
 FOREVER = float("inf")
 
@@ -143,6 +149,105 @@ def test_what_is_not_used_leaves_first() -> None:
     assert kept == [b"00", b"06", b"07", b"08", b"09", b"10", b"11", b"12", b"13", b"14"]
     assert table.stats(0).evicted == 5
     assert table.stats(0).used_bytes <= 10 * size
+
+
+LOADED_PAYLOAD = bytes([LOADED]) + frame(*encode("v"), number=1, load_s=0.5, grace_ms=0)
+TAGGED_PAYLOAD = bytes([LOADED]) + frame(*encode("v"), number=1, load_s=0.5, grace_ms=0, tags=((b"tag", 7),))
+
+
+def keep_payload(table: NearTable, key: bytes, payload: bytes, left_ms: int = -1) -> None:
+    flight, _ = table.join(key, object)
+    table.land(flight, source(), payload, left_ms, 0.0)
+
+
+def guarded_table() -> NearTable:
+    return NearTable(1 << 20, opened, nullcontext(), (Guarded,), header_in)
+
+
+def test_what_loading_keeps_beside_a_value_is_kept_and_charged() -> None:
+    table = guarded_table()
+    keep_payload(table, b"k", LOADED_PAYLOAD, left_ms=1000)
+    entry = table.served(b"k", 0.5)
+    assert entry is not None
+    assert (entry.header.load_s, entry.value, entry.payload, entry.is_guarded) == (0.5, "v", None, False)
+    assert table.served(b"k", 1.0) is None
+    assert table.stats(0).used_bytes == ENTRY_BYTES + HEADER_BYTES + 1 + len(LOADED_PAYLOAD)
+    keep(table, b"plain", "v", source())
+    plain = table.served(b"plain", 0.0)
+    assert plain is not None
+    assert plain.header is None
+
+
+def test_what_needs_a_second_look_is_kept_and_never_simply_returned() -> None:
+    table = guarded_table()
+    keep_payload(table, b"k", TAGGED_PAYLOAD)
+    entry = table.served(b"k", 0.0)
+    assert entry is not None
+    assert (entry.is_guarded, entry.payload, entry.header.tags) == (True, TAGGED_PAYLOAD, ((b"tag", 7),))
+    assert table.stats(0).used_bytes == (
+        ENTRY_BYTES + HEADER_BYTES + TAG_BYTES + len(b"tag") + 1 + len(TAGGED_PAYLOAD))
+    with pytest.raises(Guarded):
+        table.find(b"k", 0.0)
+    with pytest.raises(Guarded):
+        table.take(entry)
+    strict = table_of()  # which knows no such thing
+    keep_payload(strict, b"k", TAGGED_PAYLOAD)
+    assert len(strict) == 0
+
+
+def test_looks_are_counted_and_generations_are_not() -> None:
+    table = guarded_table()
+    keep(table, b"k", "v", source(), left_ms=1000)
+    keep(table, b"tag", 7, source())
+    keep(table, b"list", [7], source())
+    assert [table.generation(tag, 0.0) for tag in (b"tag", b"list", b"absent")] == [7, ABSENT, ABSENT]
+    assert table.served(b"k", 0.0) is not None
+    stats = table.stats(0)
+    assert (stats.hits, stats.misses, stats.too_old) == (0, 0, 0)
+    entry = table.look(b"k", 0.0)
+    assert entry is not None
+    assert table.take(entry) == "v"
+    assert (table.look(b"k", 5.0), table.look(b"absent", 0.0)) == (None, None)
+    stats = table.stats(0)
+    assert (stats.hits, stats.misses, stats.too_old) == (2, 2, 1)
+
+
+@pytest.mark.parametrize(("left_ms", "beta", "expected"), [
+    (-1, 1.0, "v"), (10_000_000, 1.0, "v"), (1000, 0.0, "v"), (1000, 1e9, IS_DUE),
+])
+def test_a_hit_of_loading_is_returned_at_once_unless_it_is_to_be_refreshed(left_ms: int, beta: float,
+                                                                        expected: object) -> None:
+    table = guarded_table()
+    options, rng = LoadOptions(beta=beta), random.Random(1)
+    keep(table, b"tag", 7, source())
+    for payload in (LOADED_PAYLOAD, TAGGED_PAYLOAD):
+        keep_payload(table, b"k", payload, left_ms)
+        hits = table.stats(0).hits
+        assert at_once(table, b"k", 0.0, options, rng) == expected
+        assert table.stats(0).hits - hits == (expected == "v")
+    found = known(table, b"k", 0.0)
+    assert found is not None
+    assert (found.value, found.left_ms, found.tags) == ("v", left_ms, ((b"tag", 7),))
+
+
+def test_what_is_not_plainly_good_is_left_to_the_engine() -> None:
+    table = guarded_table()
+    options, rng = LoadOptions(), random.Random(1)
+    grace = bytes([LOADED]) + frame(*encode("v"), number=1, load_s=0.0, grace_ms=500)
+    pickled = bytes([LOADED, *frame(PICKLE, b"frame", number=1, load_s=0.0, grace_ms=0)])
+    large = bytes([OBJECT]) + Descriptor(b"n" * 16, LOADED, 10, "s0").pack()
+    for key, payload, left_ms in ((b"tags", TAGGED_PAYLOAD, -1), (b"grace", grace, 1000), (b"pickle", pickled, -1),
+                                  (b"large", large, -1)):
+        keep_payload(table, key, payload, left_ms)
+    assert at_once(table, b"grace", 0.4, options, rng) == "v"
+    assert at_once(table, b"grace", 0.6, options, rng) is NOT_PLAIN
+    keep(table, b"tag", 8, source())
+    for key in (b"absent", b"tags", b"pickle", b"large"):
+        assert at_once(table, key, 0.0, options, rng) is NOT_PLAIN
+    header = header_in(grace)
+    assert header is not None
+    assert [holds(table, b"grace", header, {}, now_s) for now_s in (0.4, 0.6)] == [True, False]
+    assert not holds(table, b"gone", header, {}, 0.0)
 
 
 class Fetch:

@@ -15,9 +15,11 @@ from raycache.store import LargeValue
 from tests.unit.shard.harness import Shard, parsed
 from tests.unit.shard.test_leases import Waiting, lease
 from tests.unit.shard.test_objects import FakeRef, LargeShard
+from tests.unit.shard.test_tracking import TOKEN, told, tracker
 
 HEAD = frame(RAW, b"", number=7, load_s=0.25, grace_ms=100, tags=((b"tag", 5),))
 WHOLE = HEAD + b"x" * 100
+OTHER = b"fedcba9876543210"
 NEVER = b"\xff" * 8
 
 
@@ -155,3 +157,19 @@ def load_elsewhere() -> LargeValue:
     assert entry is not None
     value: LargeValue = entry.value
     return value
+
+
+def test_a_near_cache_gets_the_descriptor_or_the_value_as_its_link_has_said(large: LargeShard) -> None:
+    load(large)
+    descriptor, whole = NEVER + parsed(large.raw("RC.GET", "k")), NEVER + bytes([LOADED]) + WHOLE
+    session = tracker(large, "OPTIN")
+    assert large.raw("RC.LINK", TOKEN, "HALF", session=session).startswith(b"-ERR syntax")
+    for words, expected in (([], descriptor), (["WHOLE"], whole)):
+        assert large.raw("RC.LINK", TOKEN if words else OTHER, *words, session=session) == b"+OK\r\n"
+        token = TOKEN if words else OTHER
+        assert large.served("RC.NEAR", "k", token) == b"\x01" + expected
+        assert large.served("RC.MNEAR", token, "absent", "k") == [None, b"\x01" + expected]
+        assert large.served("RC.MNEAR", token, *["absent"] * 600, "k")[-1] == b"\x01" + expected
+        assert large.served("RC.NEAR", "k", b"nobody's") == b"\x00" + descriptor
+    large.run("DEL k")
+    assert told(large, session) == [b"k"]
