@@ -17,6 +17,7 @@ from raycache.client import forks, leasing
 from raycache.client.aio_dispatcher import AsyncDispatcher
 from raycache.client.aio_near import AsyncNear
 from raycache.client.aio_waits import AsyncWaits
+from raycache.client.arguments import encoded
 from raycache.client.guarded import Guarded
 from raycache.client.large_aio import AsyncLargeValues
 from raycache.client.settings import ClientSettings
@@ -278,8 +279,12 @@ class AsyncThrough:
         return await self._dispatcher.run(wanted.key, leasing.look(wanted.key))
 
     async def _compare_and_set(self, wanted: steps.CompareAndSet) -> bool:
-        request = leasing.compare_and_set(wanted.key, wanted.version, wanted.kind, wanted.data, wanted.px)
-        return await self._dispatcher.run(wanted.key, request)
+        async def send(value: Any) -> bool:
+            kind, data = encoded(value, self.engine.encode)
+            request = leasing.compare_and_set(wanted.key, wanted.version, kind, data, wanted.px)
+            return await self._dispatcher.run(wanted.key, request)
+
+        return await self._large.write(wanted.key, wanted.value, send)
 
     async def _pause(self, wanted: steps.Pause) -> None:
         await asyncio.sleep(wanted.seconds)

@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from typing import Any, Final, TypeVar
 
 from raycache.client import forks, leasing
+from raycache.client.arguments import encoded
 from raycache.client.dispatcher import Dispatcher
 from raycache.client.guarded import Guarded
 from raycache.client.large_sync import LargeValues
@@ -238,8 +239,12 @@ class Through:
         return self._dispatcher.run(wanted.key, leasing.look(wanted.key))
 
     def _compare_and_set(self, wanted: steps.CompareAndSet) -> bool:
-        request = leasing.compare_and_set(wanted.key, wanted.version, wanted.kind, wanted.data, wanted.px)
-        return self._dispatcher.run(wanted.key, request)
+        def send(value: Any) -> bool:
+            kind, data = encoded(value, self.engine.encode)
+            request = leasing.compare_and_set(wanted.key, wanted.version, kind, data, wanted.px)
+            return self._dispatcher.run(wanted.key, request)
+
+        return self._large.write(wanted.key, wanted.value, send)
 
     def _pause(self, wanted: steps.Pause) -> None:
         sleep(wanted.seconds)

@@ -179,12 +179,12 @@ class Look:
 
 @dataclass(slots=True)
 class CompareAndSet:
-    """Write a key if it has this version (0: is absent); px as RC.CAS takes it -> whether it was written."""
+    """Write a key if it has this version (0: is absent); px as RC.CAS takes it -> whether it was written. Errors as
+    `encode`."""
 
     key: bytes
     version: int
-    kind: int
-    data: bytes
+    value: Any
     px: int
 
 

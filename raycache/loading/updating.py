@@ -43,8 +43,7 @@ def update(engine: Engine, name: Key, key: bytes, change: Callable[[Any], Any], 
         if payload and (yield from _counts(key, payload)):
             old = engine.opened(Found(NEVER + payload))
         new = yield Call(change, (), (old,))
-        kind, data = engine.encode(new)
-        if (yield CompareAndSet(key, version, kind, data, px)):
+        if (yield CompareAndSet(key, version, new, px)):
             return new
         delay_s = engine.rng.uniform(0.0, bound_s)
         if engine.clock() + delay_s >= end_s:

@@ -84,6 +84,7 @@ def test_every_way_to_write_and_to_read(small: raycache.Cache, cluster_name: str
     assert result is not None
     assert result.value[0] == 3
     assert small.update("other", lambda old: old + 1)[0] == 4
+    assert not small.get("other").flags.writeable
     assert small.get_or_load("array", lambda: None).shape == ARRAY.shape
     assert small.get("small", 7) == 7
     small.set("small", np.arange(4))
@@ -102,6 +103,9 @@ def test_every_way_to_write_and_to_read(small: raycache.Cache, cluster_name: str
     async def use() -> None:
         async with await raycache.connect_async(cluster_name, large_from="64KiB") as cache:
             await cache.set("async", ARRAY)
+            assert (await cache.update("async", lambda old: old + 1))[0] == 1
+            assert not (await cache.get("async")).flags.writeable
+            assert (await cache.update("async", lambda old: old - 1))[0] == 0
             assert not (await cache.get("async")).flags.writeable
             await cache.set_many({"async2": ARRAY, "async3": 1})
             found = await cache.get_many(["async2", "async3", "array"])
