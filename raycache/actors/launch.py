@@ -64,7 +64,7 @@ def start(name: str, *, shards: int = 3, memory: int | str = DEFAULT_MEMORY, pol
         name: of the cluster: letters, digits, "_", "-" and ".".
         shards: how many, 1 to 1,000.
         memory: for all shards together, in bytes or as text such as "2GiB"; at least 1 MiB a shard. Each
-            keeps its share when the cluster is scaled. Keys, values and all tables count, and a tenth (64 MiB at
+            keeps its share when the cluster is scaled. Keys, values and all tables count, and an eighth (80 MiB at
             most) is set aside for the shard's process, which without any entry has some 110 MiB resident.
         policy: what a full shard evicts: "lru", "w-tinylfu", "arc", "s3-fifo", "sieve", "lfu" (ages), "plain-lfu",
             "fifo", "ttl" (soonest to expire first), "random", "auto" (tries five of them), "noeviction" (refuses

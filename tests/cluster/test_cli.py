@@ -42,7 +42,7 @@ def test_a_cluster_outlives_the_commands(cluster_name: str) -> None:
     assert record["serving"] is True
     assert record["attached"] is False
     assert record["policy"] == "lfu"
-    expected = store_capacity(4 << 20)  # a tenth is the process'
+    expected = store_capacity(4 << 20)  # an eighth is the process'
     assert [shard["capacity_bytes"] for shard in record["shards"]] == [expected, expected]
     assert run("set", cluster_name, "greeting", "hello", "--ttl", "100").returncode == 0
     got = run("get", cluster_name, "greeting")
