@@ -7,6 +7,7 @@ for threads (`sync.py`). An `AsyncCache` belongs to the loop that uses it; in an
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -14,6 +15,7 @@ from raycache.client import explain, requests
 from raycache.client.aio_hosting import AsyncBound, AsyncHost
 from raycache.client.aio_loads import AsyncLoadingCache
 from raycache.client.aio_near import async_dispatcher_for
+from raycache.client.aio_plain import NOT_BEGUN
 from raycache.client.aio_through import AsyncThrough
 from raycache.client.arguments import TimeToLive, encode_key, encode_keys, several
 from raycache.client.batches import DeleteMany, GetMany, SetMany
@@ -122,6 +124,8 @@ class AsyncCache(AsyncLoadingCache):
         settings = NearSettings.of(near, max_staleness_s, read_from, whole=objects is None)
         self._dispatcher, self._near = async_dispatcher_for(settings, info, self._settings, refresh_info)
         self._run = self._dispatcher.run
+        self._plain = self._dispatcher.plain
+        self._begin = self._plain.begin
         dispatcher = self._dispatcher
         self._pickles = pickles_of(info, lambda: dispatcher.info.secret, allow_pickle)
         self._encode: requests.Encode = encode if self._pickles is None else self._pickles.encode
@@ -163,8 +167,16 @@ class AsyncCache(AsyncLoadingCache):
         wire_key = encode_key(key)
         try:
             if self._is_plain and read_from is None and token is None and not r:
-                near = self._near
-                value = await (self._run(wire_key, requests.get(wire_key)) if near is None else near.get(wire_key))
+                if self._near is None:
+                    began_s, seen = monotonic(), self._dispatcher.refreshes
+                    asked = self._begin(wire_key)
+                    reply = await asked if asked is not None else NOT_BEGUN
+                    if type(reply) is bytes or reply is None:
+                        value = requests.payload(reply)
+                    else:
+                        value = await self._plain.finish(wire_key, reply, began_s, seen)
+                else:
+                    value = await self._near.get(wire_key)
             else:
                 value = await self._read(wire_key, requests.get(wire_key), read_from, token, r)
         except Guarded as guarded:

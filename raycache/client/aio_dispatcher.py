@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from raycache.client import background, discovery, forks, requests
 from raycache.client.aio_owners import AsyncOwners
+from raycache.client.aio_plain import PlainReads
 from raycache.client.batches import Batch, GetMany, Part
 from raycache.client.channel import Channel
 from raycache.client.info import Address, ConnectionInfo, Login
@@ -52,13 +53,16 @@ class AsyncDispatcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channels: dict[Address, Channel] = {}
         self._searching: asyncio.Task[Exception | None] | None = None
-        self._refreshes = 0
+        self.refreshes = 0
+        """How often a newer topology has been looked for."""
         self._look_not_before_s = 0.0
         self.written: set[str] = set()
         """Ids of the shards that something has been written to, as far as slots have several copies."""
         self._obstacle: Exception | None = None
         self._closed = False
         self._owners = AsyncOwners(self, settings)
+        self.plain = PlainReads(self, settings.timeout_s)
+        self.plain.follow(self._routes, self._channels)
         forks.watch(self)
 
     @property
@@ -123,14 +127,30 @@ class AsyncDispatcher:
         routes = self._routes
         if routes is not None and routes.copies > 1:
             return await self._owners.run(key, slot, request, deadline_s)
-        refreshes = self._refreshes
+        refreshes = self.refreshes
         try:  # written out here, too: nearly every operation is this and no more
             if routes is None or (index := routes.owners[slot]) == NOBODY:
                 raise self._no_owner(slot)
             return request.decode(outcome(await self.channel(routes.addresses[index]).submit(request, deadline_s)))
         except RETRIED as error:
             failure = error
+        return await self._again(self._attempt(slot, request, deadline_s), failure, refreshes, deadline_s,
+                                 repeatable=request.repeatable)
 
+    async def run_again(self, key: bytes, request: Request[T], failure: Exception, deadline_s: float, seen: int) -> T:
+        """Run a read whose first attempt has ended with `failure`; `seen` is what `refreshes` was before that.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        slot = slot_of(key)
+        if self._routes is not None and self._routes.copies > 1:
+            return await self._owners.run_again(key, slot, request, failure, deadline_s)
+        if not isinstance(failure, RETRIED):
+            raise failure
+        return await self._again(self._attempt(slot, request, deadline_s), failure, seen, deadline_s, repeatable=True)
+
+    def _attempt(self, slot: int, request: Request[T], deadline_s: float) -> Callable[[], Awaitable[T]]:
         async def attempt() -> T:
             routes = self._routes
             index = NOBODY if routes is None else routes.owners[slot]
@@ -139,7 +159,7 @@ class AsyncDispatcher:
             channel = self.channel(routes.addresses[index])
             return request.decode(outcome(await channel.submit(request, deadline_s)))
 
-        return await self._again(attempt, failure, refreshes, deadline_s, repeatable=request.repeatable)
+        return attempt
 
     async def read(self, key: bytes, request: Request[T], wishes: ReadWishes) -> T:
         """Run a read of one key that any of its owners may answer.
@@ -236,21 +256,22 @@ class AsyncDispatcher:
     def forget_connections(self) -> None:
         """Start anew in a forked child, or in another loop."""
         self._loop, self._channels, self._searching = None, {}, None
+        self.plain.follow(self._routes, self._channels)
 
     # -- attempts
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, *, repeatable: bool = True) -> T:
         """Try, and after a failure try again with a new topology, until it works or may not be tried any more."""
-        refreshes = self._refreshes
+        seen = self.refreshes
         try:
             return await attempt()
         except RETRIED as error:
             failure = error
-        return await self._again(attempt, failure, refreshes, deadline_s, repeatable=repeatable)
+        return await self._again(attempt, failure, seen, deadline_s, repeatable=repeatable)
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]], failure: Exception, refreshes: int, deadline_s: float,
+    async def _again(self, attempt: Callable[[], Awaitable[T]], failure: Exception, seen: int, deadline_s: float,
                      *, repeatable: bool) -> T:
-        """Go on after a first attempt that has failed; `refreshes` had been made when it began."""
+        """Go on after a first attempt that has failed; `seen` refreshes had been made when it began."""
         brisk = self._routes is not None and self._routes.copies > 1
         attempts = Attempts(deadline_s, repeatable=repeatable, rng=self._settings.rng, brisk=brisk)
         try:
@@ -261,9 +282,9 @@ class AsyncDispatcher:
                     await asyncio.sleep(wait.delay_s)
                     try:
                         try:
-                            await self._refresh(refreshes, failure)
+                            await self._refresh(seen, failure)
                         finally:
-                            refreshes = self._refreshes
+                            seen = self.refreshes
                         return await attempt()
                     except RETRIED as error:
                         failure = error
@@ -332,11 +353,11 @@ class AsyncDispatcher:
         Raises:
             RayCacheError: nobody could be asked.
         """
-        await self._refresh(self._refreshes, self._no_owner())
+        await self._refresh(self.refreshes, self._no_owner())
 
     async def _refresh(self, seen: int, failure: Exception) -> None:
         """Look for a newer topology, unless that has been done since refresh `seen`: one search at a time, for all."""
-        if self._refreshes != seen:
+        if self.refreshes != seen:
             return
         self._search_if_idle(failure)
         assert self._searching is not None
@@ -365,7 +386,7 @@ class AsyncDispatcher:
         except Exception as error:
             return error
         finally:
-            self._refreshes += 1
+            self.refreshes += 1
         return None
 
     async def _search(self, addresses: list[Address], silent: set[Address], deadline_s: float) -> Routes | None:
@@ -445,6 +466,7 @@ class AsyncDispatcher:
     def _drop(self, kept: set[Address], failure: Exception) -> None:
         for address in self._channels.keys() - kept:
             self._channels.pop(address).close(failure)
+        self.plain.follow(self._routes, self._channels)
 
     def channel(self, address: Address) -> Channel:
         self._check_open(None)
@@ -454,6 +476,7 @@ class AsyncDispatcher:
             channel = self._channels[address] = Channel(address, self._info.login, self._settings, loop)
             if self._routes is not None and self._routes.copies > 1:
                 channel.listen(self._on_silence)
+            self.plain.follow(self._routes, self._channels)
         return channel
 
     def running(self) -> asyncio.AbstractEventLoop:

@@ -54,7 +54,16 @@ class AsyncOwners:
             return await attempt()
         except (*RETRIED, NotEnoughReplicasError) as error:
             failure: Exception = error
-        read = OneRead(key, from_row, PLAIN, self._settings.hedge_s, self._settings.timeout_s)
+        return await self.run_again(key, slot, request, failure, deadline_s)
+
+    async def run_again(self, key: bytes, slot: int, request: Request[T], failure: Exception, deadline_s: float) -> T:
+        """Run a read elsewhere whose first attempt has ended with `failure`.
+
+        Raises:
+            RayCacheError: see `raycache.errors`.
+        """
+        assert request.from_row is not None
+        read = OneRead(key, request.from_row, PLAIN, self._settings.hedge_s, self._settings.timeout_s)
         return await self._dispatcher.persist(self._after(slot, read, failure, deadline_s), deadline_s)
 
     async def read(self, key: bytes, request: Request[T], wishes: ReadWishes) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from copy import copy
+from operator import methodcaller
 from typing import Any, Final
 
 import hiredis
@@ -20,6 +21,8 @@ from raycache.errors import ProtocolError
 
 # Longer runs gain nothing, and a shard works in steps of 512 keys.
 MAX_RUN: Final = 2048
+
+_is_done: Final = methodcaller("done")
 
 
 def outcome(reply: Any) -> Any:
@@ -128,44 +131,38 @@ class Auth(Call):
 class Reads(Item):
     """A run of single reads, sent as one RC.MGET (RC.GET while it is one)."""
 
-    __slots__ = ("_futures", "_keys")
+    __slots__ = ("futures", "keys")
 
-    def __init__(self, key: bytes, future: asyncio.Future[Any], deadline_s: float) -> None:
+    def __init__(self, deadline_s: float) -> None:
         super().__init__(deadline_s)
-        self._keys = [key]
-        self._futures = [future]
-
-    def add(self, key: bytes, future: asyncio.Future[Any]) -> bool:
-        """Add a read; return False where the run is full."""
-        if len(self._keys) >= MAX_RUN:
-            return False
-        self._keys.append(key)
-        self._futures.append(future)
-        return True
+        self.keys: list[bytes] = []
+        self.futures: list[asyncio.Future[Any]] = []
+        """Whoever adds a read appends to both, until the run is sent."""
 
     def frame(self) -> bytes:
-        return frames.get(self._keys[0]) if len(self._keys) == 1 else frames.get_many(self._keys)
+        return frames.get(self.keys[0]) if len(self.keys) == 1 else frames.get_many(self.keys)
 
     def is_wanted(self) -> bool:
-        wanted = [each for each in zip(self._keys, self._futures, strict=True) if not each[1].done()]
-        self._keys = [key for key, _ in wanted]
-        self._futures = [future for _, future in wanted]
-        return bool(wanted)
+        if True in map(_is_done, self.futures):
+            wanted = [each for each in zip(self.keys, self.futures, strict=True) if not each[1].done()]
+            self.keys = [key for key, _ in wanted]
+            self.futures = [future for _, future in wanted]
+        return bool(self.keys)
 
     def take(self, reply: Any) -> bool:
-        futures = self._futures
+        futures = self.futures
         if len(futures) == 1 or isinstance(reply, hiredis.ReplyError):
             self.reject(reply)
         elif type(reply) is not list or len(reply) != len(futures):
             self.reject(ProtocolError(f"a shard answered RC.MGET of {len(futures)} keys with {reply!r:.100}"))
         else:
             for future, payload in zip(futures, reply, strict=True):
-                if not future.done():
+                if not future.done():  # its waiter was cancelled
                     future.set_result(payload)
         return True
 
     def reject(self, failure: Any) -> None:
-        for future in self._futures:
+        for future in self.futures:
             _settle(future, failure)
 
     def hedge(self, failure: Exception) -> None:

@@ -34,7 +34,8 @@ MISSING: Final = object()
 """What a read answers for an absent key: a stored None is not a miss."""
 
 
-_JOINED_KEY_BYTES: Final = 1024
+JOINED_KEY_BYTES: Final = 1024
+"""A longer key gains nothing in a larger read, and one that the shard refuses must not fail other tasks' reads."""
 MOST_SILENT: Final = 8
 """So many shards are told of in one question: who is cut off from more has other worries."""
 
@@ -169,8 +170,7 @@ def _scanned(reply: Any) -> tuple[int, list[bytes]]:
 
 def get(key: bytes) -> Request[Any]:
     """Return a read; it answers MISSING for an absent key."""
-    # A long key gains nothing in a larger read, and one that the shard refuses must not fail other tasks' reads.
-    return Request(frames.get(key), payload, True, 1, key if len(key) <= _JOINED_KEY_BYTES else None, _value)
+    return Request(frames.get(key), payload, True, 1, key if len(key) <= JOINED_KEY_BYTES else None, _value)
 
 
 def whole(key: bytes) -> Request[bytes | None]:

@@ -25,6 +25,7 @@ from raycache.client import AsyncCache, Cache
 from raycache.client.channel import Channel
 from raycache.client.connection import Connection
 from raycache.client.frames import command
+from raycache.client.requests import get
 
 OPERATIONS: Final = (
     "add", "clear", "compare_and_set", "decr", "delete", "delete_many", "delete_prefix", "exists", "get", "get_many",
@@ -50,6 +51,7 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
             _replace(handle, name, functools.partial(_traced, tracer, name))
     _replace(Connection, "send", _sending)
     _replace(Channel, "submit", _submitting)
+    _replace(Channel, "read", _reading)
 
 
 def uninstrument() -> None:
@@ -143,3 +145,13 @@ def _submitting(method: Callable[..., Any]) -> Callable[..., Any]:
         return method(self, request, deadline_s)
 
     return submit
+
+
+def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def read(self: Channel, key: bytes, deadline_s: float | None = None) -> Any:
+        if _leader():
+            return self.submit(get(key), self.now_s() + self.timeout_s if deadline_s is None else deadline_s)
+        return method(self, key, deadline_s)
+
+    return read
