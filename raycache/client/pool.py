@@ -67,8 +67,11 @@ class Pool:
         except IndexError:
             connection = self.take(deadline_s)
         try:
-            connection.send(frame, deadline_s)
-            reply = connection.receive(replies, deadline_s)
+            if replies == 1:
+                reply = connection.ask(frame, deadline_s)
+            else:
+                connection.send(frame, deadline_s)
+                reply = connection.receive(replies, deadline_s)
         except BaseException:
             # A signal's exception counts, too: the reply that is still to come would be taken for the next one's.
             self.discard(connection)

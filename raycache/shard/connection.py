@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from raycache.resp.parse import BROKEN, FROM_STRANGER, RequestParser
 from raycache.shard.careful import Independent
 from raycache.shard.commands.command import Steps
+from raycache.shard.lone import LONE_START, lone_read
 from raycache.shard.long import LongCommand
 from raycache.shard.meter import MeasuredTurn
 from raycache.shard.overlap import Overlap, independent_keys
@@ -116,13 +117,24 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.is_watched and not self._may_send(data):
             return
-        self.parser.feed(data)
         server = self._server
         if self._seen_in != server.window:
             self._seen_in = server.window
             server.note_active()
             if server.may_look:
                 server.look(data)
+        # A plain read that comes alone, while nothing else is under way here, is answered without parser and turn.
+        if (
+            server.is_calm and data.startswith(LONE_START) and self._rest is None and self._long is None
+            and not self._is_queued and self.paused_since_s is None and self._is_reading
+            and (left := self._meter.countdown - 1) > 0 and not self.parser.has_partial
+        ):
+            server.begin_turn()
+            transport = self.transport
+            if not transport.is_closing() and lone_read(self._core, self.session, data, transport.write):
+                self._meter.countdown = left
+                return
+        self.parser.feed(data)
         if (self._rest is not None or self._is_queued or self._long is not None
                 or self.paused_since_s is not None):  # `_is_busy`, without the call
             self._bound_input()

@@ -50,6 +50,7 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
         for name in OPERATIONS:
             _replace(handle, name, functools.partial(_traced, tracer, name))
     _replace(Connection, "send", _sending)
+    _replace(Connection, "ask", _sending)
     _replace(Channel, "submit", _submitting)
     _replace(Channel, "read", _reading)
 
@@ -126,11 +127,11 @@ def _leader() -> bytes:
     return command(b"RC.TRACE", b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags))
 
 
-def _sending(method: Callable[..., None]) -> Callable[..., None]:
+def _sending(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def send(self: Connection, frame: bytes, deadline_s: float) -> None:
+    def send(self: Connection, frame: bytes, deadline_s: float) -> Any:
         leader = _leader()
-        method(self, leader + frame if leader else frame, deadline_s)
+        return method(self, leader + frame if leader else frame, deadline_s)
 
     return send
 

@@ -113,13 +113,13 @@ def test_concurrent_async_reads_keep_their_traces_apart(shard: Shard, exporter: 
 
 def test_without_tracing_nothing_is_sent_and_no_method_is_replaced(shard: Shard) -> None:
     info, shard_spans = shard
-    before = Cache.get, AsyncCache.get, Connection.send, Channel.submit
+    before = Cache.get, AsyncCache.get, Connection.send, Connection.ask, Channel.submit, Channel.read
     inherited = Cache.get_or_load
     assert "get_or_load" not in vars(Cache)
     handles.instrument(TracerProvider())
     assert Cache.get is not before[0]
     handles.uninstrument()
-    assert (Cache.get, AsyncCache.get, Connection.send, Channel.submit) == before
+    assert (Cache.get, AsyncCache.get, Connection.send, Connection.ask, Channel.submit, Channel.read) == before
     assert Cache.get_or_load is inherited
     assert "get_or_load" not in vars(Cache)
     with Cache(info) as cache:

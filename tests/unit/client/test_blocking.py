@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import hiredis
 import pytest
 
 from raycache.client import AsyncCache, Cache, ConnectionInfo
@@ -106,10 +107,11 @@ def test_a_peer_that_trickles_does_not_stretch_the_deadline(pair: Any) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_peer_that_does_not_read_meets_the_deadline(pair: Any) -> None:
+@pytest.mark.parametrize("send", [Connection.send, Connection.ask])
+def test_a_peer_that_does_not_read_meets_the_deadline(pair: Any, send: Callable[..., Any]) -> None:
     connection, _ = pair
     with pytest.raises(Exception, match="did not take the command in"):
-        connection.send(b"x" * 50_000_000, time.monotonic() + 0.2)
+        send(connection, b"x" * 50_000_000, time.monotonic() + 0.2)
 
 
 def test_a_deadline_that_has_passed_sends_nothing(pair: Any) -> None:
@@ -139,6 +141,36 @@ def test_a_surplus_reply_ends_the_connection(pair: Any) -> None:
         exchange(connection, 5)
 
 
+def test_what_is_received_apart_from_what_was_sent_is_the_same(pair: Any) -> None:
+    """Several shards are sent their parts before the first is listened to."""
+    connection, theirs = pair
+    for replies, expected in ((HELLO, b"\x00hello"), (HELLO * 2, ProtocolError), (b"@no\r\n", ProtocolError)):
+        theirs.sendall(replies)
+        connection.send(get(b"k").frame, time.monotonic() + 5)
+        if isinstance(expected, bytes):
+            assert connection.receive(1, time.monotonic() + 5) == expected
+        else:
+            with pytest.raises(expected):
+                connection.receive(1, time.monotonic() + 5)
+            connection._reader = hiredis.Reader()
+    connection.send(get(b"k").frame, time.monotonic() + 0.05)
+    with pytest.raises(DeadlineExceededError):
+        connection.receive(1, time.monotonic() + 0.05)
+    theirs.close()
+    with pytest.raises(Lost):
+        connection.receive(1, time.monotonic() + 5)
+
+
+@pytest.mark.parametrize(("replies", "expected"), [(b"@no\r\n", ProtocolError), (b"", Lost)])
+def test_what_answers_nothing_ends_the_connection(pair: Any, replies: bytes, expected: type[Exception]) -> None:
+    connection, theirs = pair
+    theirs.sendall(replies)
+    theirs.shutdown(socket.SHUT_WR)
+    with pytest.raises(expected) as caught:
+        exchange(connection, 5)
+    assert getattr(caught.value, "sent", True)
+
+
 def test_a_closed_or_talking_peer_makes_a_connection_stale(pair: Any) -> None:
     connection, theirs = pair
     assert not connection.is_stale()
@@ -152,10 +184,11 @@ def test_an_exception_in_the_middle_gives_the_connection_up(peer: Any, info: Con
         assert cache.get("a") == b"hello"
         with monkeypatch.context() as patched:
 
-            def interrupted(*_: Any) -> None:
+            def interrupted(self: Connection, frame: bytes, deadline_s: float) -> None:
+                self.send(frame, deadline_s)
                 raise KeyboardInterrupt
 
-            patched.setattr(Connection, "receive", interrupted)
+            patched.setattr(Connection, "ask", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 cache.get("a")
         assert cache.get("b") == b"hello"
