@@ -129,17 +129,19 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Take in what the socket gave, at least one byte; then ask `commands`."""
-        # The usual case, without the detours: whole frames from their beginning, and none of them long.
-        if (
-            not self._pending and data[0] == _STAR and data[-1] == 0x0A and len(data) <= _PLAIN_BYTES
-            and (_has_long_array(data) is None or self._announces_little(data))
-        ):
-            self._pending = len(data)
-            self._chunk = data
-            self._is_begun = False
-            if len(data) < RUN_BYTES or not self._is_run(data):
+        # The usual case, without the detours: whole frames from their beginning, and none of them long. All of a run is
+        # known, so only of what goes to hiredis the headers are looked for.
+        if not self._pending and data[0] == _STAR and data[-1] == 0x0A and len(data) <= _PLAIN_BYTES:
+            if len(data) >= RUN_BYTES and self._is_run(data):
+                self._pending = len(data)
+                self._is_begun = False
+                return
+            if _has_long_array(data) is None or self._announces_little(data):
+                self._pending = len(data)
+                self._chunk = data
+                self._is_begun = False
                 self._give(data)
-            return
+                return
         if self._failure is None:
             if not self._pending:
                 self.is_waiting = True

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raycache.config import Limits
 from raycache.resp.parse import RequestParser, is_command
-from raycache.resp.runs import NO_MORE, NO_SHAPE, RUN_BYTES, run_of, shape_of
+from raycache.resp.runs import NO_MORE, NO_SHAPE, RUN_BYTES, Run, run_of, shape_of
 
 LIMITS = Limits()
 
@@ -157,4 +157,18 @@ def test_a_broken_frame_behind_runs_is_found() -> None:
     assert len(taken(parser)) == 20
     parser.feed(b"*1\r\n:5\r\n" + bytes_of(alike(number_of)))
     assert not parser.drain()
+    assert parser.error is not None
+
+
+@pytest.mark.parametrize("text", [b"*99999999", b"*2\r\n$99999999\r\n", b"*70000\r\n*70000\r\n"])
+def test_what_values_say_is_no_header(text: bytes) -> None:
+    """All of a run is known, so that nothing in it need be looked at as if hiredis were to read it."""
+    commands = [[b"SET", b"key:%d" % (100 + number), text + b"v" * 20] for number in range(20)]
+    parser = RequestParser(LIMITS)
+    parser.feed(bytes_of(commands))
+    assert isinstance(parser.take, Run)
+    assert taken(parser) == commands
+    assert not parser.has_partial
+    parser.feed(bytes_of(commands[:3]) + b"*70000\r\n$1\r\nx\r\n")  # and outside of one it is
+    assert taken(parser) == commands[:3]
     assert parser.error is not None
