@@ -381,6 +381,9 @@ class Replicator:
             if first > stream.applied + 1 or not all(map(self._is_held, batch)):
                 # Acknowledged, they would be nowhere: this shard does not know yet that it owns these slots.
                 return self._ack(stream, sent_s)
+        elif epoch < self.epoch and not all(map(self._is_held, batch)):
+            # Nor here, where it owns them no more: the sender takes up the newer topology first, and tells who does.
+            return self._ack(stream, sent_s)
         last = first + len(batch) - 1
         if not stream.has_gap and (known := min(stream.applied - first + 1, len(batch))) > 0:
             # They were merged when they came first. What they wrote may have expired here since, by a clock that is

@@ -553,6 +553,21 @@ def test_a_shard_acknowledges_nothing_before_it_knows_that_it_owns_the_slot() ->
     assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "w") == b"*2\r\n+OK\r\n:1\r\n"
 
 
+@pytest.mark.parametrize("mode", ["primary-replica", "multi-primary", "quorum"])
+def test_nor_what_it_owns_no_more_before_the_sender_knows_that(mode: str) -> None:
+    """Else the sender takes it for a copy, and tells the owners that there are now nothing."""
+    cluster = PureCluster(3, copies=2, replication=mode)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    late = cluster.cores.pop("s0")
+    cluster.publish([1, 2] if mode == "primary-replica" else [2, 1], [("s1", "s2", range(SLOT_COUNT))])
+    cluster.publish([2], [])
+    cluster.cores = {"s0": late, **cluster.cores}  # it speaks first, before it hears of anything
+    cluster.run("s0", "SET", "k", "v")
+    cluster.step(0.5)
+    assert (late.replicator.epoch, get(cluster, "s2", "k")) == (cluster.epoch, b"v")
+
+
 def test_a_read_with_a_token_does_not_outlast_the_ownership_of_its_slot() -> None:
     cluster = PureCluster(3, copies=2)
     cluster.publish([0, 1])
