@@ -38,6 +38,7 @@ class GatewayActor:
         self._door = door
         self._host = door.public_address()
         self._port = config.gateway_port
+        self._is_serving = False
         self._warnings: list[str] = []
         self._node_id = get_runtime_context().get_node_id()
         self._topology = Topology.empty(config.name)
@@ -61,6 +62,7 @@ class GatewayActor:
         await self._server.start(sock)
         if self._config.metrics_port:
             await self._scrapes.start(self._bind("metrics port", self._config.metrics_port))
+        self._is_serving = True
         log.info("the gateway serves on %s:%d", self._host, self._port,
                  extra=event("gateway_started", host=self._host, port=self._port, metrics_port=self._scrapes.port))
 
@@ -96,7 +98,8 @@ class GatewayActor:
     async def report(self) -> dict[str, Any]:
         """Return what the router needs to know of this gateway."""
         topology = self._server.topology()
-        return {"host": self._host, "port": self._port, "node_id": self._node_id, "pid": os.getpid(),
+        return {"host": self._host, "port": self._port, "serving": self._is_serving, "node_id": self._node_id,
+                "pid": os.getpid(),
                 "topology": topology.to_bytes() if topology is not None and topology.epoch else None,
                 "warnings": self._warnings}
 

@@ -355,6 +355,8 @@ class RouterActor:
         await self._shard(shard_id)
 
     def _take_gateway(self, report: dict[str, Any]) -> None:
+        if not report["serving"]:
+            return  # its port is not certain yet; it registers when it is
         node_id = report["node_id"]
         self._core.gateway_reported(GatewayReport(report["host"], report["port"], node_id, report["topology"]))
         self._notes[f"gateway {node_id}"] = report["warnings"]
