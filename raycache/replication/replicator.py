@@ -79,13 +79,13 @@ class Replicator:
         self.on_change: Callable[[], None] = lambda: None
         """Called when it may have changed which slots are served, and how."""
         self.on_topology: Callable[[bytes], None] = lambda data: None
+        """Called with a newer topology that somebody sent."""
         self.on_access: Callable[[bytes], bytes | None] = lambda packed: None
         """Takes a list of users; returns this shard's own if that says more."""
         self.complaints: dict[str, int] = {}
         """Shard -> when clients have last said, in Unix ms, that it does not answer them."""
         self.access_digest: Callable[[], bytes] = bytes
         """By which the router sees whether this shard's list of users is another one."""
-        """Called with a newer topology that somebody sent."""
         self.listeners: dict[Callable[[], None], None] = {}
         """Called when streams have come further, here or at a peer, once for all messages that came together; a set in
         the order of arrival, so that a simulation can be repeated."""
@@ -378,11 +378,10 @@ class Replicator:
             return None  # an older process, still talking
         if epoch > self.epoch:
             self._asides.append(["topology?", self.epoch])
-            if first > stream.applied + 1 or not all(map(self._is_held, batch)):
-                # Acknowledged, they would be nowhere: this shard does not know yet that it owns these slots.
-                return self._ack(stream, sent_s)
-        elif epoch < self.epoch and not all(map(self._is_held, batch)):
-            # Nor here, where it owns them no more: the sender takes up the newer topology first, and tells who does.
+        if epoch != self.epoch and (first > stream.applied + 1 or not all(map(self._is_held, batch))):
+            # Acknowledged, they would be nowhere: this shard does not know yet that it owns these slots, or owns them
+            # no more, and the sender is to take up the newer topology first, and tell who does. Nor what was sent
+            # behind such a batch: that would acknowledge it, too.
             return self._ack(stream, sent_s)
         last = first + len(batch) - 1
         if not stream.has_gap and (known := min(stream.applied - first + 1, len(batch))) > 0:

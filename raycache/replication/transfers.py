@@ -30,10 +30,11 @@ COPYING_S = 120.0
 the time there may always be some on their way."""
 
 
-def _stays(topology: Topology, giver: str, slots: list[int]) -> bool:
-    """Return whether the giver goes on owning the slots, so that there are too few copies until they have come."""
-    place = next((at for at, shard in enumerate(topology.shards) if shard.id == giver), -2)
-    return bool((topology.owners[slots] == place).any())
+def _owned(topology: Topology, shard_id: str, slots: list[int]) -> list[bool]:
+    """Return for each of `slots` whether a shard is an owner of it."""
+    place = next((at for at, shard in enumerate(topology.shards) if shard.id == shard_id), -2)
+    found: list[bool] = (topology.owners[slots] == place).any(axis=1).tolist()
+    return found
 
 
 class Transfers:
@@ -65,8 +66,9 @@ class Transfers:
             if name not in arrivals:
                 slots = slots_of_bitmap(one.slots).tolist()
                 was_whole = self._owner.is_versioned and all(whole[slot] for slot in slots)
+                # Where the giver goes on owning them there are too few copies until they have come.
                 arrivals[name] = Arrival(name, one.giver, slots, now_s, was_whole=was_whole,
-                                         is_refill=_stays(topology, one.giver, slots))
+                                         is_refill=any(_owned(topology, one.giver, slots)))
                 for slot in slots:
                     self._owner.copies.rewritten[slot] = 0
                 if self._owner.mode == "quorum" and not was_whole:
@@ -233,8 +235,7 @@ class Transfers:
         topology, rewritten = self._owner.topology, self._owner.copies.rewritten
         if arrival.is_repair or arrival.mismatches or topology is None or not differing:
             return differing
-        giver = next((at for at, shard in enumerate(topology.shards) if shard.id == arrival.giver), -2)
-        knows = (topology.owners[differing] == giver).any(axis=1).tolist()
+        knows = _owned(topology, arrival.giver, differing)
         return [slot for slot, is_told in zip(differing, knows, strict=True) if is_told or not rewritten[slot]]
 
     def _arrived(self, arrival: Arrival) -> None:

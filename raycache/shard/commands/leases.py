@@ -92,7 +92,7 @@ def wholel(core: ShardCore, session: Session, argv: list[bytes]) -> bytes:
         if len(argv[1]) > core.max_key_bytes:
             refuse_key(core, argv[1])
         return NULLS[session.protocol]
-    return encode.bulk(_aged(core, entry, *fetched_of(entry)))
+    return encode.bulk(aged(core, entry, whole=True))
 
 
 def mgetl(core: ShardCore, session: Session, argv: list[bytes]) -> Reply:

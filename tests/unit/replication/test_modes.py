@@ -568,6 +568,25 @@ def test_nor_what_it_owns_no_more_before_the_sender_knows_that(mode: str) -> Non
     assert (late.replicator.epoch, get(cluster, "s2", "k")) == (cluster.epoch, b"v")
 
 
+def test_nor_with_what_was_sent_behind_it() -> None:
+    """Slots differ in who owns them, and batches are sent ahead of their acknowledgements."""
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    gone, kept = slot_of(b"gone"), slot_of(b"kept")
+    assert gone != kept
+    owners = np.full((SLOT_COUNT, 2), [0, 1])
+    owners[gone] = [2, -1]
+    late = cluster.cores.pop("s0")
+    cluster.publish(owners)
+    cluster.cores = {"s0": late, **cluster.cores}
+    for key in ("gone", "kept"):
+        cluster.run("s0", "SET", key, "v")
+        late.replicator.beat("s1")  # in a batch of its own
+    cluster.step(0.5)
+    assert (get(cluster, "s2", "gone"), get(cluster, "s1", "kept")) == (b"v", b"v")
+
+
 def test_a_read_with_a_token_does_not_outlast_the_ownership_of_its_slot() -> None:
     cluster = PureCluster(3, copies=2)
     cluster.publish([0, 1])
