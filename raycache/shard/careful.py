@@ -121,6 +121,8 @@ def run_carefully(core: ShardCore, session: Session, command: Command, argv: lis
         return core.counted_error(CUT_OFF)
     if not (yield from _arrive(core, keys)):
         return core.counted_error(STARTING)
+    if (refusal := core.slots.check(keys)) is not None:  # slots may have moved meanwhile
+        return core.counted_error(refusal)
     is_quorum = replicator.mode == "quorum" and replicator.is_versioned
     default_read, default_write = replicator.config.quorums
     read, write = read or default_read, write or default_write
@@ -357,11 +359,12 @@ def acknowledged(core: ShardCore, writes: Writes, wanted: int,
     if len(writes) != 1:
         yield from until(core, lambda: count() >= wanted, deadline_s)
         return count()
-    have = count()
-    if have < wanted:
-        (boxes, offsets), = writes.items()
+    (boxes, offsets), = writes.items()
+    while (have := count()) < wanted:
         wait = Wait(deadline_s)
         acks.wait(boxes, offsets, wanted, deadline_s, wait.finish)
         yield wait
-        have = count()
+        if not wait.is_done:
+            return count()
+        # The copy that had it may count no more: a newer topology fills it anew.
     return have

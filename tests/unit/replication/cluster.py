@@ -15,6 +15,7 @@ from raycache.replication.messages import pack, unpack
 from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, bitmap_of
 from raycache.ring.topology import ShardInfo, Topology, Transfer
+from raycache.shard.commands.command import Steps
 from raycache.shard.core import ShardCore
 from raycache.shard.session import Session
 from raycache.shard.wait import Wait
@@ -106,8 +107,8 @@ class PureCluster:
             while self.deliver():
                 pass
 
-    def run(self, shard_id: str, *words: bytes | str | int, seconds: float = 5.0) -> bytes:
-        """Run a command on a shard and return its reply; time passes while it waits."""
+    def begin(self, shard_id: str, *words: bytes | str | int) -> bytes | Steps:
+        """Begin a command on a shard; return its reply, or the steps that are left."""
         core = self.cores[shard_id]
         core.now_ms, core.replicator.now_s = self.now_ms, self.now_s
         if core.at_turn is not None:
@@ -115,12 +116,20 @@ class PureCluster:
         argv = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         out: list[bytes] = []
         reply = core.execute_many(self.sessions[shard_id], giving([argv]), out)
-        if isinstance(reply, bool):
-            return b"".join(out)
+        return b"".join(out) if isinstance(reply, bool) else reply
+
+    def run(self, shard_id: str, *words: bytes | str | int, seconds: float = 5.0) -> bytes:
+        """Run a command on a shard and return its reply; time passes while it waits."""
+        reply = self.begin(shard_id, *words)
+        return reply if isinstance(reply, bytes) else self.end(shard_id, reply, seconds)
+
+    def end(self, shard_id: str, steps: Steps, seconds: float = 5.0) -> bytes:
+        """Go on with a command that was begun and return its reply; time passes while it waits."""
+        core = self.cores[shard_id]
         until_s = self.now_s + seconds
         while True:
             try:
-                wait = next(reply)
+                wait = next(steps)
             except StopIteration as stop:
                 return bytes(stop.value)
             while isinstance(wait, Wait) and not wait.is_done and self.now_s < wait.deadline_s:

@@ -187,6 +187,42 @@ def test_a_quorum_read_asks_those_last_that_are_being_filled() -> None:
     assert asked(cluster, before) == {"s2": 1}
 
 
+def test_a_quorum_write_waits_on_when_the_copy_that_had_it_is_filled_anew() -> None:
+    cluster = PureCluster(3, copies=3, replication="quorum")
+    cluster.publish([0, 1, 2])
+    cluster.step(0.3)
+    cluster.deaf = {"s2"}
+    steps = cluster.begin("s0", "SET", "k", "v")
+    assert not isinstance(steps, bytes)
+    wait = next(steps)
+    assert wait is not None
+    cluster.step(0.05)
+    assert wait.is_done
+    # Before the command has its turn; s2 is the one that would be trusted now.
+    cluster.publish([0, 1, 2], transfers=[("s0", "s1", [slot_of(b"k")])])
+    again = next(steps)
+    assert again is not None
+    assert again.deadline_s == wait.deadline_s
+    cluster.deaf.clear()
+    cluster.step(0.3)
+    assert again.is_done
+    assert cluster.end("s0", steps) == b"+OK\r\n"
+
+
+def test_a_slot_that_goes_while_a_command_waits_for_it_is_said_to_have_moved() -> None:
+    cluster = PureCluster(4, copies=3, replication="quorum")
+    cluster.publish([1, 2, 3])
+    cluster.step(0.3)
+    cluster.deaf = {"s1"}
+    cluster.publish([0, 2, 3], transfers=[("s1", "s0", range(SLOT_COUNT))])
+    steps = cluster.begin("s0", "GET", "k")
+    assert not isinstance(steps, bytes)
+    next(steps)
+    cluster.deaf.clear()
+    cluster.publish([1, 2, 3])
+    assert cluster.end("s0", steps).startswith(b"-MOVED")
+
+
 def test_quorum_counters_build_on_the_newest_copy() -> None:
     cluster = PureCluster(3, copies=3, replication="quorum")
     cluster.publish([0, 1, 2])
