@@ -6,11 +6,15 @@ loop.
 Mutations are numbered from 1. `take` gives what has not been sent; `rewind`, after a connection broke, what has not
 been acknowledged, once more. Over its bound the box forgets everything and says so: the receiver then sees a gap in
 the numbers and repairs by digests, so memory is bounded and nothing is lost in silence.
+
+What was sent is kept batch by batch, since it is acknowledged so: a write costs its place in a deque, and a share of
+its batch.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import Final
 
 from raycache.replication.mutation import Mutation, size_of
@@ -23,7 +27,7 @@ BATCH_BYTES: Final = 256 * 1024
 class Outbox:
     """The stream to one peer."""
 
-    __slots__ = ("_fresh", "_hole", "_sent", "_times", "acked", "adrift", "adrift_bytes",
+    __slots__ = ("_fresh", "_hole", "_sent", "_sent_bytes", "_times", "acked", "adrift", "adrift_bytes",
                  "backlog_bytes", "bytes", "dropped", "offset", "peer")
 
     def __init__(self, peer: str, backlog_bytes: int, offset: int = 0) -> None:
@@ -36,7 +40,9 @@ class Outbox:
         self.bytes = 0
         self.dropped = 0
         """Mutations given up because the box was full."""
-        self._sent: deque[Mutation] = deque()
+        self._sent: deque[tuple[int, list[Mutation]]] = deque()
+        """Batches, with their sizes."""
+        self._sent_bytes = 0
         self._fresh: deque[Mutation] = deque()
         self._times: deque[tuple[int, float]] = deque()
         self._hole = (offset, offset)
@@ -45,7 +51,7 @@ class Outbox:
 
     def __len__(self) -> int:
         """Mutations that the peer has not acknowledged."""
-        return len(self._sent) + len(self._fresh)
+        return sum(len(batch) for _, batch in self._sent) + len(self._fresh)
 
     @property
     def has_fresh(self) -> bool:
@@ -54,7 +60,7 @@ class Outbox:
 
     def waiting(self) -> list[Mutation]:
         """Return what the peer has not acknowledged, oldest first."""
-        return [*self._sent, *self._fresh]
+        return [*chain.from_iterable(batch for _, batch in self._sent), *self._fresh]
 
     def add(self, mutation: Mutation, size: int = 0) -> None:
         """Put `mutation` behind the others; `size` is what `size_of` says, where the caller knows."""
@@ -74,7 +80,7 @@ class Outbox:
         self._sent.clear()
         self._fresh.clear()
         self._times.clear()
-        self.bytes = 0
+        self.bytes = self._sent_bytes = 0
         return count
 
     def mark(self, now_s: float) -> None:
@@ -84,33 +90,47 @@ class Outbox:
 
     def take(self) -> tuple[int, list[Mutation]]:
         """Return the number of the first mutation not sent yet, and a batch that starts there."""
-        fresh, size = self._fresh, 0
-        batch: list[Mutation] = []
+        fresh, size = self._fresh, self.bytes - self._sent_bytes
         first = self.offset - len(fresh) + 1
-        while fresh and len(batch) < BATCH_MUTATIONS and size < BATCH_BYTES:
-            mutation = fresh.popleft()
-            size += size_of(mutation)
-            batch.append(mutation)
-        self._sent.extend(batch)
+        if not fresh:
+            return first, []
+        if len(fresh) <= BATCH_MUTATIONS and size <= BATCH_BYTES:
+            batch = list(fresh)
+            fresh.clear()
+        else:
+            batch, size = [], 0
+            while fresh and len(batch) < BATCH_MUTATIONS and size < BATCH_BYTES:
+                mutation = fresh.popleft()
+                size += size_of(mutation)
+                batch.append(mutation)
+        self._sent.append((size, batch))
+        self._sent_bytes += size
         return first, batch
 
     def rewind(self) -> bool:
         """Take what was sent and not acknowledged as not sent; return whether there was any."""
         if not self._sent:
             return False
-        self._sent.extend(self._fresh)
-        self._fresh, self._sent = self._sent, self._fresh
+        self._fresh = deque(self.waiting())
         self._sent.clear()
+        self._sent_bytes = 0
         return True
 
     def acknowledge(self, offset: int) -> None:
         """Take note that the peer has applied everything up to `offset`; not more than was sent since `rewind`."""
+        sent = self._sent
         offset = min(offset, self.offset - len(self._fresh))
         if offset <= self.acked:
             return
-        sent = self._sent
-        for _ in range(min(offset - (self.offset - len(self)), len(sent))):
-            self.bytes -= size_of(sent.popleft())
+        left = offset - (self.offset - len(self))
+        while left > 0 and sent:
+            size, batch = sent.popleft()
+            if left < len(batch):  # a part of it, and the rest was refused
+                size = sum(map(size_of, batch[:left]))
+                sent.appendleft((sum(map(size_of, batch[left:])), batch[left:]))
+            self.bytes -= size
+            self._sent_bytes -= size
+            left -= len(batch)
         self.acked = offset
         times = self._times
         while times and times[0][0] <= self.acked:

@@ -10,8 +10,8 @@ from raycache.replication import messages
 from raycache.replication.copies import NOT_WHOLE
 from raycache.replication.digests import SlotDigests, pair_hash
 from raycache.replication.lease import LEASE_S, ROUTER, lease_until
-from raycache.replication.mutation import Mutation
-from raycache.replication.outbox import Outbox
+from raycache.replication.mutation import Mutation, size_of
+from raycache.replication.outbox import BATCH_MUTATIONS, Outbox
 from raycache.replication.quorum import Question, is_safe, newest, whole
 from raycache.replication.tombstones import Tombstones
 from raycache.replication.version import HybridClock, first_version, version_ms, version_shard
@@ -98,12 +98,13 @@ def test_a_full_outbox_forgets_all_and_claims_nothing_of_it() -> None:
     assert not box.has(2)
 
 
-@given(st.lists(st.sampled_from(["add", "take", "ack", "rewind"]), max_size=60), st.data())
+@given(st.lists(st.sampled_from(["add", "add many", "take", "ack", "rewind"]), max_size=60), st.data())
 def test_whatever_happens_an_outbox_gives_what_is_not_acknowledged(steps: list[str], data: st.DataObject) -> None:
     box, sent = Outbox("s1", 1 << 30), 0
     for step in steps:
-        if step == "add":
-            box.add(mutation(box.offset + 1))
+        if step.startswith("add"):
+            for _ in range(1 if step == "add" else BATCH_MUTATIONS * 2 // 3):
+                box.add(mutation(box.offset + 1, box.offset % 50))
         elif step == "take":
             first, batch = box.take()
             assert [one[1] for one in batch] == list(range(first, first + len(batch)))
@@ -112,8 +113,11 @@ def test_whatever_happens_an_outbox_gives_what_is_not_acknowledged(steps: list[s
             box.acknowledge(data.draw(st.integers(0, sent)))
         elif step == "rewind":
             box.rewind()
+        waiting = box.waiting()
+        assert [one[1] for one in waiting] == list(range(box.acked + 1, box.offset + 1))
+        assert (len(box), box.bytes) == (len(waiting), sum(map(size_of, waiting)))
     box.rewind()
-    assert [one[1] for one in box.take()[1]] == list(range(box.acked + 1, box.offset + 1))
+    assert [one[1] for _ in range(len(box)) for one in box.take()[1]] == list(range(box.acked + 1, box.offset + 1))
 
 
 def test_tombstones_go_when_they_are_old_or_too_many() -> None:
