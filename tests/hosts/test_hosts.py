@@ -43,8 +43,8 @@ def answers(host: Host) -> bool:
         return False
 
 
-def dial(host: Host) -> socket.socket:
-    return socket.create_connection((host.address, 7000), 0.5)
+def dial(host: Host, patience_s: float = 0.5) -> socket.socket:
+    return socket.create_connection((host.address, 7000), patience_s)
 
 
 def echoes(connection: socket.socket) -> bool:
@@ -96,7 +96,7 @@ def test_a_power_off_is_silent_and_only_the_disk_survives_it(hosts: Hosts) -> No
         dial(one)
     one.power_on()
     with pytest.raises(ConnectionRefusedError):
-        dial(one)
+        dial(one, 10.0)  # the first packet may come before the cable is ready, and the next is sent a second later
     assert one.run(["sh", "-c", "cat $TMPDIR/file"]) == "kept\n"
     start_echo(one)
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from raycache.shard.session import Session
 
 READ_TIMEOUT_MS: Final = 1000
+ALONE_S: Final = 0.5
+"""How long too few copies must be within reach before a write that asks for acknowledgements is refused: shorter pauses
+are no losses."""
 _NO_REPLICAS: Final = "ERR this shard has no copies elsewhere"
 
 
@@ -141,9 +144,16 @@ def _write(core: ShardCore, session: Session, command: Command, inner: list[byte
            options: dict[str, Any], replicator: Replicator) -> Steps:
     acks = options.get("acks", 0)
     timeout_ms = options.get("timeout_ms", 0) or READ_TIMEOUT_MS
-    others = min(1 + sum(map(replicator.is_reachable, replicator.others(slot_of(key)))) for key in keys) - 1
-    if others < acks:
-        return encode.error(f"NOREPLICAS {others} of the {acks} copies asked for are alive")
+
+    def others() -> int:
+        return min(sum(map(replicator.is_reachable, replicator.others(slot_of(key)))) for key in keys)
+
+    if acks:  # who is silent for a moment is not dead, nor is a slot without a second owner that is about to get one
+        yield from until(core, lambda: others() >= acks, core.replicator_now_s + ALONE_S)
+    if (refusal := core.slots.check(keys)) is not None:  # slots may have moved meanwhile
+        return refusal
+    if (have := others()) < acks:
+        return encode.error(f"NOREPLICAS {have} of the {acks} copies asked for are alive")
     writes: Writes = {}
     reply = yield from run_carefully(core, session, command, inner, keys, partial(core.run, session, command, inner),
                                      write=options.get("w", 0), wrote=writes)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from raycache.replication.messages import Message, pack, unpack
 from raycache.replication.mutation import EVICTED
+from raycache.replication.replicator import REACHABLE_S
 from raycache.replication.version import first_version
 from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, bitmap_of, slot_of
@@ -97,6 +98,37 @@ def test_a_write_with_acks_fails_quickly_when_copies_are_dead() -> None:
     cluster.cut = {frozenset(("s0", "s1"))}
     cluster.step(0.3)
     assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v").startswith(b"-NOREPLICAS")
+
+
+def test_a_write_with_acks_waits_for_a_replica_that_is_silent_for_a_moment() -> None:
+    cluster = PureCluster(2, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.deaf = {"s0", "s1"}
+    cluster.step(REACHABLE_S + 0.1)
+    steps = cluster.begin("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v")
+    assert not isinstance(steps, bytes)
+    wait = next(steps)
+    assert wait is not None
+    cluster.step(0.1)
+    assert not wait.is_done
+    cluster.deaf.clear()
+    cluster.step(0.2)
+    assert wait.is_done
+    assert cluster.end("s0", steps) == b"*2\r\n+OK\r\n:1\r\n"
+
+
+def test_a_write_with_acks_whose_slot_goes_while_it_waits_is_said_to_have_moved() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cluster.deaf = {"s0", "s1"}
+    cluster.step(REACHABLE_S + 0.1)
+    steps = cluster.begin("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v")
+    assert not isinstance(steps, bytes)
+    next(steps)
+    cluster.publish([2, 1])
+    assert cluster.end("s0", steps).startswith(b"-MOVED")
 
 
 def test_a_primary_that_is_cut_off_stops_serving_before_a_second_has_passed() -> None:
