@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from zlib import crc32
 
 from raycache.replication.digests import SlotDigests
+from raycache.replication.keys_by_slot import KeysBySlot
 from raycache.replication.mutation import CLEAR, EVICTED, OVERHEAD_BYTES, Mutation
 from raycache.replication.neighbours import Boxes
 from raycache.replication.tombstones import Tombstones
@@ -113,6 +114,9 @@ class Copies:
         must not be taken for news."""
         self.must_sweep = False
         """Whether slots were cleared of which entries may be left."""
+        self.noted: KeysBySlot | None = None
+        """Which keys each slot has, while slots leave in several turns."""
+        self._inserts = 0
         self.touched: dict[Boxes, None] = {}
         """Where writes went since somebody last looked: the shell of a session empties it."""
         self.now_s = 0.0
@@ -128,6 +132,8 @@ class Copies:
         kind = stamp & KIND_MASK
         if not self.is_versioned:
             entry.stamp = self._merging << KIND_BITS | kind
+            if self.noted is not None:
+                self._note(entry, kind)
             return
         key, old, merging = entry.key, stamp >> KIND_BITS, self._merging
         version = merging or self._next_version(self._host.now_ms)
@@ -138,6 +144,8 @@ class Copies:
             self.digest_of[slot] ^= hash((crc, version)) ^ hash((crc, old))
         else:
             self.digest_of[slot] ^= hash((crc, version))
+            if self.noted is not None:
+                self.noted.came(slot, key)
             if not merging:
                 self.tombstones.discard(key)
         if not merging and (boxes := self.boxes[slot]):
@@ -148,6 +156,18 @@ class Copies:
                 box.add(mutation, size)
             self.touched[boxes] = None
             self.rewritten[slot] = 1
+
+    def note_keys(self) -> None:
+        """Begin to remember which keys each slot has."""
+        self.noted = KeysBySlot()
+        self._inserts = self._host.whole.entries.stats.inserts
+
+    def _note(self, entry: Entry, kind: int) -> None:
+        """Remember a key if it is new: without versions only the store's own count tells."""
+        inserts = self._host.whole.entries.stats.inserts
+        if self.noted is not None and (inserts != self._inserts or kind == PINNED_KIND):
+            self._inserts = inserts
+            self.noted.came(slot_of(entry.key), entry.key)
 
     def removed(self, entry: Entry, cause: RemovalCause) -> None:
         key, version = entry.key, entry.stamp >> KIND_BITS

@@ -1,7 +1,10 @@
 """The giver's side of a transfer: a slice of the store at a time.
 
-What lives here: reading the next entries of some slots. What does not: who asks, and when (`arrival`). Nothing is kept
-between two slices but the running checksum, so a receiver may stop and go on as it likes.
+What lives here: reading the next entries of some slots. What does not: who asks, and when (`arrival`). A receiver may
+stop and go on as it likes.
+
+Slots leave in turns, and a store cannot tell which keys a slot has without looking at all of them. So what the first
+turn sees is remembered (`KeysBySlot`), and later turns go by that.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Final
 from zlib import crc32
 
 from raycache.replication.copies import Copies
+from raycache.replication.keys_by_slot import KeysBySlot
 from raycache.replication.mutation import Mutation
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of
 from raycache.store import WholeStore
@@ -24,6 +28,9 @@ LOOKED_AT: Final = 2000
 looking, and what it takes is questions."""
 _TOMBSTONES: Final = 1 << 32
 """Cursors from here on count tombstones; a store has far fewer segments."""
+_LISTED: Final = 1 << 48
+"""Cursors from here on count slots, and the keys that are remembered of each."""
+_SLOT: Final = 1 << 32
 _MASK: Final = SLOT_COUNT - 1
 _BRACE: Final = 0x7B
 
@@ -36,31 +43,70 @@ def checksum(mutations: list[Mutation]) -> list[int]:
     return [len(mutations), total]
 
 
-def give(store: WholeStore, copies: Copies, member: bytearray, cursor: int, now_ms: int) -> tuple[int, list[Mutation]]:
-    """Return the next cursor (0: done) and the next entries of the slots marked in `member`; start with cursor 0.
+def give(store: WholeStore, copies: Copies, slots: list[int], cursor: int, now_ms: int,
+         keys: KeysBySlot | None = None) -> tuple[int, list[Mutation]]:
+    """Return the next cursor (0: done) and the next entries of `slots`; start with cursor 0.
 
     After the entries come the slots' tombstones, where entries have versions.
+
+    Args:
+        keys: what is remembered; is added to where it is not whole yet. The same until the end, None: nothing is.
     """
-    if cursor >= _TOMBSTONES:
-        return _tombstones(copies, member, cursor - _TOMBSTONES)
+    if cursor >= _LISTED or (cursor == 0 and keys is not None and keys.is_whole):
+        after, found = _listed(copies, slots, max(0, cursor - _LISTED), keys or KeysBySlot())
+    elif cursor >= _TOMBSTONES:
+        return _tombstones(copies, slots, cursor - _TOMBSTONES)
+    else:
+        after, found = _looked_for(store, copies, slots, cursor, now_ms, keys)
+    return after or (_TOMBSTONES if copies.is_versioned and copies.tombstones else 0), found
+
+
+def _looked_for(store: WholeStore, copies: Copies, slots: list[int], cursor: int, now_ms: int,
+                keys: KeysBySlot | None) -> tuple[int, list[Mutation]]:
+    member = bytearray(SLOT_COUNT)
+    for slot in slots:
+        member[slot] = 1
     found: list[Mutation] = []
     looked_at = size = 0
     while True:
-        cursor, keys = store.scan(cursor, 1, now_ms)
-        looked_at += len(keys) + 1
-        for key in keys:
-            if member[crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK]:
+        noted = keys if keys is not None and keys.is_next(cursor) else None
+        cursor, some = store.scan(cursor, 1, now_ms)
+        looked_at += len(some) + 1
+        for key in some:
+            slot = crc_hqx(hash_tag(key) if _BRACE in key else key, 0) & _MASK
+            if noted is not None:
+                noted.found(slot, key)
+            if member[slot]:
                 mutation = copies.mutation_of(key)
                 if mutation is not None:
                     found.append(mutation)
                     size += len(mutation[4] or b"")
-        if cursor == 0:
-            return (_TOMBSTONES if copies.is_versioned and copies.tombstones else 0), found
-        if looked_at >= LOOKED_AT or len(found) >= CHUNK_ENTRIES or size >= CHUNK_BYTES:
+        if noted is not None:
+            noted.reached(cursor)
+        if cursor == 0 or looked_at >= LOOKED_AT or len(found) >= CHUNK_ENTRIES or size >= CHUNK_BYTES:
             return cursor, found
 
 
-def _tombstones(copies: Copies, member: bytearray, start: int) -> tuple[int, list[Mutation]]:
+def _listed(copies: Copies, slots: list[int], position: int, keys: KeysBySlot) -> tuple[int, list[Mutation]]:
+    found: list[Mutation] = []
+    place, start = divmod(position, _SLOT)
+    looked_at = size = 0
+    for slot in slots[place:]:
+        for key in islice(keys.of(slot), start, None):
+            start += 1
+            looked_at += 1
+            mutation = copies.mutation_of(key)
+            if mutation is not None and mutation[4] is not None:
+                found.append(mutation)
+                size += len(mutation[4])
+            if looked_at >= LOOKED_AT or len(found) >= CHUNK_ENTRIES or size >= CHUNK_BYTES:
+                return _LISTED + place * _SLOT + start, found
+        place, start = place + 1, 0
+    return 0, found
+
+
+def _tombstones(copies: Copies, slots: list[int], start: int) -> tuple[int, list[Mutation]]:
+    wanted = set(slots)
     some = list(islice(copies.tombstones.items(), start, start + LOOKED_AT))
-    found: list[Mutation] = [(key, version, 0, 0, None) for key, version in some if member[slot_of(key)]]
+    found: list[Mutation] = [(key, version, 0, 0, None) for key, version in some if slot_of(key) in wanted]
     return (_TOMBSTONES + start + LOOKED_AT if len(some) == LOOKED_AT else 0), found

@@ -6,12 +6,14 @@ reading the store for a receiver (`giving`), when copies are compared (`repairs`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raycache.replication.arrival import Arrival, is_repair, repair_of
 from raycache.replication.giving import checksum, give
+from raycache.replication.keys_by_slot import KeysBySlot
 from raycache.replication.messages import Message
 from raycache.replication.mutation import Mutation
 from raycache.replication.version import version_ms
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 PRUNED_PER_STEP = 1000
 """Entries looked at per step while pruning: about 0.3 ms."""
+REMEMBERED_S = 10.0
+"""For so long after a turn a giver remembers its slots' keys: the next turn begins within a second or two."""
 COPYING_S = 120.0
 """How long a transfer waits for the objects of large values: not for ever, because where such values are written all
 the time there may always be some on their way."""
@@ -37,6 +41,15 @@ def _owned(topology: Topology, shard_id: str, slots: list[int]) -> list[bool]:
     return found
 
 
+@dataclass(slots=True)
+class _Given:
+    """What a receiver has got in this pass."""
+
+    keys: KeysBySlot | None = None
+    count: int = 0
+    checksum: int = 0
+
+
 class Transfers:
     """The arrivals of one shard, and what it gives to others."""
 
@@ -47,7 +60,9 @@ class Transfers:
         """Keys that nobody could bring in time, so that a command went on without them."""
         self.repaired = 0
         """Entries that repairs have brought."""
-        self._given: dict[str, list[int]] = {}
+        self._given: dict[str, _Given] = {}
+        self._gives = False
+        self._gave_s = 0.0
 
     def set_topology(self, topology: Topology, now_s: float, whole: bytes) -> None:
         """Begin what is new, end what is no longer wanted.
@@ -74,7 +89,8 @@ class Transfers:
                 if self._owner.mode == "quorum" and not was_whole:
                     self._owner.doubt(one.giver, slots)
         given = {one.id for one in topology.transfers if one.giver == me}
-        self._given = {name: check for name, check in self._given.items() if name in given}
+        self._given = {name: one for name, one in self._given.items() if name in given}
+        self._gives = bool(given)
         self._mark()
 
     def _mark(self) -> None:
@@ -87,7 +103,8 @@ class Transfers:
                 arriving[arrival.slots] = 1
         owner.copies.arriving[:] = arriving.tobytes()
         if not owner.is_versioned:
-            owner.host.whole.set_journal(owner.copies if arriving.any() else None)
+            hears = arriving.any() or owner.copies.noted is not None
+            owner.host.whole.set_journal(owner.copies if hears else None)
             if not arriving.any():
                 owner.copies.tombstones.clear()
 
@@ -116,6 +133,11 @@ class Transfers:
 
     def step(self, now_s: float) -> None:
         """Ask givers for more."""
+        if self._gives:
+            self._gave_s = now_s
+        elif self._owner.copies.noted is not None and now_s - self._gave_s > REMEMBERED_S:
+            self._owner.copies.noted = None
+            self._mark()
         for arrival in list(self.arrivals.values()):
             if arrival.is_holding and self._is_emptying(arrival):
                 # What an earlier ownership left would be taken for what has arrived, and emptied with it.
@@ -163,7 +185,7 @@ class Transfers:
             return None  # refused: made by a router that is no more
         if owner.copies.is_stranger:
             return None  # the giver that is meant is gone, with all it had; the router will find another
-        self._given[name] = [0, 0]
+        self._given[name] = _Given()
         owner.beat(sender)  # at once, and not with the next step: it says how far the stream has come
         return ["started", name, owner.copies.clock.latest]
 
@@ -179,22 +201,28 @@ class Transfers:
     def on_more(self, sender: str, message: Message) -> Message | None:
         """A receiver asks for a chunk."""
         _, name, cursor, bitmap, epoch = message
-        host = self._owner.host
-        member = bytearray(SLOT_COUNT)
+        host, copies = self._owner.host, self._owner.copies
         slots = slots_of_bitmap(bitmap).tolist()
-        if self._owner.copies.is_stranger or (is_repair(name) and not self._owner.repairs.vouches(slots, epoch)):
+        if copies.is_stranger or (is_repair(name) and not self._owner.repairs.vouches(slots, epoch)):
             return None
-        for slot in slots:
-            member[slot] = 1
-        after, found = give(host.whole, self._owner.copies, member, cursor, host.now_ms)
-        check = self._given.setdefault(name, [0, 0])
         if cursor == 0:
-            check[:] = 0, 0
+            self._given[name] = _Given(None if is_repair(name) else self._keys())
+        given = self._given.setdefault(name, _Given())
+        after, found = give(host.whole, copies, slots, cursor, host.now_ms, given.keys)
         count, total = checksum(found)
-        check[:] = check[0] + count, check[1] ^ total
-        copies = self._owner.copies
+        given.count += count
+        given.checksum ^= total
         floor = max((copies.floors[slot] for slot in slots), default=0)
-        return ["some", name, cursor, after, found, list(check), copies.clock.latest, floor]
+        return ["some", name, cursor, after, found, [given.count, given.checksum], copies.clock.latest, floor]
+
+    def _keys(self) -> KeysBySlot:
+        """Return what is remembered of the slots' keys; anew, where most of it has gone since."""
+        copies = self._owner.copies
+        if copies.noted is None or copies.noted.count > 2 * len(self._owner.host.whole) + SLOT_COUNT:
+            copies.note_keys()
+            self._mark()
+        assert copies.noted is not None
+        return copies.noted
 
     def on_some(self, sender: str, message: Message) -> None:
         """A chunk has come."""

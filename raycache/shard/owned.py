@@ -63,6 +63,7 @@ class OwnedSlots:
         self._stale: Marks = np.zeros(SLOT_COUNT, dtype=np.uint8)
         self._led = b""
         self._cursor = 0
+        self._left: list[int] = []
         self.has_stale = False
         self.losses = 0
         """How often slots that were served stopped being so: a command under way looks whether that happened."""
@@ -96,7 +97,8 @@ class OwnedSlots:
         left |= self._held & (1 - was_owned) & self._owned
         self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8) if is_empty else self._stale | left
         self._held = held
-        self.has_stale, self._cursor = bool(self._stale.any()), 0
+        self._left = np.flatnonzero(self._stale).tolist()
+        self.has_stale, self._cursor = bool(self._left), 0
         if self.replicator is not None:
             self.replicator.copies.emptying = self._stale.tobytes()
         self.count = int(self._served.sum())
@@ -135,25 +137,41 @@ class OwnedSlots:
 
     def sweep(self, store: WholeStore, now_ms: int, budget: int) -> bool:
         """Remove some of the entries whose slot is not held here; return whether more may be left."""
-        self._cursor, keys = store.scan(self._cursor, budget, now_ms)
-        stale, replicator = self._stale, self.replicator
-        for key in keys:
-            if stale[slot_of(key)]:
-                if self.objects is not None and (entry := store.peek(key, now_ms)) is not None and (
-                        type(entry.value) is LargeValue):
-                    self.objects.linger(entry.value)
-                if replicator is not None:
-                    replicator.copies.drop(key)
-                else:
-                    store.delete(key, now_ms)
-                store.entries.departures.restate(key, MOVED)
-        if self._cursor == 0:
+        noted = self.replicator.copies.noted if self.replicator is not None else None
+        if noted is not None and noted.is_whole:
+            looks = 4 * budget  # an empty slot costs a fourth of a key
+            while budget > 0 and looks > 0 and self._left:
+                keys = noted.take(self._left[-1], budget)
+                self._remove(keys, store, now_ms)
+                if not keys:
+                    self._left.pop()
+                budget, looks = budget - len(keys), looks - 1
+            is_done = not self._left
+        else:
+            stale = self._stale
+            self._cursor, keys = store.scan(self._cursor, budget, now_ms)
+            self._remove([key for key in keys if stale[slot_of(key)]], store, now_ms)
+            is_done = self._cursor == 0
+        if is_done:
             self._stale = np.zeros(SLOT_COUNT, dtype=np.uint8)
             self.has_stale = False
             if self.replicator is not None:
                 self.replicator.copies.emptying = bytes(SLOT_COUNT)
             self.settle()
         return self.has_stale
+
+    def _remove(self, keys: list[bytes], store: WholeStore, now_ms: int) -> None:
+        for key in keys:
+            entry = store.peek(key, now_ms)
+            if entry is None:
+                continue
+            if self.objects is not None and type(entry.value) is LargeValue:
+                self.objects.linger(entry.value)
+            if self.replicator is not None:
+                self.replicator.copies.drop(key)
+            else:
+                store.delete(key, now_ms)
+            store.entries.departures.restate(key, MOVED)
 
     def are_plain(self, keys: list[bytes]) -> bool:
         """Return whether every key can be served from the store at once."""
