@@ -29,7 +29,7 @@ RETRY_S: Final = 0.3
 """An unanswered question is repeated after this."""
 PACE_S: Final = 0.0018
 """From asking for one chunk to asking for the next, at least."""
-REST: Final = 6.0
+REST: Final = 4.0
 """After an answer the receiver rests this many times as long as the answer took: a chunk costs giver and receiver a few
 tenths of a millisecond, and where they or their machine have much to do, answers come late and the move takes what is
 left."""

@@ -10,6 +10,7 @@ turn sees is remembered (`KeysBySlot`), and later turns go by that.
 from __future__ import annotations
 
 from binascii import crc_hqx
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 from zlib import crc32
@@ -20,12 +21,23 @@ from raycache.replication.mutation import Mutation
 from raycache.ring.slots import SLOT_COUNT, hash_tag, slot_of
 from raycache.store import WholeStore
 
-CHUNK_ENTRIES: Final = 128
-"""Merging so many takes the receiver about half a millisecond."""
 CHUNK_BYTES: Final = 256 * 1024
-LOOKED_AT: Final = 2000
-"""Entries looked at per slice, whether or not their slot is wanted: about 0.7 ms. In a move few are: what it costs is
-looking, and what it takes is questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """How much one question brings, at most."""
+
+    entries: int
+    looked_at: int
+    """Entries looked at, whether or not their slot is wanted."""
+
+
+LARGE: Final = Slice(128, 2000)
+"""Where copies are missing until all has come. It takes the giver 0.7 ms, and the receiver as long."""
+SMALL: Final = Slice(48, 600)
+"""Where only the place changes. Whoever asks either shard meanwhile waits that long, and where all shards share a few
+cores, whoever asks any: short slices with rests are in nobody's way, though the same work takes longer by them."""
 _TOMBSTONES: Final = 1 << 32
 """Cursors from here on count tombstones; a store has far fewer segments."""
 _LISTED: Final = 1 << 48
@@ -44,25 +56,26 @@ def checksum(mutations: list[Mutation]) -> list[int]:
 
 
 def give(store: WholeStore, copies: Copies, slots: list[int], cursor: int, now_ms: int,
-         keys: KeysBySlot | None = None) -> tuple[int, list[Mutation]]:
+         keys: KeysBySlot | None = None, most: Slice = LARGE) -> tuple[int, list[Mutation]]:
     """Return the next cursor (0: done) and the next entries of `slots`; start with cursor 0.
 
     After the entries come the slots' tombstones, where entries have versions.
 
     Args:
         keys: what is remembered; is added to where it is not whole yet. The same until the end, None: nothing is.
+        most: how much at a time.
     """
     if cursor >= _LISTED or (cursor == 0 and keys is not None and keys.is_whole):
-        after, found = _listed(copies, slots, max(0, cursor - _LISTED), keys or KeysBySlot())
+        after, found = _listed(copies, slots, max(0, cursor - _LISTED), keys or KeysBySlot(), most)
     elif cursor >= _TOMBSTONES:
         return _tombstones(copies, slots, cursor - _TOMBSTONES)
     else:
-        after, found = _looked_for(store, copies, slots, cursor, now_ms, keys)
+        after, found = _looked_for(store, copies, slots, cursor, now_ms, keys, most)
     return after or (_TOMBSTONES if copies.is_versioned and copies.tombstones else 0), found
 
 
 def _looked_for(store: WholeStore, copies: Copies, slots: list[int], cursor: int, now_ms: int,
-                keys: KeysBySlot | None) -> tuple[int, list[Mutation]]:
+                keys: KeysBySlot | None, most: Slice) -> tuple[int, list[Mutation]]:
     member = bytearray(SLOT_COUNT)
     for slot in slots:
         member[slot] = 1
@@ -83,11 +96,12 @@ def _looked_for(store: WholeStore, copies: Copies, slots: list[int], cursor: int
                     size += len(mutation[4] or b"")
         if noted is not None:
             noted.reached(cursor)
-        if cursor == 0 or looked_at >= LOOKED_AT or len(found) >= CHUNK_ENTRIES or size >= CHUNK_BYTES:
+        if cursor == 0 or looked_at >= most.looked_at or len(found) >= most.entries or size >= CHUNK_BYTES:
             return cursor, found
 
 
-def _listed(copies: Copies, slots: list[int], position: int, keys: KeysBySlot) -> tuple[int, list[Mutation]]:
+def _listed(copies: Copies, slots: list[int], position: int, keys: KeysBySlot, most: Slice
+            ) -> tuple[int, list[Mutation]]:
     found: list[Mutation] = []
     place, start = divmod(position, _SLOT)
     looked_at = size = 0
@@ -99,7 +113,7 @@ def _listed(copies: Copies, slots: list[int], position: int, keys: KeysBySlot) -
             if mutation is not None and mutation[4] is not None:
                 found.append(mutation)
                 size += len(mutation[4])
-            if looked_at >= LOOKED_AT or len(found) >= CHUNK_ENTRIES or size >= CHUNK_BYTES:
+            if looked_at >= most.looked_at or len(found) >= most.entries or size >= CHUNK_BYTES:
                 return _LISTED + place * _SLOT + start, found
         place, start = place + 1, 0
     return 0, found
@@ -107,6 +121,6 @@ def _listed(copies: Copies, slots: list[int], position: int, keys: KeysBySlot) -
 
 def _tombstones(copies: Copies, slots: list[int], start: int) -> tuple[int, list[Mutation]]:
     wanted = set(slots)
-    some = list(islice(copies.tombstones.items(), start, start + LOOKED_AT))
+    some = list(islice(copies.tombstones.items(), start, start + LARGE.looked_at))
     found: list[Mutation] = [(key, version, 0, 0, None) for key, version in some if slot_of(key) in wanted]
-    return (_TOMBSTONES + start + LOOKED_AT if len(some) == LOOKED_AT else 0), found
+    return (_TOMBSTONES + start + LARGE.looked_at if len(some) == LARGE.looked_at else 0), found

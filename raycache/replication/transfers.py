@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raycache.replication.arrival import Arrival, is_repair, repair_of
-from raycache.replication.giving import checksum, give
+from raycache.replication.giving import LARGE, SMALL, Slice, checksum, give
 from raycache.replication.keys_by_slot import KeysBySlot
 from raycache.replication.messages import Message
 from raycache.replication.mutation import Mutation
@@ -46,6 +46,7 @@ class _Given:
     """What a receiver has got in this pass."""
 
     keys: KeysBySlot | None = None
+    most: Slice = LARGE
     count: int = 0
     checksum: int = 0
 
@@ -206,14 +207,19 @@ class Transfers:
         if copies.is_stranger or (is_repair(name) and not self._owner.repairs.vouches(slots, epoch)):
             return None
         if cursor == 0:
-            self._given[name] = _Given(None if is_repair(name) else self._keys())
+            self._given[name] = _Given() if is_repair(name) else _Given(self._keys(), self._slice(slots))
         given = self._given.setdefault(name, _Given())
-        after, found = give(host.whole, copies, slots, cursor, host.now_ms, given.keys)
+        after, found = give(host.whole, copies, slots, cursor, host.now_ms, given.keys, given.most)
         count, total = checksum(found)
         given.count += count
         given.checksum ^= total
         floor = max((copies.floors[slot] for slot in slots), default=0)
         return ["some", name, cursor, after, found, [given.count, given.checksum], copies.clock.latest, floor]
+
+    def _slice(self, slots: list[int]) -> Slice:
+        """Return how much to give at a time of `slots`: as `Arrival.is_refill`, the giver's side of it."""
+        topology = self._owner.topology
+        return LARGE if topology is not None and any(_owned(topology, self._owner.me, slots)) else SMALL
 
     def _keys(self) -> KeysBySlot:
         """Return what is remembered of the slots' keys; anew, where most of it has gone since."""

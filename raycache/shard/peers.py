@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUSY_STEP_S: Final = 0.002
+BUSY_STEP_S: Final = 0.004
 """How often the replicator gets a step while slots arrive here: a chunk a step, so this is the pace of a transfer."""
 STEP_S: Final = 0.02
 """The same otherwise: heartbeats and leases are timed this finely."""
