@@ -56,7 +56,7 @@ class Patience:
     long."""
     slots_moved_at_once: int = 1024
     """A larger change moves slots in several turns. A change can be cancelled between two turns, and a loss meanwhile
-    touches few slots. But for each turn a giver looks at all its entries once, so few turns cost less."""
+    touches few slots. But for each turn everybody hears of two topologies, so few turns cost less."""
     entries_moved_at_once: int = 16_000
     """Where there are many entries, turns have fewer slots: while a slot is on its way some reads of it take a second
     hop. With 6 % of the slots at a time three reads in a hundred do, which anybody sees who looks at p99."""

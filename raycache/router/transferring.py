@@ -11,12 +11,17 @@ it drops nothing before somebody who stays has compared it with its own.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from raycache.ring.columns import Mask, led_by
 from raycache.ring.hashring import NOBODY, Indexes
 from raycache.ring.topology import Owners
 from raycache.router.draft import Draft, Flow
+
+BEHIND_THE_SCENES: Final = 0.25
+"""What a slot counts whose primary stays, and only replicas are others: no client waits for what is on its way."""
 
 
 def replace_givers(draft: Draft) -> int:
@@ -61,7 +66,9 @@ def refill(draft: Draft) -> None:
 
 
 def shift(draft: Draft, wanted: Owners, limit: int, awaited: Mask | None = None) -> int:
-    """Make the table as `wanted` as can be done now, moving the data of at most `limit` slots; return how many wait.
+    """Make the table as `wanted` as can be done now; return how many slots wait.
+
+    The data of at most `limit` slots moves, or of more where their primaries stay (`BEHIND_THE_SCENES`).
 
     A slot waits while it is on its way already, while somebody new to it is not up, while only a silent shard has its
     data, and while one of those marked in `awaited` would leave it.
@@ -83,7 +90,8 @@ def shift(draft: Draft, wanted: Owners, limit: int, awaited: Mask | None = None)
         waits |= (draft.of_owners(awaited) & ~stays).any(axis=1)
     may_move = differs & (~waits | (old < 0).all(axis=1))
     moves_data = may_move & has_source & (arrives.any(axis=1) | hands_over | drops.any(axis=1))
-    later = _grouped(np.flatnonzero(moves_data), old, wanted, arrives, stays)[limit:]
+    rows = _grouped(np.flatnonzero(moves_data), old, wanted, arrives, stays)
+    later = rows[np.where(hands_over[rows], 1.0, BEHIND_THE_SCENES).cumsum() > limit]
     moves_data[later] = may_move[later] = False
     for column in range(wanted.shape[1]):
         _give(draft, wanted, column, arrives[:, column] & moves_data, complete, stays)
@@ -94,8 +102,8 @@ def shift(draft: Draft, wanted: Owners, limit: int, awaited: Mask | None = None)
 
 
 def _grouped(rows: Indexes, old: Owners, wanted: Owners, arrives: Mask, stays: Mask) -> Indexes:
-    """Return `rows` with those together that have the same leaver and the same newcomer: in each turn a giver looks at
-    all it has, so a turn is to have few of them."""
+    """Return `rows` with those together that have the same leaver and the same newcomer: whoever is neither is not
+    disturbed by a turn."""
     leaves = ~stays[rows] & (old[rows] >= 0)
     each = np.arange(len(rows))
     leavers = np.where(leaves.any(axis=1), old[rows][each, leaves.argmax(axis=1)], NOBODY)

@@ -9,6 +9,7 @@ from world import PATIENCE, World, node, of
 from raycache.errors import ChangeUnderWayError
 from raycache.ring.slots import SLOT_COUNT
 from raycache.router.messages import CreateShard, PushTopology, RemoveShard
+from raycache.router.transferring import BEHIND_THE_SCENES
 
 
 def push(world: World, *shard_ids: str) -> None:
@@ -102,11 +103,15 @@ def test_where_there_are_many_entries_turns_have_fewer_slots(entries: int, slots
     world = World(nodes=6, copies=2).settle()
     world.entries = 2 * entries
     world.settle(1.0)
+    before = world.topology.owners[:, 0]
     world.core.scale(6)
     world.carry_out(world.step())
     world.step()
-    moved = {int(slot) for one in world.topology.transfers for slot in one.slot_array()}
-    assert len(moved) == slots
+    moved = np.array(sorted({int(slot) for one in world.topology.transfers for slot in one.slot_array()}))
+    led = int((world.topology.owners[moved, 0] != before[moved]).sum())
+    assert led < len(moved)
+    # Where the primary stays, nobody waits for what is on its way, and more may be so.
+    assert slots - 1 < led + (len(moved) - led) * BEHIND_THE_SCENES <= slots
 
 
 def test_a_giver_that_dies_is_replaced_by_another_that_has_the_slots() -> None:
