@@ -76,8 +76,11 @@ class Transfers:
             # Who leads may have changed, and with it whose word counts.
             self._owner.repairs.soon(arrivals.pop(name).giver, now_s)
         wanted = {one.id: one for one in topology.transfers if one.receiver == me}
-        for name in [name for name in arrivals if name not in wanted]:
-            arrivals.pop(name).finish(now_s)
+        for arrival in [arrivals.pop(name) for name in list(arrivals) if name not in wanted]:
+            if not arrival.is_done:  # given up: what has not come others may have
+                for peer in self._owner.neighbours.compared:
+                    self._owner.repairs.soon(peer, now_s, is_thorough=True)
+            arrival.finish(now_s)
         for name, one in wanted.items():
             if name not in arrivals:
                 slots = slots_of_bitmap(one.slots).tolist()

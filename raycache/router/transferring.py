@@ -30,11 +30,12 @@ def replace_givers(draft: Draft) -> int:
     A giver that is only silent may come back with all it has, so it is waited for where nobody can stand in.
     """
     lost_slots = 0
+    complete = _first_complete(draft)  # whoever is given nothing more has no more than before
     for flow in list(draft.flows):
         is_gone = flow.giver < 0 or bool(draft.is_gone[flow.giver])
         if not is_gone and draft.is_alive[flow.giver]:
             continue
-        givers = np.where(flow.slots, _first_complete(draft), NOBODY)
+        givers = np.where(flow.slots, complete, NOBODY)
         for others in (_living_givers(draft), _first_silent(draft))[: 1 + is_gone]:
             givers = np.where(flow.slots & (givers < 0) & (others != flow.receiver), others, givers)
         rest = flow.slots & (givers < 0)

@@ -354,3 +354,22 @@ def test_a_difference_that_nothing_written_explains_is_asked_for_again(excuse: s
     assert arrival.is_done
     assert not arrival.is_first_pass
     assert receiver.store.peek(keys[0].encode(), cluster.now_ms) is not None
+
+
+@pytest.mark.parametrize("mode", ["primary-replica", "multi-primary"])
+def test_what_was_to_come_from_one_that_died_comes_from_the_other_owner(mode: str) -> None:
+    """Nobody may have all of it, so that the transfer is given up; who leads has the most."""
+    cluster = PureCluster(3, copies=2, replication=mode)
+    slot = slot_of(b"k")
+    owners = np.full((SLOT_COUNT, 2), [0, 1])
+    owners[slot] = [2, 0]
+    cluster.publish(owners)
+    cluster.step(0.3)
+    cluster.run("s2", "SET", "k", "v")
+    cluster.step(0.3)
+    del cluster.cores["s2"]
+    cluster.publish([0, 1], [("s2", "s1", [slot]), ("s2", "s0", [slot])])
+    cluster.step(3.0)  # meanwhile the other slots are compared, and found to be the same
+    cluster.publish([0, 1])
+    cluster.step(3.0)
+    assert cluster.cores["s1"].store.peek(b"k", cluster.now_ms) is not None

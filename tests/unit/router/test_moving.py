@@ -144,6 +144,20 @@ def test_a_giver_that_dies_with_the_only_copy_ends_the_transfer() -> None:
     assert world.core.is_settled
 
 
+def test_who_has_got_nothing_is_no_giver_when_the_only_one_is_lost() -> None:
+    """A leaver gives to the newcomer and, to be sure, to the owner that stays; it dies when neither has all of it."""
+    world = World(shards=4, nodes=4, copies=2).settle()
+    world.unfinished |= {"s0", "s1", "s2"}
+    world.core.scale(3)
+    world.settle()
+    leaves = [set(one.slot_array().tolist()) for one in world.topology.transfers if one.giver == "s3"]
+    both = set.union(*(one & other for one in leaves for other in leaves if one is not other))
+    assert both
+    world.lose("s3")
+    world.step()
+    assert not both & {slot for one in world.topology.transfers for slot in one.slot_array().tolist()}
+
+
 def test_a_silent_giver_with_the_only_copy_is_waited_for() -> None:
     world = grown()
     world.silence("s0")
