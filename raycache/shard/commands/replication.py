@@ -6,7 +6,7 @@ What lives here: the commands. What does not: what they wait for (`raycache.shar
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_MS: Final = 1000
 ALONE_S: Final = 0.5
-"""How long too few copies must be within reach before a write that asks for acknowledgements is refused: shorter pauses
-are no losses."""
+"""How long copies that are connected must be silent before a write that asks for acknowledgements is refused: shorter
+pauses are no losses."""
 _NO_REPLICAS: Final = "ERR this shard has no copies elsewhere"
 
 
@@ -145,14 +145,14 @@ def _write(core: ShardCore, session: Session, command: Command, inner: list[byte
     acks = options.get("acks", 0)
     timeout_ms = options.get("timeout_ms", 0) or READ_TIMEOUT_MS
 
-    def others() -> int:
-        return min(sum(map(replicator.is_reachable, replicator.others(slot_of(key)))) for key in keys)
+    def others(are_there: Callable[[str], bool]) -> int:
+        return min(sum(map(are_there, replicator.others(slot_of(key)))) for key in keys)
 
-    if acks:  # who is silent for a moment is not dead, nor is a slot without a second owner that is about to get one
-        yield from until(core, lambda: others() >= acks, core.replicator_now_s + ALONE_S)
+    if acks and others(replicator.is_connected) >= acks:  # who is connected, and silent for a moment, is not dead
+        yield from until(core, lambda: others(replicator.is_reachable) >= acks, core.replicator_now_s + ALONE_S)
     if (refusal := core.slots.check(keys)) is not None:  # slots may have moved meanwhile
         return refusal
-    if (have := others()) < acks:
+    if (have := others(replicator.is_reachable)) < acks:
         return encode.error(f"NOREPLICAS {have} of the {acks} copies asked for are alive")
     writes: Writes = {}
     reply = yield from run_carefully(core, session, command, inner, keys, partial(core.run, session, command, inner),
