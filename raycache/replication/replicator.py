@@ -524,6 +524,12 @@ class Replicator:
         """Return this shard's index and the version that it gave out last: whatever it wrote so far is at most that."""
         return int(self.me[1:]), self.copies.clock.given
 
+    def names_strangers(self, token: dict[int, int]) -> bool:
+        """Return whether `token` speaks of a shard that this one does not know: it may lead slots of which this one
+        thinks to be a replica still. Only a primary can answer then; where there is none, nobody could."""
+        return self.mode == "primary-replica" and any(
+            (peer := f"s{index}") not in self.contacts and peer != self.me for index in token)
+
     def is_behind(self, token: dict[int, int]) -> bool:
         """Return whether something that `token` speaks of may not have reached this shard."""
         # Where any owner takes writes, one that is an owner no more may not know it, and writes for others to take.

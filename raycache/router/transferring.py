@@ -29,21 +29,24 @@ def replace_givers(draft: Draft) -> int:
 
     A giver that is only silent may come back with all it has, so it is waited for where nobody can stand in.
     """
-    lost_slots = 0
-    complete = _first_complete(draft)  # whoever is given nothing more has no more than before
-    for flow in list(draft.flows):
-        is_gone = flow.giver < 0 or bool(draft.is_gone[flow.giver])
-        if not is_gone and draft.is_alive[flow.giver]:
-            continue
-        givers = np.where(flow.slots, complete, NOBODY)
-        for others in (_living_givers(draft), _first_silent(draft))[: 1 + is_gone]:
-            givers = np.where(flow.slots & (givers < 0) & (others != flow.receiver), others, givers)
-        rest = flow.slots & (givers < 0)
-        if is_gone:
-            lost_slots += int(rest.sum())
-            rest[:] = False
-        _shrink(draft, flow, rest)
-        draft.add_from(givers, flow.receiver)
+    lost_slots, leaders = 0, draft.owners[:, 0]
+    # Where nobody has all of it, those who lead get what another one has, and the others compare theirs with that: a
+    # copy that has more than who leads would else be made to drop it.
+    for are_led in (False, True):
+        for flow in list(draft.flows):
+            is_gone = flow.giver < 0 or bool(draft.is_gone[flow.giver])
+            slots = flow.slots & ((leaders == flow.receiver) == are_led)
+            if (not is_gone and draft.is_alive[flow.giver]) or not slots.any():
+                continue
+            givers = np.where(slots, _first_complete(draft), NOBODY)
+            for others in (_living_givers(draft), _first_silent(draft))[: 1 + is_gone]:
+                givers = np.where(slots & (givers < 0) & (others != flow.receiver), others, givers)
+            rest = slots & (givers < 0)
+            if is_gone:
+                lost_slots += int(rest.sum())
+                rest[:] = False
+            _shrink(draft, flow, (flow.slots & ~slots) | rest)
+            draft.add_from(givers, flow.receiver)
     return lost_slots
 
 

@@ -228,8 +228,11 @@ def is_missing(core: ShardCore, arrival: Arrival, key: bytes) -> bool:
     """Return whether only the giver can tell what `key` holds."""
     if arrival.only_records and not key.startswith(RECORD_PREFIX):
         return False
-    return (key not in arrival.settled and core.whole.peek(key, core.now_ms) is None
-            and core.replicator is not None and key not in core.replicator.copies.tombstones)
+    if core.replicator is None or key in arrival.settled or core.whole.peek(key, core.now_ms) is not None:
+        return False
+    copies = core.replicator.copies
+    # With versions a tombstone may be left of an earlier ownership; what the giver has tells which of both is newer.
+    return copies.is_versioned or key not in copies.tombstones
 
 
 def _pull(core: ShardCore, wanted: dict[str, list[bytes]]) -> Steps:

@@ -95,7 +95,8 @@ def _read(core: ShardCore, session: Session, argv: list[bytes], keys: list[bytes
     if replicator.mode == "primary-replica" and core.slots.check(keys) is None:
         # What this shard is primary of it has written itself, or got from who led before; unless that one was lost.
         token = {index: version for index, version in token.items() if f"s{index}" in replicator.inherited}
-    if token and not (yield from until(core, lambda: not replicator.is_behind(token), deadline_s)):
+    if token and (replicator.names_strangers(token) or not (
+            yield from until(core, lambda: not replicator.is_behind(token), deadline_s))):
         return encode.error("TRYAGAIN this copy is behind the token")
     may_read = core.slots.check_readable if is_replica_wanted else core.slots.check
     if (refusal := may_read(keys)) is not None:  # slots may have moved meanwhile, and the token with them

@@ -655,6 +655,21 @@ def test_nor_with_what_was_sent_behind_it() -> None:
     assert (get(cluster, "s2", "gone"), get(cluster, "s1", "kept")) == (b"v", b"v")
 
 
+def test_a_replica_that_does_not_know_the_writer_of_a_token_leaves_the_read_to_the_primary() -> None:
+    cluster = PureCluster(3, copies=2)
+    cluster.publish([0, 1])
+    cluster.step(0.3)
+    cut_off = cluster.cores.pop("s1")
+    cluster.start("s3")
+    cluster.publish([3, 1])  # s1 has not heard of that
+    cluster.cores["s1"] = cut_off
+    cluster.cut = {frozenset(("s1", other)) for other in ("s0", "s2", "s3")}
+    cluster.run("s3", "SET", "k", "v")
+    token = wishes(**{"from": "replica", "token": dict([cluster.cores["s3"].replicator.token()])})
+    cluster.run("s1", "READONLY")
+    assert cluster.run("s1", "RC.READ", token, "k").startswith(b"-TRYAGAIN")
+
+
 def test_a_read_with_a_token_does_not_outlast_the_ownership_of_its_slot() -> None:
     cluster = PureCluster(3, copies=2)
     cluster.publish([0, 1])

@@ -373,3 +373,22 @@ def test_what_was_to_come_from_one_that_died_comes_from_the_other_owner(mode: st
     cluster.publish([0, 1])
     cluster.step(3.0)
     assert cluster.cores["s1"].store.peek(b"k", cluster.now_ms) is not None
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_what_was_deleted_during_an_earlier_ownership_is_asked_for(copies: int) -> None:
+    cluster = PureCluster(3, copies=copies)
+    cluster.publish([0, 2][:copies])
+    cluster.step(0.3)
+    cluster.run("s0", "SET", "k", "old")
+    cluster.run("s0", "DEL", "k")
+    cluster.publish([1, 2][:copies], [("s0", "s1", ALL)])
+    cluster.step(1.0)
+    cluster.publish([1, 2][:copies])
+    cluster.step(1.0)
+    cluster.run("s1", "SET", "k", "new")
+    cluster.step(0.3)
+    cluster.publish([0, 2][:copies], [("s1", "s0", ALL)])
+    cluster.cores["s0"].replicator._handlers["some"] = lambda sender, message: None  # only what commands pull comes
+    cluster.step(0.3)
+    assert cluster.run("s0", "GET", "k") == b"$3\r\nnew\r\n"

@@ -144,7 +144,7 @@ def test_a_giver_that_dies_with_the_only_copy_ends_the_transfer() -> None:
     assert world.core.is_settled
 
 
-def test_who_has_got_nothing_is_no_giver_when_the_only_one_is_lost() -> None:
+def test_where_nobody_has_all_of_a_slot_its_primary_gets_what_the_other_owner_has() -> None:
     """A leaver gives to the newcomer and, to be sure, to the owner that stays; it dies when neither has all of it."""
     world = World(shards=4, nodes=4, copies=2).settle()
     world.unfinished |= {"s0", "s1", "s2"}
@@ -155,7 +155,10 @@ def test_who_has_got_nothing_is_no_giver_when_the_only_one_is_lost() -> None:
     assert both
     world.lose("s3")
     world.step()
-    assert not both & {slot for one in world.topology.transfers for slot in one.slot_array().tolist()}
+    moves = {slot: (one.giver, one.receiver) for one in world.topology.transfers for slot in one.slot_array().tolist()}
+    for slot in both:
+        primary, other = (shard.id for shard in world.topology.owners_of(slot))
+        assert moves[slot] == (other, primary)
 
 
 def test_a_silent_giver_with_the_only_copy_is_waited_for() -> None:
