@@ -129,8 +129,8 @@ def _goals(copies: int) -> dict[str, Goal]:
 
 
 PARTS = (
-    Part("scale", "3 -> 4 -> 3 with a million entries, one copy", lambda a: 30 if a.quick else 110, lambda a: 4,
+    Part("scale", "3 -> 4 -> 3 with a million entries, one copy", lambda a: 30 if a.quick else 140, lambda a: 4,
          partial(run, 1), _goals(1)),
-    Part("scale-copies", "the same with two copies", lambda a: 40 if a.quick else 150, lambda a: 4, partial(run, 2),
+    Part("scale-copies", "the same with two copies", lambda a: 40 if a.quick else 400, lambda a: 4, partial(run, 2),
          _goals(2)),
 )
