@@ -14,6 +14,8 @@ from raycache.replication.replicator import REACHABLE_S
 from raycache.replication.version import first_version
 from raycache.resp.parse import giving
 from raycache.ring.slots import SLOT_COUNT, bitmap_of, slot_of
+from raycache.shard.commands.command import Steps
+from raycache.shard.wait import Wait
 from tests.unit.replication.cluster import PureCluster
 
 
@@ -100,8 +102,9 @@ def test_a_write_with_acks_fails_quickly_when_copies_are_dead() -> None:
     assert cluster.run("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v").startswith(b"-NOREPLICAS")
 
 
-def test_a_write_with_acks_waits_for_a_replica_that_is_silent_for_a_moment() -> None:
-    cluster = PureCluster(2, copies=2)
+def begun_in_silence(shards: int) -> tuple[PureCluster, Steps, Wait]:
+    """A write with acks that s0 has begun after it has heard nothing of s1 for a while, though they are connected."""
+    cluster = PureCluster(shards, copies=2)
     cluster.publish([0, 1])
     cluster.step(0.3)
     cluster.deaf = {"s0", "s1"}
@@ -110,6 +113,11 @@ def test_a_write_with_acks_waits_for_a_replica_that_is_silent_for_a_moment() -> 
     assert not isinstance(steps, bytes)
     wait = next(steps)
     assert wait is not None
+    return cluster, steps, wait
+
+
+def test_a_write_with_acks_waits_for_a_replica_that_is_silent_for_a_moment() -> None:
+    cluster, steps, wait = begun_in_silence(2)
     cluster.step(0.1)
     assert not wait.is_done
     cluster.deaf.clear()
@@ -119,14 +127,7 @@ def test_a_write_with_acks_waits_for_a_replica_that_is_silent_for_a_moment() -> 
 
 
 def test_a_write_with_acks_whose_slot_goes_while_it_waits_is_said_to_have_moved() -> None:
-    cluster = PureCluster(3, copies=2)
-    cluster.publish([0, 1])
-    cluster.step(0.3)
-    cluster.deaf = {"s0", "s1"}
-    cluster.step(REACHABLE_S + 0.1)
-    steps = cluster.begin("s0", "RC.WRITE", wishes(acks=1), "SET", "k", "v")
-    assert not isinstance(steps, bytes)
-    next(steps)
+    cluster, steps, _ = begun_in_silence(3)
     cluster.publish([2, 1])
     assert cluster.end("s0", steps).startswith(b"-MOVED")
 
