@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgpack
 import numpy as np
 
 from raycache.config import ClusterConfig
@@ -136,3 +137,14 @@ class PureCluster:
                 assert self.now_s < until_s, "it waits for ever"
                 self.step()
             core.now_ms = self.now_ms
+
+
+def get(cluster: PureCluster, shard_id: str, key: str) -> bytes | None:
+    """Return what a shard has under a key, whether or not it would serve it."""
+    entry = cluster.cores[shard_id].store.peek(key.encode(), cluster.now_ms)
+    return entry.value if entry is not None else None
+
+
+def wishes(**options: object) -> bytes:
+    """Return the options of RC.READ and RC.WRITE."""
+    return msgpack.packb(options)
